@@ -1,0 +1,383 @@
+"""Strict configuration: frozen dataclasses read from YAML, JSON, `key=value` overrides or keyword arguments.
+
+One reader serves all four. Unknown keys are refused with the nearest valid name, wrong types with the path, the wanted
+type and the value. Under a slot such as `model`, `kind: vae` names the file `maquette/models/vae.py`, whose `Config` is
+then read: there is no registry, and no path outside the folder can be named. Nothing that a file says is executed.
+"""
+
+import dataclasses
+import importlib
+import json
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+
+import yaml
+
+from maquette.core.errors import MaquetteError, nearest
+
+MAX_DEPTH = 32
+"""Recipes and bundles nest a few levels; deeper input is refused before it can exhaust the stack."""
+MAX_BYTES = 1 << 20
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of every configuration. A subclass with a `home` is a slot: its subclasses are named by `kind`."""
+
+    home: ClassVar[str] = ""
+
+    @classmethod
+    def kind(cls) -> str:
+        """The name of the file that holds this class: what `kind:` says in a recipe."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def from_tree(cls, tree: Any, path: str = "", lines: "Lines | None" = None) -> Self:
+        """Read plain data (dicts, lists, scalars); raises `MaquetteError` naming the field at fault."""
+        return _read_config(cls, tree, path, lines or Lines())
+
+    def to_tree(self) -> Tree:
+        """Plain data that `from_tree` reads back to an equal object."""
+        return _plain(self)
+
+    def check(self, good: bool, name: str, wanted: str) -> None:
+        """For `__post_init__`: refuse the value of field `name` unless `good`."""
+        if not good:
+            raise MaquetteError("MQ-2002", path=name, wanted=wanted, value=repr(getattr(self, name)))
+
+
+@dataclass
+class Lines:
+    """Where each key of a YAML file stands, so that a mistake can be shown as `file:line`."""
+
+    file: str = ""
+    of: dict[str, int] = field(default_factory=dict)
+
+    def at(self, path: str) -> str:
+        while path and path not in self.of:
+            path = path.rpartition(".")[0]
+        return f"{self.file}:{self.of[path]}" if path in self.of else self.file
+
+
+# -- dataclass <- tree ------------------------------------------------------------------------------------------------
+
+
+def kinds(home: str) -> list[str]:
+    """The names that `kind` may take under a slot: the files of `maquette/<home>/` that hold a `Config`."""
+    folder = Path(__file__).parent.parent / home
+    return sorted(f.stem for f in folder.glob("*.py") if "\nclass Config(" in f.read_text(encoding="utf-8"))
+
+
+def choose(kind: Any, base: type[Config], path: str, where: str = "") -> type[Config]:
+    """The `Config` of the file named `kind`, which must be a subclass of `base`."""
+    names = kinds(base.home)
+    if not isinstance(kind, str) or kind not in names:
+        raise MaquetteError("MQ-2003", where, path=path, kind=kind, near=nearest(str(kind), names))
+    found = getattr(importlib.import_module(f"maquette.{base.home}.{kind}"), "Config", None)
+    if found is None or not issubclass(found, base):
+        raise MaquetteError("MQ-2003", where, path=path, kind=kind, near=nearest("", set(names) - {kind}))
+    return found
+
+
+def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
+    if isinstance(tree, cls):
+        return tree
+    if not isinstance(tree, dict):
+        tree = {"kind": tree} if cls.home and isinstance(tree, str) else tree
+    if not isinstance(tree, dict):
+        raise _mistyped(path or "recipe", f"a set of fields ({_title(cls)})", tree, lines)
+    if path.count(".") > MAX_DEPTH:
+        raise MaquetteError("MQ-2005", lines.at(path), format="config", reason=f"deeper than {MAX_DEPTH} levels")
+    tree = dict(tree)
+    if cls.home:
+        kind = tree.pop("kind", None)
+        if kind is None and cls is not _slot(cls):  # the field's type already names one kind
+            kind = cls.kind()
+        if kind is None:
+            raise MaquetteError("MQ-2004", lines.at(path), path=path, key="kind")
+        cls = choose(kind, _slot(cls), path, lines.at(f"{path}.kind" if path else "kind"))
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in fields(cls) if f.init}
+    for key in tree:
+        if key not in known:
+            at = lines.at(_join(path, str(key)))
+            raise MaquetteError("MQ-2001", at, path=path or "the recipe", key=key, near=nearest(str(key), known))
+    values = {key: _read(hints[key], value, _join(path, key), lines) for key, value in tree.items()}
+    for name, f in known.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise MaquetteError("MQ-2004", lines.at(path), path=path or "the recipe", key=name)
+    try:
+        return cls(**values)
+    except MaquetteError as mistake:
+        if mistake.where or "path" not in mistake.values:  # a nested config has already said where
+            raise
+        full = _join(path, str(mistake.values["path"]))
+        raise MaquetteError(mistake.code, lines.at(full) or full, **{**mistake.values, "path": full}) from None
+
+
+def _slot(cls: type[Config]) -> type[Config]:
+    """The class of `cls`'s ancestry that declares the `home`: what a slot is typed with."""
+    return next(c for c in reversed(cls.__mro__) if "home" in vars(c) and vars(c)["home"])
+
+
+def _read(hint: Any, value: Any, path: str, lines: Lines) -> Any:
+    """`value` as the type `hint`, or an error that names `path`."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _read_union(args, value, path, lines)
+    if origin is Literal:
+        if value in args and type(value) in {type(a) for a in args}:
+            return value
+        raise _mistyped(path, "one of " + ", ".join(map(str, args)), value, lines)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _mistyped(path, "a list", value, lines)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_read(args[0], v, f"{path}[{i}]", lines) for i, v in enumerate(value))
+        if len(value) != len(args):
+            raise _mistyped(path, f"a list of {len(args)}", value, lines)
+        return tuple(_read(a, v, f"{path}[{i}]", lines) for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    if origin is dict:
+        if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
+            raise _mistyped(path, "a set of fields", value, lines)
+        return {key: _read(args[1], v, _join(path, key), lines) for key, v in value.items()}
+    if is_dataclass(hint) and isinstance(hint, type) and issubclass(hint, Config):
+        return _read_config(hint, value, path, lines)
+    return _read_scalar(hint, value, path, lines)
+
+
+def _read_union(options: tuple, value: Any, path: str, lines: Lines) -> Any:
+    if value is None:
+        if type(None) in options:
+            return None
+        raise _mistyped(path, " or ".join(map(_title, options)), value, lines)
+    options = tuple(o for o in options if o is not type(None))
+    if len(options) == 1:
+        return _read(options[0], value, path, lines)
+    for option in sorted(options, key=lambda o: o is str):
+        try:
+            return _read(option, value, path, lines)
+        except MaquetteError:
+            continue
+    raise _mistyped(path, " or ".join(map(_title, options)), value, lines)
+
+
+def _read_scalar(hint: Any, value: Any, path: str, lines: Lines) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+    elif hint is int and isinstance(value, int | float) and not isinstance(value, bool):
+        if float(value).is_integer() and abs(value) < 2**63:
+            return int(value)
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    raise _mistyped(path, _title(hint), value, lines)
+
+
+def _mistyped(path: str, wanted: str, value: Any, lines: Lines) -> MaquetteError:
+    return MaquetteError("MQ-2002", lines.at(path) or path, path=path, wanted=wanted, value=repr(value))
+
+
+def _title(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    return names.get(hint) or getattr(hint, "__name__", str(hint))
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        tree = {"kind": value.kind()} if type(value).home else {}
+        return tree | {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+# -- tree <- text -----------------------------------------------------------------------------------------------------
+
+
+def override(tree: Tree, texts: list[str]) -> Tree:
+    """`tree` with each `a.b=value` put in; `model.net=mlp` swaps a component for another kind with its defaults."""
+    tree = json.loads(json.dumps(tree))
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", key):
+            raise MaquetteError("MQ-2007", text=text)
+        *parents, last = key.split(".")
+        here = tree
+        for name in parents:
+            inner = here.get(name)
+            if isinstance(inner, str):  # `net: mlp` is short for `net: {kind: mlp}`
+                inner = {"kind": inner}
+            here[name] = inner = inner if isinstance(inner, dict) else {}
+            here = inner
+        here[last] = parse_yaml(value, f"{key}=")[0]
+    return tree
+
+
+def read_yaml(path: Path) -> tuple[Tree, Lines]:
+    """The tree of a recipe file, and where its keys stand."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise MaquetteError("MQ-2005", str(path), format="YAML", reason=f"larger than {MAX_BYTES} bytes")
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise MaquetteError("MQ-5004", str(path)) from None
+    except UnicodeDecodeError as bad:
+        raise MaquetteError("MQ-2005", str(path), format="YAML", reason=f"not UTF-8 at byte {bad.start}") from None
+    except OSError as bad:
+        raise MaquetteError("MQ-2005", str(path), format="YAML", reason=bad.strerror or bad) from None
+    tree, lines = parse_yaml(text, str(path))
+    if not isinstance(tree, dict):
+        raise MaquetteError("MQ-2005", str(path), format="YAML", reason="a recipe is a set of `key: value` lines")
+    return tree, lines
+
+
+def parse_yaml(text: str, name: str) -> tuple[Any, Lines]:
+    """YAML's core without its traps: no anchors, tags or duplicate keys; `1e-4` is a number, `no` and `1:30` text."""
+    lines = Lines(name)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return (None if node is None else _from_node(node, "", lines, 0)), lines
+    except yaml.YAMLError as bad:
+        mark = getattr(bad, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise MaquetteError("MQ-2005", where, format="YAML", reason=getattr(bad, "problem", None) or bad) from None
+    except RecursionError:
+        raise MaquetteError("MQ-2005", name, format="YAML", reason=f"deeper than {MAX_DEPTH} levels") from None
+
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+
+def _from_node(node: yaml.Node, path: str, lines: Lines, depth: int) -> Any:
+    line = node.start_mark.line + 1
+    lines.of.setdefault(path, line)
+
+    def refuse(reason: str) -> MaquetteError:
+        return MaquetteError("MQ-2005", f"{lines.file}:{line}", format="YAML", reason=reason)
+
+    if depth > MAX_DEPTH:
+        raise refuse(f"deeper than {MAX_DEPTH} levels")
+    # compose() resolves an alias to the very node it names: each node may be reached by one path only
+    if getattr(node, "seen", False):
+        raise refuse("anchors and aliases are not allowed")
+    node.seen = True  # type: ignore[attr-defined]
+    if isinstance(node, yaml.MappingNode):
+        tree: Tree = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
+                raise refuse("a key must be plain text")
+            if key_node.value in tree:
+                line = key_node.start_mark.line + 1
+                raise refuse(f"{key_node.value!r} stands here twice")
+            lines.of[_join(path, key_node.value)] = key_node.start_mark.line + 1
+            tree[key_node.value] = _from_node(value_node, _join(path, key_node.value), lines, depth + 1)
+        return tree
+    if isinstance(node, yaml.SequenceNode):
+        return [_from_node(v, f"{path}[{i}]", lines, depth + 1) for i, v in enumerate(node.value)]
+    if node.tag.startswith("tag:yaml.org,2002:python") or not node.tag.startswith("tag:yaml.org,2002:"):
+        raise refuse(f"the tag {node.tag!r} is not allowed")
+    return _scalar(node.value) if node.style is None else node.value
+
+
+def _scalar(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _NUMBER.fullmatch(text):
+        return int(text) if re.fullmatch(r"[-+]?(0|[1-9]\d{0,18})", text) else float(text)
+    return text
+
+
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Strict JSON: no NaN or Infinity, no duplicate keys, no huge numbers, at most `MAX_DEPTH` levels."""
+
+    def pairs(items: list[tuple[str, Any]]) -> Tree:
+        tree = dict(items)
+        if len(tree) != len(items):
+            raise ValueError("a key stands there twice")
+        return tree
+
+    def constant(word: str) -> Any:
+        raise ValueError(f"{word} is not a JSON number")
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else constant(digits)
+
+    def whole(digits: str) -> int:
+        return int(digits) if len(digits) < 20 else constant(digits[:20] + "…")
+
+    try:
+        tree = json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_float=number, parse_int=whole)
+    except (ValueError, RecursionError, UnicodeDecodeError) as bad:
+        raise MaquetteError("MQ-2005", name, format="JSON", reason=bad) from None
+    if _depth(tree) > MAX_DEPTH:
+        raise MaquetteError("MQ-2005", name, format="JSON", reason=f"deeper than {MAX_DEPTH} levels")
+    return tree
+
+
+def _depth(tree: Any) -> int:
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
+        deepest = max(deepest, depth)
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        stack.extend((v, depth + 1) for v in inner)
+    return deepest
+
+
+def describe(config: Config, indent: str = "") -> str:
+    """The resolved tree as YAML, each field with the sentence documented under it."""
+    out = []
+    docs = _field_docs(type(config))
+    if type(config).home:
+        out.append(f"{indent}kind: {config.kind()}")
+    for f in fields(config):
+        value = getattr(config, f.name)
+        note = f"  # {docs[f.name]}" if f.name in docs else ""
+        if isinstance(value, Config):
+            out += [f"{indent}{f.name}:{note}", describe(value, indent + "  ")]
+        elif isinstance(value, dict) and value and all(isinstance(v, Config) for v in value.values()):
+            out.append(f"{indent}{f.name}:{note}")
+            for key, inner in value.items():
+                out += [f"{indent}  {key}:", describe(inner, indent + "    ")]
+        else:
+            out.append(f"{indent}{f.name}: {json.dumps(_plain(value))}{note}")
+    return "\n".join(out)
+
+
+def _field_docs(cls: type[Config]) -> dict[str, str]:
+    """The docstring written under each field (the classes nearest to `cls` win)."""
+    import ast
+    import inspect
+    import textwrap
+
+    docs: dict[str, str] = {}
+    for owner in reversed(cls.__mro__[:-1]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]
+        except (OSError, TypeError):
+            continue
+        for entry, after in zip(body, body[1:], strict=False):
+            if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(after, ast.Expr):
+                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                    docs[entry.target.id] = " ".join(after.value.value.split())
+    return docs

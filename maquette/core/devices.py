@@ -1,0 +1,71 @@
+"""Where and how numbers are computed: device, precision, memory layout and compilation are decided here and only here.
+
+Policy on a CPU (figures in docs/speed.md): convolutional nets run in channels_last; bf16 runs where the processor has
+instructions for it. `PRECISION`: fp32 is exact and the default for likelihoods; bf16 computes matrix products and
+convolutions in bfloat16 with fp32 weights, gradients and reductions.
+"""
+
+import contextlib
+from typing import Literal
+
+import torch
+from torch import nn
+
+from maquette.core.errors import MaquetteError
+
+Precision = Literal["fp32", "bf16"]
+Layout = Literal["contiguous", "channels_last"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` (a GPU when there is one), `cpu`, `cuda`, `cuda:1` or `mps`; raises `MaquetteError` if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as bad:
+        reason = str(bad).splitlines()[0]
+        raise MaquetteError("MQ-2009", path="device", value=name, reason=reason, todo="use auto or cpu") from None
+    return device
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """The context in which losses and predictors are computed."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def place(module: nn.Module, device: torch.device, layout: Layout = "contiguous") -> None:
+    """Move `module` to `device`; 4-D weights take `layout`. Parameter names and objects stay what they are."""
+    if layout == "channels_last":
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    else:
+        module.to(device)
+
+
+def has_fast_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 natively."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device: before reading a clock, and nowhere else."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most this process has held so far (resident on a CPU, allocated on a GPU)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

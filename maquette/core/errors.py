@@ -1,0 +1,68 @@
+"""Errors for people: what was wrong, where, what was found and expected, what to do.
+
+The sentences stand in `catalogue.py`, in English and Chinese; a raise site gives only the values. Every mistake a
+user can make ends as a `MaquetteError`; the command line prints it without a traceback and exits with its code.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+
+from maquette.core.catalogue import CATALOGUE
+
+# The thousands digit of a code names its kind, and the kind its exit code (0 is success, 130 and 143 are signals).
+EXIT_CODES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "7": 7, "8": 8}
+
+
+class MaquetteError(Exception):
+    """A mistake that a person can mend.
+
+    Args:
+        code: `MQ-xxxx`, a key of `CATALOGUE`.
+        where: file, field, step or row, written as a person would (`recipes/a.yaml:14`, `model.net.width`).
+        values: what the catalogue's sentences name in braces.
+    """
+
+    def __init__(self, code: str, where: str = "", **values: object):
+        self.code = code
+        self.where = where
+        self.values = {name: shown(value) for name, value in values.items()}
+        super().__init__(self.render("en"))
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.code[3]]
+
+    def render(self, language: str | None = None) -> str:
+        """The whole message, a few lines, in `language` ("en" or "zh"; default: the environment's)."""
+        entry = CATALOGUE[self.code]
+        what, todo = entry.zh if (language or preferred_language()) == "zh" else entry.en
+        lines = [f"error[{self.code}]: {what.format(**self.values)}"]
+        if self.where:
+            lines.append(f"  --> {shown(self.where, 200)}")
+        if todo:
+            lines.append(f"  do: {todo.format(**self.values)}")
+        return "\n".join(lines)
+
+
+def preferred_language() -> str:
+    """ "zh" when MAQUETTE_LANG (or else LC_ALL, LC_MESSAGES, LANG) begins so, otherwise "en"."""
+    for name in ("MAQUETTE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := os.environ.get(name):
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+def shown(value: object, limit: int = 160) -> str:
+    """`value` as a person may see it: one line, control characters escaped, cut at `limit` characters."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a misspelt `name`: `; nearest: 'width'`, or all valid names when none is near."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"nearest: {close[0]!r}"
+    return "valid: " + ", ".join(names) if names else "there is none"

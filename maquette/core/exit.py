@@ -1,0 +1,81 @@
+"""The one exit: everything Maquette generates leaves through `emit`.
+
+filter hook -> visible label (when asked for) -> machine-readable mark -> write, whole or not at all -> record. A filter
+that refuses or fails keeps the item in: it never opens by accident.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from maquette import __version__
+from maquette.core import files
+from maquette.core.errors import MaquetteError
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a generated file says of itself. No time of day: the same request gives the same bytes."""
+
+    model: str
+    """SHA-256 of the model's weights."""
+    seed: int
+    producer: str = ""
+    """Who answers for publishing it (the operator's setting)."""
+    generator: str = f"maquette {__version__}"
+
+    def fields(self) -> dict[str, str]:
+        """The `AIGC` record of GB 45438-2025 (its element names), all values text."""
+        return {
+            "Label": "1",
+            "ContentProducer": self.producer,
+            "ProduceID": f"{self.model[:16]}-{self.seed}",
+            "ReservedCode1": self.generator,
+        }
+
+
+class Writer(Protocol):
+    """What `emit` needs of a medium."""
+
+    suffix: str
+
+    def encode(self, item: Any, mark: Mark) -> bytes: ...
+
+    def label(self, item: Any, text: str) -> Any: ...
+
+
+def emit(
+    items: Sequence[Any],
+    names: Sequence[str],
+    medium: Writer,
+    folder: Path | str,
+    marks: Sequence[Mark],
+    visible: str = "",
+    allow: Callable[[Any], bool] | None = None,
+) -> list[Path]:
+    """Write each item to `folder/name + suffix`; a line about each goes to `folder/made.jsonl`.
+
+    Args:
+        visible: text drawn onto (or spoken before, written into) each item; "" for none.
+        allow: filter hook; an item for which it does not return True raises MQ-8002 and nothing of it is written.
+    """
+    folder = files.make_folder(folder)
+    paths = []
+    for item, name, mark in zip(items, names, marks, strict=True):
+        if allow is not None and allow(item) is not True:
+            raise MaquetteError("MQ-8002", str(folder / name))
+        if visible:
+            item = medium.label(item, visible)
+        data = medium.encode(item, mark)
+        path = folder / f"{name}{medium.suffix}"
+        files.write_file(path, data)
+        entry = {
+            "file": path.name,
+            "sha256": files.digest(data),
+            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        files.append_line(folder / "made.jsonl", entry | asdict(mark))
+        paths.append(path)
+    return paths

@@ -1,0 +1,153 @@
+"""The nouns that cross packages: spaces, what is asked for, what a network receives, and a player's turn.
+
+jaxtyping names used throughout: b batch, c channels, d width, l length, `*space` the axes of one sample.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from maquette.core.seeds import Seeds
+
+
+@dataclass(frozen=True)
+class Real:
+    """Samples are real tensors of `shape` (channels first for media), nominally in [-1, 1].
+
+    `levels` is the number of equally spaced values that occur (256 for 8-bit pictures), or 0 for a continuum: a
+    likelihood in bits per dimension counts levels, and only a space that has them can be quantised.
+    """
+
+    shape: tuple[int, ...]
+    levels: int = 0
+
+    def __str__(self) -> str:
+        return f"Real{self.shape}" + (f" with {self.levels} levels" if self.levels else "")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Samples are int64 tensors of `shape` with values in [0, vocab)."""
+
+    shape: tuple[int, ...]
+    vocab: int
+
+    def __str__(self) -> str:
+        return f"Tokens{self.shape} of {self.vocab}"
+
+
+Space = Real | Tokens
+Stats = dict[str, Tensor]
+
+
+class _Rows:
+    """Something whose every tensor field has one row per sample."""
+
+    def rows(self, part: slice) -> Self:
+        cut = {f.name: value[part] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **cut)  # type: ignore[type-var]
+
+    def to(self, device: torch.device | str) -> Self:
+        moved = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Given(_Rows):
+    """What a person asks from, one row per sample; a field that is absent was not given.
+
+    Attributes:
+        label: class numbers; -1 in a row stands for "no label" and takes the embedder's null.
+        image: another picture in the model's space (low resolution, edges, past frames …).
+    """
+
+    label: Int[Tensor, " b"] | None = None
+    image: Float[Tensor, "b *space"] | None = None
+
+
+@dataclass(frozen=True)
+class Condition(_Rows):
+    """What a network receives, by three routes: added to time, attended to, concatenated."""
+
+    vector: Float[Tensor, "b d"] | None = None
+    sequence: Float[Tensor, "b l d"] | None = None
+    mask: Bool[Tensor, "b l"] | None = None
+    grid: Float[Tensor, "b c *space"] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of one step's global batch: the samples, what was given with them, and their randomness."""
+
+    x: Tensor
+    given: Given
+    rng: Seeds
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def split(self, parts: int) -> Iterator["Batch"]:
+        """`parts` equal shares; together they draw the very noise that the whole would have drawn."""
+        size = len(self.x) // parts
+        for start in range(0, size * parts, size):
+            part = slice(start, start + size)
+            yield Batch(self.x[part], self.given.rows(part), self.rng.rows(start, size))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One player's move in a training step.
+
+    `loss(batch, progress)` returns a scalar and statistics to log (tensors: reading one waits for the device);
+    progress runs from 0 to 1 over the budget. The turn is taken on steps divisible by `every`.
+    """
+
+    player: str
+    loss: Callable[[Batch, float], tuple[Float[Tensor, ""], Stats]]
+    every: int = 1
+
+
+Predictor = Callable[..., Tensor]
+"""A network with its condition filled in: what a solver calls. Denoisers are `(y, s) -> x_hat`."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw: `solver` is a function's name in `maquette/solvers/ode.py`; 0 and "" mean the model's own choice.
+
+    `temperature` scales the spread of start noise or logits; `eta` in [0, 1] is DDIM's share of fresh noise.
+    """
+
+    solver: str = ""
+    steps: int = 0
+    temperature: float = 1.0
+    eta: float = 0.0
+
+
+class Likelihood(ABC):
+    """A model that can say how probable data are."""
+
+    @abstractmethod
+    def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+        """Negative log-likelihood, or an upper bound of it, in nats per sample (a discrete one if space has levels)."""
+
+
+class Autoencoder(ABC):
+    """A model that maps samples to codes and back. `latent` is the space of the codes."""
+
+    latent: Space
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor: ...

@@ -1,0 +1,71 @@
+"""What every model offers; the loop, the pipeline and the scores know models by this page alone."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from maquette.core import config
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import Seeds
+from maquette.core.types import Condition, Given, Predictor, Sampling, Space, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(config.Config, ABC):
+    """The `model:` slot of a recipe."""
+
+    home: ClassVar[str] = "models"
+
+    @abstractmethod
+    def build(self, space: Space, classes: int = 0) -> "Model":
+        """A freshly initialised model of `space`, conditional on one of `classes` labels when that is not 0.
+
+        Weights come from torch's global generator, which the caller seeds.
+
+        Raises:
+            MaquetteError: MQ-2008 when the model does not accept this kind of space.
+        """
+
+
+class Model(nn.Module, ABC):
+    """How to learn and what to believe. Parameters that belong to no player are frozen."""
+
+    accepts: ClassVar[tuple[type, ...]]
+    """The kinds of space it can model."""
+    config: ModelConfig
+    space: Space
+    classes: int
+
+    def players(self) -> dict[str, nn.Module]:
+        """Who learns; each trainable parameter belongs to exactly one of them."""
+        return {"model": self}
+
+    @abstractmethod
+    def turns(self) -> list[Turn]:
+        """How they learn: the moves of one training step, in order."""
+
+    def condition(self, given: Given, n: int) -> Condition:
+        """What the networks receive for `n` samples asked for by `given`; an unconditional model receives nothing."""
+        return Condition()
+
+    @abstractmethod
+    def predictor(self, condition: Condition) -> Predictor:
+        """The network that samplers call, with `condition` filled in."""
+
+    @abstractmethod
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Tensor:
+        """Where drawing begins: noise, latent codes, an empty sequence. Row i uses row i of `rng` alone."""
+
+    @abstractmethod
+    def draw(self, predict: Predictor, start: Tensor, how: Sampling, rng: Seeds) -> Tensor:
+        """Samples [n, *space.shape] from `start`; every step of a long draw calls `core.cancel.check()`."""
+
+    def after_step(self, step: int) -> None:
+        """The one hook: EMA targets, adaptive augmentation, codebooks. Most models leave it empty."""
+
+
+def refuse_space(kind: str, accepts: str, space: Space, hint: str) -> MaquetteError:
+    """The sentence for a model that is given a space it cannot model."""
+    return MaquetteError("MQ-2008", path="model", kind=kind, accepts=accepts, given=space, hint=hint)

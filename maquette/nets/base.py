@@ -1,0 +1,45 @@
+"""The contract of a network: it maps samples of one shape to tensors of another, told the time and a condition."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from maquette.core import config
+from maquette.core.types import Condition
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig(config.Config, ABC):
+    """A `net:` slot of a recipe."""
+
+    home: ClassVar[str] = "nets"
+
+    @abstractmethod
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Net":
+        """A network from `source` to `target` (shapes without the batch axis).
+
+        Args:
+            vector: width of `Condition.vector`, 0 when the network takes none.
+            timed: whether the network is told a time (one number per sample).
+
+        Raises:
+            MaquetteError: MQ-2009 when this kind of network cannot map these shapes.
+        """
+
+
+class Net(nn.Module, ABC):
+    """`source` and `target` are the shapes given to `build`; `vector` the width of the condition's vector."""
+
+    source: Shape
+    target: Shape
+    vector: int
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b *target"]: ...

@@ -1,0 +1,119 @@
+"""A recipe: the typed tree that names everything a run is made of."""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from maquette.core.config import Config
+from maquette.core.devices import Layout, Precision
+from maquette.core.errors import MaquetteError
+from maquette.data.source import Data
+from maquette.media.base import MediumConfig
+from maquette.models.base import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Config):
+    """How one player's weights move."""
+
+    name: Literal["adamw", "sgd", "rmsprop", "muon"] = "adamw"
+    """muon moves the matrices, with AdamW for everything that is not a matrix."""
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's; for sgd and muon the first is the momentum, for rmsprop the second is the smoothing."""
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What the rate does after warm-up, over the rest of the budget."""
+    warmup: float = 0.0
+    """Share of the budget over which the rate rises from 0."""
+    final: float = 0.0
+    """The last rate as a share of `lr`, for linear and cosine."""
+
+    def __post_init__(self) -> None:
+        self.check(self.lr > 0, "lr", "a positive number")
+        self.check(0 <= self.warmup < 1, "warmup", "in [0, 1)")
+        self.check(0 <= self.final <= 1, "final", "in [0, 1]")
+        self.check(all(0 <= b < 1 for b in self.betas), "betas", "two numbers in [0, 1)")
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at `progress` in [0, 1]."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup if progress > 0 else self.lr * 1e-3
+        done = min(1.0, (progress - self.warmup) / (1 - self.warmup))
+        share = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.schedule]
+        return self.lr * (share if self.schedule == "constant" else self.final + (1 - self.final) * share)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a number of steps, seconds or epochs."""
+
+    amount: float
+    unit: Literal["steps", "s", "epochs"]
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """`2000steps`, `90s`, `10min`, `1h`, `5epochs`."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(steps?|s|sec|seconds?|m|min|minutes?|h|hours?|epochs?)\s*", text)
+        if not match or float(match[1]) <= 0:
+            raise MaquetteError(
+                "MQ-2002", path="budget", wanted="like 2000steps, 90s, 10min, 1h or 5epochs", value=repr(text)
+            )
+        amount, unit = float(match[1]), match[2]
+        if unit.startswith("step"):
+            return cls(amount, "steps")
+        if unit.startswith("epoch"):
+            return cls(amount, "epochs")
+        return cls(amount * {"s": 1, "m": 60, "h": 3600}[unit[0]], "s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Config):
+    """The loop's settings; none of them names a family."""
+
+    budget: str = "2000steps"
+    """How long: 2000steps, 90s, 10min, 1h or 5epochs. A steps budget is exactly repeatable."""
+    batch: int = 64
+    """Samples per step, over all ranks."""
+    parts: int = 1
+    """Gradient accumulation: the batch is taken in this many shares."""
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)
+    """One per player; a player that is not named takes AdamW's defaults."""
+    clip: float = 0.0
+    """Largest norm of a player's gradient; 0 does not clip."""
+    ema: float = 0.999
+    """Decay of the averaged weights that samples are drawn from; 0 keeps no average. It warms up over the first steps."""
+    precision: Precision = "fp32"
+    layout: Layout = "contiguous"
+    device: str = "auto"
+    seed: int = 0
+    samples: int = 64
+    """How many samples each sheet shows, always from the same noise."""
+    sample_every: float = 0.1
+    """A sheet of samples after each such share of the budget."""
+    validate_every: float = 0.1
+    """Held-out loss and warnings after each such share of the budget."""
+    checkpoint_every: float = 0.1
+    """A checkpoint after each such share of the budget, and at the end."""
+    keep: int = 2
+    """How many checkpoints are kept."""
+
+    def __post_init__(self) -> None:
+        Budget.parse(self.budget)
+        self.check(self.batch > 0, "batch", "a positive whole number")
+        self.check(self.parts > 0 and self.batch % self.parts == 0, "parts", "a divisor of batch")
+        self.check(0 <= self.ema < 1, "ema", "in [0, 1)")
+        self.check(self.keep >= 2, "keep", "at least 2")
+        for name in ("sample_every", "validate_every", "checkpoint_every"):
+            self.check(0 < getattr(self, name) <= 1, name, "a share of the budget in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Config):
+    """What a run is made of. `maquette show RECIPE` prints it resolved, with these sentences."""
+
+    data: Data
+    medium: MediumConfig
+    model: ModelConfig
+    train: Training = field(default_factory=Training)

@@ -1,0 +1,1 @@
+"""Floor 6: one function each; also the Python API."""

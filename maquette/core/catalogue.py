@@ -107,7 +107,8 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=(
             "第 {step} 步：{player!r} 的 {what} 不是有限数；已在更新之前停止训练",
-            "请降低 train.optimizers.{player}.lr、设置 train.clip，或检查这一步的数据；`maquette resume` 从最近的完好检查点继续",
+            "请降低 train.optimizers.{player}.lr、设置 train.clip，或检查这一步的数据；"
+            "`maquette resume` 从最近的完好检查点继续",
         ),
     ),
     # -- 7xxx: incompatible -------------------------------------------------------------------------------------

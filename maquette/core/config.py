@@ -220,9 +220,9 @@ def override(tree: Tree, texts: list[str]) -> Tree:
         if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", key):
             raise MaquetteError("MQ-2007", text=text)
         *parents, last = key.split(".")
-        here = tree
+        here: Tree = tree
         for name in parents:
-            inner = here.get(name)
+            inner: Any = here.get(name)
             if isinstance(inner, str):  # `net: mlp` is short for `net: {kind: mlp}`
                 inner = {"kind": inner}
             here[name] = inner = inner if isinstance(inner, dict) else {}
@@ -295,7 +295,7 @@ def _from_node(node: yaml.Node, path: str, lines: Lines, depth: int) -> Any:
         return [_from_node(v, f"{path}[{i}]", lines, depth + 1) for i, v in enumerate(node.value)]
     if node.tag.startswith("tag:yaml.org,2002:python") or not node.tag.startswith("tag:yaml.org,2002:"):
         raise refuse(f"the tag {node.tag!r} is not allowed")
-    return _scalar(node.value) if node.style is None else node.value
+    return _scalar(node.value) if getattr(node, "style", None) is None else node.value
 
 
 def _scalar(text: str) -> Any:
@@ -377,7 +377,7 @@ def _field_docs(cls: type[Config]) -> dict[str, str]:
         except (OSError, TypeError):
             continue
         for entry, after in zip(body, body[1:], strict=False):
-            if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(after, ast.Expr):
-                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-                    docs[entry.target.id] = " ".join(after.value.value.split())
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+            if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(text, str):
+                docs[entry.target.id] = " ".join(text.split())
     return docs

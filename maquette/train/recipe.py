@@ -83,7 +83,7 @@ class Training(Config):
     clip: float = 0.0
     """Largest norm of a player's gradient; 0 does not clip."""
     ema: float = 0.999
-    """Decay of the averaged weights that samples are drawn from; 0 keeps no average. It warms up over the first steps."""
+    """Decay of the averaged weights that samples are drawn from, reached after a warm-up; 0 keeps no average."""
     precision: Precision = "fp32"
     layout: Layout = "contiguous"
     device: str = "auto"

@@ -14,7 +14,7 @@ import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -25,6 +25,7 @@ MAX_DEPTH = 32
 MAX_BYTES = 1 << 20
 
 Tree = dict[str, Any]
+Some = TypeVar("Some", bound="Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Config:
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
-    def from_tree(cls, tree: Any, path: str = "", lines: "Lines | None" = None) -> Self:
+    def from_tree(cls: type[Some], tree: Any, path: str = "", lines: "Lines | None" = None) -> Some:
         """Read plain data (dicts, lists, scalars); raises `MaquetteError` naming the field at fault."""
         return _read_config(cls, tree, path, lines or Lines())
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from maquette import __version__
 from maquette.core import files
@@ -36,6 +36,7 @@ class Mark:
         }
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What `emit` needs of a medium."""
 

@@ -6,7 +6,7 @@ jaxtyping names used throughout: b batch, c channels, d width, l length, `*space
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,17 +45,20 @@ Space = Real | Tokens
 Stats = dict[str, Tensor]
 
 
+Rows = TypeVar("Rows", bound="_Rows")
+
+
 class _Rows:
     """Something whose every tensor field has one row per sample."""
 
-    def rows(self, part: slice) -> Self:
+    def rows(self: Rows, part: slice) -> Rows:
         """The samples of `part` alone."""
         return self._each(lambda tensor: tensor[part])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Rows, device: torch.device | str) -> Rows:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _each(self: Rows, change: Callable[[Tensor], Tensor]) -> Rows:
         kept = {name: change(v) if isinstance(v, Tensor) else v for name, v in vars(self).items()}
         return type(self)(**kept)
 

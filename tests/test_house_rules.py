@@ -19,24 +19,24 @@ FORBIDDEN_CALLS = {
     "yaml.unsafe_load", "yaml.full_load", "tempfile.mktemp", "pandas.read_pickle", "pd.read_pickle",
 }  # fmt: skip
 FORBIDDEN_METHODS = {"extractall"}
-FORBIDDEN_KEYWORDS = {
+FORBIDDEN_KEYWORDS: dict[str | None, bool] = {
     "shell": True,
     "allow_pickle": True,
-    "weights_only": False,
     "trust_remote_code": True,
+    "weights_only": False,
     "verify": False,
 }
 
 WRITING_CALLS = {
     "np.save", "np.savez", "np.savez_compressed", "np.savetxt", "torch.save", "save_file",
-    "safetensors.torch.save_file", "os.rename", "os.replace", "os.remove", "os.unlink", "os.mkdir", "os.makedirs", "os.rmdir",
-    "os.truncate", "shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree",
+    "safetensors.torch.save_file", "os.rename", "os.replace", "os.remove", "os.unlink", "os.mkdir", "os.makedirs",
+    "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile",
+    "shutil.copytree",
 }  # fmt: skip
 WRITING_METHODS = {
     "write_text", "write_bytes", "tofile", "to_csv", "to_parquet", "to_json", "mkdir", "touch", "unlink", "rmdir",
     "rename", "symlink_to", "hardlink_to",
 }  # fmt: skip
-
 WRITERS = {Path("core/files.py")}
 
 

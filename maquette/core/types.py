@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from maquette.core.config import Config
 from maquette.core.seeds import Seeds
 
 
@@ -123,7 +124,7 @@ Predictor = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Config):
     """How to draw: `solver` is a function's name in `maquette/solvers/ode.py`; 0 and "" mean the model's own choice.
 
     `temperature` scales the spread of start noise or logits; `eta` in [0, 1] is DDIM's share of fresh noise.
@@ -133,6 +134,11 @@ class Sampling:
     steps: int = 0
     temperature: float = 1.0
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.check(0 <= self.steps <= 10_000, "steps", "a whole number from 0 to 10000")
+        self.check(0 < self.temperature <= 100, "temperature", "a number above 0, at most 100")
+        self.check(0 <= self.eta <= 1, "eta", "between 0 and 1")
 
 
 class Likelihood(ABC):

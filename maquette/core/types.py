@@ -159,3 +159,10 @@ class Autoencoder(ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor: ...
+
+
+class Denoiser(ABC):
+    """A model whose predictor is a canonical denoiser `(y, s) -> x_hat`: solvers and the wraps for tasks apply to it.
+
+    Nothing to implement; a model that inherits from it says that `inpaint`, `enlarge` and `observe` may wrap it.
+    """

@@ -161,7 +161,7 @@ class Autoencoder(ABC):
     def decode(self, z: Tensor) -> Tensor: ...
 
 
-class Denoiser(ABC):
+class Denoiser:
     """A model whose predictor is a canonical denoiser `(y, s) -> x_hat`: solvers and the wraps for tasks apply to it.
 
     Nothing to implement; a model that inherits from it says that `inpaint`, `enlarge` and `observe` may wrap it.

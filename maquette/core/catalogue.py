@@ -13,6 +13,11 @@ class Entry(NamedTuple):
 
 
 CATALOGUE: dict[str, Entry] = {
+    # -- 1xxx: ours ---------------------------------------------------------------------------------------------
+    "MQ-1001": Entry(
+        en=("this is a fault of Maquette, not yours: {kind}: {reason}", "please report it with the file {report}"),
+        zh=("这是 Maquette 自身的错误，不是您的问题：{kind}：{reason}", "请附上文件 {report} 报告此问题"),
+    ),
     # -- 2xxx: usage and config ---------------------------------------------------------------------------------
     "MQ-2001": Entry(
         en=("{path} has no {key!r}", "{near}"),
@@ -49,6 +54,67 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2009": Entry(
         en=("{path}: {value} is not possible: {reason}", "{todo}"),
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
+    ),
+    "MQ-2100": Entry(
+        en=(
+            "the label {label!r} was asked for, but this model was trained without labels",
+            "leave --label out, or train with data.conditional=true",
+        ),
+        zh=("请求了标签 {label!r}，但此模型训练时没有使用标签", "请去掉 --label，或以 data.conditional=true 训练"),
+    ),
+    "MQ-2101": Entry(
+        en=("the model knows no class {label!r}", "{near}"),
+        zh=("模型没有类别 {label!r}", "{near}"),
+    ),
+    "MQ-2102": Entry(
+        en=(
+            "interpolation is not possible: this model begins every draw from the same place",
+            "leave --interpolate out",
+        ),
+        zh=("无法插值：此模型每次生成的起点都相同", "请去掉 --interpolate"),
+    ),
+    "MQ-2103": Entry(
+        en=("guidance is not possible: {reason}", "leave --guidance at 1, or {todo}"),
+        zh=("无法使用引导：{reason}", "请保持 --guidance 为 1，或 {todo}"),
+    ),
+    "MQ-2104": Entry(
+        en=(
+            "this model cannot {task}: that needs one that is drawn by denoising",
+            "train such a recipe, see `maquette recipes`",
+        ),
+        zh=("此模型无法 {task}：这需要以去噪方式生成的模型", "请训练这样的配方，见 `maquette recipes`"),
+    ),
+    "MQ-2105": Entry(
+        en=("{first} needs {second} beside it", "give both, or neither"),
+        zh=("{first} 需要与 {second} 一起给出", "请同时给出，或都不给"),
+    ),
+    "MQ-2106": Entry(
+        en=("the {what} has the shape {found}, but this model needs {wanted}", "resize it, or use another model"),
+        zh=("{what} 的形状是 {found}，但此模型需要 {wanted}", "请调整大小，或换用别的模型"),
+    ),
+    "MQ-2110": Entry(
+        en=("{reason}", "`{prog} --help` shows what is possible"),
+        zh=("{reason}", "`{prog} --help` 列出全部用法"),
+    ),
+    "MQ-2111": Entry(
+        en=("there is no verb {verb!r}", "{near}; `maquette --help` explains them"),
+        zh=("没有名为 {verb!r} 的命令", "{near}；`maquette --help` 有说明"),
+    ),
+    "MQ-2112": Entry(
+        en=("a verb is missing", "`maquette --help` lists them; `maquette demo` shows what they do"),
+        zh=("缺少命令", "`maquette --help` 列出全部命令；`maquette demo` 作演示"),
+    ),
+    "MQ-2113": Entry(
+        en=("{word!r} is not expected here", "`{prog} --help` shows what is possible"),
+        zh=("这里不应出现 {word!r}", "`{prog} --help` 列出全部用法"),
+    ),
+    "MQ-2114": Entry(
+        en=("there is no option {flag!r}", "{near}"),
+        zh=("没有名为 {flag!r} 的选项", "{near}"),
+    ),
+    "MQ-2115": Entry(
+        en=("the recipe name {name!r} stands for several: {names}", "give it in full"),
+        zh=("配方名 {name!r} 对应多个配方：{names}", "请写全名"),
     ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
@@ -98,6 +164,22 @@ CATALOGUE: dict[str, Entry] = {
         en=("this already exists", "choose another name, or remove it first"),
         zh=("已经存在", "请换一个名字，或先将其删除"),
     ),
+    "MQ-5010": Entry(
+        en=("there is a run here already", "continue it with `maquette resume {path}`, or choose another --out"),
+        zh=("这里已有一次训练", "用 `maquette resume {path}` 继续，或换一个 --out"),
+    ),
+    "MQ-5011": Entry(
+        en=("this is not a run: {reason}", "name the folder that `maquette train` made"),
+        zh=("这不是训练文件夹：{reason}", "请给出 `maquette train` 生成的文件夹"),
+    ),
+    "MQ-5012": Entry(
+        en=("the checkpoint {name} is damaged and was left aside: {reason}", "the one before it is used"),
+        zh=("检查点 {name} 已损坏，已跳过：{reason}", "改用它之前的检查点"),
+    ),
+    "MQ-5013": Entry(
+        en=("the run has no checkpoint that is whole: {reason}", "train again into another --out"),
+        zh=("此训练没有完好的检查点：{reason}", "请用另一个 --out 重新训练"),
+    ),
     # -- 6xxx: numbers ------------------------------------------------------------------------------------------
     "MQ-6001": Entry(
         en=(
@@ -111,10 +193,70 @@ CATALOGUE: dict[str, Entry] = {
             "`maquette resume` 从最近的完好检查点继续",
         ),
     ),
+    "MQ-6010": Entry(
+        en=(
+            "before the first step the {what} of {player!r} is not finite",
+            "look at the data (`maquette data check`) and at the model's settings",
+        ),
+        zh=(
+            "训练开始之前，{player!r} 的 {what} 就不是有限数",
+            "请检查数据（`maquette data check`）和模型设置",
+        ),
+    ),
+    "MQ-6020": Entry(
+        en=(
+            "step {step}: samples differ {ratio} times as much as real items do: the model may be collapsing onto few modes",
+            "lower the generator's rate, raise the batch, or regularise the critic (spectral norm, gradient penalty)",
+        ),
+        zh=(
+            "第 {step} 步：样本之间的差异只有真实数据的 {ratio} 倍：模型可能正在坍缩到少数模式",
+            "请降低生成器的学习率、增大批量，或对判别器加正则（谱归一化、梯度惩罚）",
+        ),
+    ),
+    "MQ-6021": Entry(
+        en=(
+            "step {step}: only {share} of the latent code is used: the decoder may be ignoring it",
+            "lower beta, warm it up over more of the budget, or make the decoder weaker",
+        ),
+        zh=(
+            "第 {step} 步：潜变量只有 {share} 被使用：解码器可能忽略了它",
+            "请减小 beta、延长其预热，或减弱解码器",
+        ),
+    ),
     # -- 7xxx: incompatible -------------------------------------------------------------------------------------
     "MQ-7001": Entry(
         en=("what is saved there does not fit: {reason}", "{todo}"),
         zh=("那里保存的内容与此不符：{reason}", "{todo}"),
+    ),
+    "MQ-7010": Entry(
+        en=("this run was made otherwise: {differences}", "resume it as it was made, or train anew into another --out"),
+        zh=("此训练当时的设定不同：{differences}", "请按原设定继续，或用另一个 --out 重新训练"),
+    ),
+    "MQ-7011": Entry(
+        en=("the model does not fit the medium: {reason}", "change the model's net, or the medium, in the recipe"),
+        zh=("模型与媒介不符：{reason}", "请修改配方中模型的网络或媒介"),
+    ),
+    "MQ-7012": Entry(
+        en=(
+            "the run was made with {differences}; its numbers may now differ in the last bits",
+            "for the same bits, resume it as it was made",
+        ),
+        zh=("此训练当时使用 {differences}；结果的末位现在可能不同", "若要逐位一致，请按原环境继续"),
+    ),
+    "MQ-7030": Entry(
+        en=("this is neither a run nor a bundle", "name a folder that `maquette train` made, or the bundle/ in it"),
+        zh=("这既不是训练文件夹，也不是模型包", "请给出 `maquette train` 生成的文件夹，或其中的 bundle/"),
+    ),
+    "MQ-7031": Entry(
+        en=("this run has no bundle yet", "`maquette resume {path}` finishes it"),
+        zh=("此训练尚未生成模型包", "用 `maquette resume {path}` 完成训练"),
+    ),
+    "MQ-7032": Entry(
+        en=(
+            "another comparison was begun in this folder; it differs in {differences}",
+            "repeat its command to continue it, or choose another --out",
+        ),
+        zh=("此文件夹中已开始了另一次比较，不同之处：{differences}", "请用原来的命令继续，或换一个 --out"),
     ),
     # -- 8xxx: refused for safety -------------------------------------------------------------------------------
     "MQ-8001": Entry(

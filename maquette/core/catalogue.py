@@ -116,6 +116,20 @@ CATALOGUE: dict[str, Entry] = {
         en=("the recipe name {name!r} stands for several: {names}", "give it in full"),
         zh=("配方名 {name!r} 对应多个配方：{names}", "请写全名"),
     ),
+    "MQ-2060": Entry(
+        en=("a quantiser needs a space with levels, but {given} was given", "8-bit pictures have 256 levels"),
+        zh=("量化器需要带有级数的空间，但给出的是 {given}", "8 位图像有 256 级"),
+    ),
+    "MQ-2020": Entry(
+        en=(
+            "{path} is batch, but a penalty on the critic's slope needs each row judged by itself",
+            "set it to spectral, group or none, or take away model.gradient_penalty and model.r1",
+        ),
+        zh=(
+            "{path} 为 batch，但对判别器斜率的惩罚要求逐行独立评判",
+            "请改为 spectral、group 或 none，或去掉 model.gradient_penalty 与 model.r1",
+        ),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
         en=(

@@ -1,0 +1,252 @@
+"""The variational autoencoder (Kingma and Welling 2013): codes that follow a normal law, and a decoder back.
+
+    -ELBO = E_q(z|x) [-log p(x|z)] + beta KL(q(z|x) || N(0, I)),     z = mu(x) + sigma(x) * noise
+
+in nats per sample, summed over all dimensions. beta = 1 bounds the likelihood; larger ones trade detail for codes with
+independent axes (Higgins et al. 2017). KL warm-up lets codes be found before they are paid for (Bowman et al. 2016).
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from maquette.core.seeds import Seeds
+from maquette.core.types import (
+    Autoencoder, Batch, Condition, Given, Likelihood, Predictor, Real, Sampling, Space, Stats, Turn,
+)  # fmt: skip
+from maquette.models.base import Model, ModelConfig, refuse_space
+from maquette.nets import convnet
+from maquette.nets.base import NetConfig
+from maquette.nets.conditioning import LabelEmbedder
+
+ACTIVE = 0.01
+"""A code's axis is active when the variance of its posterior mean over the data exceeds this (Burda et al. 2016)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ModelConfig):
+    """An encoder, a decoder and the law of what the decoder leaves open."""
+
+    encoder: NetConfig = field(default_factory=convnet.Config)
+    decoder: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
+    latent: int = 32
+    """Width of the code."""
+    likelihood: Literal["bernoulli", "gaussian", "logistic"] = "logistic"
+    """logistic counts the levels of the space; bernoulli takes values as shares of white; gaussian is for a continuum."""
+    scale: float = 0.0
+    """Spread of the gaussian or logistic, in units of the space; 0 learns one for each channel."""
+    beta: float = 1.0
+    """Weight of the KL divergence once warmed up."""
+    warmup: float = 0.0
+    """Share of the budget over which that weight rises from 0."""
+    label_width: int = 64
+    """Of the vector that tells a conditional network its label."""
+    label_drop: float = 0.1
+    """Share of training rows without their label, so that samples of no given class can be asked for."""
+
+    def __post_init__(self) -> None:
+        self.check(self.latent > 0, "latent", "a positive whole number")
+        self.check(self.label_width > 0, "label_width", "a positive whole number")
+        self.check(self.scale >= 0, "scale", "0 or a positive number")
+        self.check(self.beta >= 0, "beta", "0 or a positive number")
+        self.check(0 <= self.warmup <= 1, "warmup", "a share in [0, 1]")
+        self.check(0 <= self.label_drop < 1, "label_drop", "a share in [0, 1)")
+
+    def build(self, space: Space, classes: int = 0) -> "VAE":
+        if not isinstance(space, Real):
+            raise refuse_space("vae", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real")
+        if self.likelihood == "logistic" and space.levels < 2:
+            hint = "set model.likelihood=gaussian"
+            raise refuse_space("vae with likelihood logistic", "values that have levels", space, hint)
+        return VAE(self, space, classes)
+
+
+# -- likelihoods: what the decoder's output says of a sample ------------------------------------------------------------
+
+
+class Bernoulli(nn.Module):
+    """Values as shares of white, the decoder giving logits: -x log p - (1 - x) log(1 - p), x scaled to [0, 1].
+
+    For two levels this is a likelihood. For more, `forward` is the usual cross-entropy, and `discrete` adds the
+    constant that makes p^x (1 - p)^(1 - x) sum to one over the levels.
+    """
+
+    def __init__(self, levels: int):
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return F.softplus(out) - (x + 1) / 2 * out
+
+    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        if self.levels <= 2:
+            return self(out, x)
+        # log of the geometric sum over k < n of exp(k r), r = logit / (n - 1); even in r but for a factor, and n at 0
+        n, r = self.levels, (out / (self.levels - 1)).abs().clamp(min=1e-4)
+        total = (n - 1) * r + (torch.expm1(-n * r) / torch.expm1(-r)).log()
+        return self(out, x) + total - F.softplus(out.abs())
+
+    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return 2 * torch.sigmoid(out) - 1
+
+
+class _Scaled(nn.Module):
+    """A law with one spread per channel, learnt unless `scale` fixes it, and never narrower than a level is wide."""
+
+    def __init__(self, space: Real, scale: float):
+        super().__init__()
+        self.levels = space.levels
+        self.step = 2 / (space.levels - 1) if space.levels else 0.0
+        shape = (space.shape[0], *[1] * (len(space.shape) - 1)) if space.levels else space.shape
+        if scale:
+            self.register_buffer("log_scale", torch.full((1,) * len(space.shape), math.log(scale)))
+        else:
+            self.log_scale = nn.Parameter(torch.full(shape, math.log(0.5)))
+
+    @property
+    def scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(min=max(self.step, 1e-3))
+
+
+class Gaussian(_Scaled):
+    """-log N(x; mean, scale^2), a density; `discrete` is that of a level, the density times the levels' distance."""
+
+    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return ((x - out) / self.scale).square() / 2 + self.scale.log() + math.log(2 * math.pi) / 2
+
+    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return self(out, x) - (math.log(self.step) if self.levels else 0.0)
+
+    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return out
+
+
+class Logistic(_Scaled):
+    """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016).
+
+    With a and b the standardised upper and lower edges, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)),
+    and b - a is the same everywhere: nothing cancels, however far x lies out.
+    """
+
+    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        half = self.step / 2
+        inverse = 1 / self.scale
+        centred = x - out
+        below = F.softplus(-(centred + half) * inverse)  # -log P(under the upper edge)
+        above = F.softplus((centred - half) * inverse)  # -log P(over the lower edge)
+        both = -torch.log(-torch.expm1(-self.step * inverse))
+        return torch.where(x < half - 1, below, torch.where(x > 1 - half, above, below + above + both))
+
+    discrete = forward
+
+    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
+        return out
+
+
+def kl_to_standard_normal(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+    """KL(N(mu, sigma^2) || N(0, I)) = 1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2) (Kingma and Welling 2013, App. B)."""
+    return (mu.square() + log_var.exp() - 1 - log_var).sum(1) / 2
+
+
+def active_units(mu: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    """How many axes of the code carry something of the data."""
+    return (mu.var(0) > ACTIVE).sum().float()
+
+
+# -- the model ----------------------------------------------------------------------------------------------------------
+
+
+class VAE(Model, Likelihood, Autoencoder):
+    """Samples are the decoder's means at z ~ N(0, I)."""
+
+    accepts = (Real,)
+
+    def __init__(self, config: Config, space: Real, classes: int):
+        super().__init__()
+        self.config: Config = config
+        self.space, self.classes, self.latent = space, classes, Real((config.latent,))
+        self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
+        self.encoder = config.encoder.build(space.shape, (2 * config.latent,), self.embed.width)
+        self.decoder = config.decoder.build((config.latent,), space.shape, self.embed.width)
+        if config.likelihood == "bernoulli":
+            self.likelihood = Bernoulli(space.levels)
+        else:
+            self.likelihood = {"gaussian": Gaussian, "logistic": Logistic}[config.likelihood](space, config.scale)
+
+    def turns(self) -> list[Turn]:
+        return [Turn("model", self.loss)]
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
+        """The negative ELBO with its KL term weighed by `beta` and the warm-up."""
+        rng = batch.rng.fork(0)
+        condition = self.embed(batch.given, len(batch), rng.fork(0))
+        mu, log_var = self._posterior(batch.x, condition)
+        out = self._decode(_sample(mu, log_var, rng), condition)
+        reconstruction = self.likelihood(out, batch.x.float()).flatten(1).sum(1).mean()
+        kl = kl_to_standard_normal(mu, log_var).mean()
+        rising = progress / self.config.warmup if progress < self.config.warmup else 1.0
+        stats = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "active": active_units(mu.detach())}
+        return reconstruction + self.config.beta * rising * kl, stats
+
+    def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+        """-ELBO from one draw of the code: an upper bound of -log p(x), in nats, of levels where the space has them."""
+        return -self._evidence(batch, 1).squeeze(0)
+
+    def importance_bound(self, batch: Batch, k: int) -> Float[Tensor, " b"]:
+        """-log 1/k sum p(x, z) / q(z|x) over `k` codes: as `nll`, and tighter the larger k is (Burda et al. 2016)."""
+        return math.log(k) - self._evidence(batch, k).logsumexp(0)
+
+    def _evidence(self, batch: Batch, k: int) -> Float[Tensor, "k b"]:
+        """log p(x, z) / q(z|x) at `k` draws of z from q; for k = 1 the KL term is exact, which lowers the variance."""
+        rng = batch.rng.fork(1)
+        condition = self.condition(batch.given, len(batch))
+        mu, log_var = self._posterior(batch.x, condition)
+        rows = []
+        for _ in range(k):
+            z = _sample(mu, log_var, rng)
+            out = self._decode(z, condition)
+            kl = kl_to_standard_normal(mu, log_var)
+            if k > 1:
+                kl = (z.square() - (z - mu).square() / log_var.exp() - log_var).sum(1) / 2
+            rows.append(-self.likelihood.discrete(out, batch.x.float()).flatten(1).sum(1) - kl)
+        return torch.stack(rows)
+
+    def _posterior(
+        self, x: Float[Tensor, "b *space"], condition: Condition
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+        """Mean and log-variance of q(z|x)."""
+        mu, log_var = self.encoder(x.float(), condition=condition).float().chunk(2, dim=1)
+        return mu, log_var
+
+    def _decode(self, z: Float[Tensor, "b d"], condition: Condition) -> Float[Tensor, "b *space"]:
+        return self.decoder(z, condition=condition).float()
+
+    def encode(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b d"]:
+        """The mean of q(z|x); of a conditional model, without a label."""
+        return self._posterior(x, self.condition(Given(), len(x)))[0]
+
+    def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b *space"]:
+        """The mean of p(x|z); of a conditional model, without a label."""
+        return self.predictor(self.condition(Given(), len(z)))(z)
+
+    def condition(self, given: Given, n: int) -> Condition:
+        return self.embed(given, n)
+
+    def predictor(self, condition: Condition) -> Predictor:
+        """z [b, latent] -> samples [b, *space.shape]."""
+        return lambda z: self.likelihood.mean(self._decode(z, condition))
+
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b d"]:
+        return rng.normal(self.config.latent) * how.temperature
+
+    def draw(self, predict: Predictor, start: Float[Tensor, "b d"], how: Sampling, rng: Seeds) -> Tensor:
+        return predict(start)
+
+
+def _sample(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"], rng: Seeds) -> Float[Tensor, "b d"]:
+    return mu + (log_var / 2).exp() * rng.normal(mu.shape[1])

@@ -85,7 +85,9 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "GAN":
         if not isinstance(space, Real):
-            raise refuse_space("gan", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real")
+            raise refuse_space(
+                "gan", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real"
+            )
         model = GAN(self, space, classes)
         if (self.gradient_penalty or self.r1) and mixes_rows(model.critic):
             raise MaquetteError("MQ-2020", path="model.critic.norm")
@@ -107,8 +109,9 @@ class GAN(Model):
 
     def __init__(self, config: Config, space: Real, classes: int):
         super().__init__()
-        self.config: Config = config
-        self.space, self.classes = space, classes
+        self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.classes = classes
         width = config.label_width if classes else 0
         self.generator = Player(config.generator.build((config.latent,), space.shape, width), self._embedder())
         self.critic = Player(config.critic.build(space.shape, (1,), width), self._embedder())

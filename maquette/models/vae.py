@@ -17,8 +17,18 @@ from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import (
-    Autoencoder, Batch, Condition, Given, Likelihood, Predictor, Real, Sampling, Space, Stats, Turn,
-)  # fmt: skip
+    Autoencoder,
+    Batch,
+    Condition,
+    Given,
+    Likelihood,
+    Predictor,
+    Real,
+    Sampling,
+    Space,
+    Stats,
+    Turn,
+)
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
@@ -37,7 +47,7 @@ class Config(ModelConfig):
     latent: int = 32
     """Width of the code."""
     likelihood: Literal["bernoulli", "gaussian", "logistic"] = "logistic"
-    """logistic counts the levels of the space; bernoulli takes values as shares of white; gaussian is for a continuum."""
+    """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian a continuum."""
     scale: float = 0.0
     """Spread of the gaussian or logistic, in units of the space; 0 learns one for each channel."""
     beta: float = 1.0
@@ -59,14 +69,16 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "VAE":
         if not isinstance(space, Real):
-            raise refuse_space("vae", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real")
+            raise refuse_space(
+                "vae", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real"
+            )
         if self.likelihood == "logistic" and space.levels < 2:
             hint = "set model.likelihood=gaussian"
             raise refuse_space("vae with likelihood logistic", "values that have levels", space, hint)
         return VAE(self, space, classes)
 
 
-# -- likelihoods: what the decoder's output says of a sample ------------------------------------------------------------
+# -- likelihoods: what the decoder's output says of a sample -----------------------------------------------------------
 
 
 class Bernoulli(nn.Module):
@@ -129,7 +141,8 @@ class Gaussian(_Scaled):
 class Logistic(_Scaled):
     """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016).
 
-    With a and b the standardised upper and lower edges, sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)),
+    With a and b the standardised upper and lower edges,
+    sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)),
     and b - a is the same everywhere: nothing cancels, however far x lies out.
     """
 
@@ -158,7 +171,7 @@ def active_units(mu: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
     return (mu.var(0) > ACTIVE).sum().float()
 
 
-# -- the model ----------------------------------------------------------------------------------------------------------
+# -- the model ---------------------------------------------------------------------------------------------------------
 
 
 class VAE(Model, Likelihood, Autoencoder):
@@ -168,8 +181,10 @@ class VAE(Model, Likelihood, Autoencoder):
 
     def __init__(self, config: Config, space: Real, classes: int):
         super().__init__()
-        self.config: Config = config
-        self.space, self.classes, self.latent = space, classes, Real((config.latent,))
+        self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.classes = classes
+        self.latent = Real((config.latent,))
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.encoder = config.encoder.build(space.shape, (2 * config.latent,), self.embed.width)
         self.decoder = config.decoder.build((config.latent,), space.shape, self.embed.width)

@@ -1,7 +1,7 @@
 """DCGAN's two networks (Radford, Metz and Chintala 2015): a code up to a picture, and a picture down to a code.
 
 Sides are halved while both exceed 7, so 64 ends at 4x4, 28 at 7x7 and 127 at 7x7; strides, kernels and widths are the
-paper's. For 64x64 and 32x32 pictures and `bias` false they are the networks of the paper's Figure 1, without its biases.
+paper's. With `bias` false the networks for 64x64 pictures are DCGAN's, parameter for parameter.
 """
 
 import itertools
@@ -68,7 +68,7 @@ class Up(Net):
         sides = list(halvings(*target[1:]))[::-1]
         widths = config.channels(len(sides) - 1)[::-1]
         self.smallest = (widths[0], *sides[0])
-        dense = _layer(config, nn.Linear(*source, math.prod(self.smallest), bias=_biased(config)))
+        dense = _layer(config, nn.Linear(source[0], math.prod(self.smallest), bias=_biased(config)))
         self.first = _Block(config, dense, widths[0], vector)
         self.blocks = nn.ModuleList()
         steps = list(itertools.pairwise(sides))
@@ -110,7 +110,9 @@ class Down(Net):
             layer = _layer(config, nn.Conv2d(before, after, 2 + stride, stride, 1, bias=bias))
             self.blocks.append(_Block(config, layer, after, normalise=not plain))
         features = widths[-1] * math.prod(sides[-1])
-        self.projection = _layer(config, nn.Linear(vector, widths[-1], bias=False)) if vector and target == (1,) else None
+        self.projection = (
+            _layer(config, nn.Linear(vector, widths[-1], bias=False)) if vector and target == (1,) else None
+        )
         self.beside = _layer(config, nn.Linear(vector, *target, bias=False)) if vector and target != (1,) else None
         self.head = _layer(config, nn.Linear(features, *target, bias=config.bias))
 

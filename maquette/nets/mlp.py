@@ -95,6 +95,6 @@ class _Residual(nn.Module):
         return h + self.outer(self.inner(self.norm(h), told))
 
 
-def _linear(config: Config, source: int, target: int) -> nn.Linear:
+def _linear(config: Config, source: int, target: int) -> nn.Module:
     layer = nn.Linear(source, target)
     return spectral_norm(layer) if config.spectral else layer

@@ -1,7 +1,72 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The five verbs are `train`, `sample`, `evaluate`, `compare` and `serve`; `load` opens a run or a bundle. They are
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare` and `demo`; `load` opens a run or a bundle. They are
 imported when first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "MaquetteError": "core.errors",
+    "Pipeline": "pipeline",
+    "Request": "pipeline",
+    "compare": "verbs.compare",
+    "demo": "verbs.demo",
+    "evaluate": "verbs.evaluate",
+    "load": "pipeline",
+    "recipes": "verbs.recipes",
+    "resume": "verbs.train",
+    "sample": "verbs.sample",
+    "train": "verbs.train",
+}
+"""Public name -> the module it lives in."""
+
+__all__ = [
+    "MaquetteError",
+    "Pipeline",
+    "Request",
+    "__version__",
+    "compare",
+    "demo",
+    "evaluate",
+    "load",
+    "recipes",
+    "resume",
+    "sample",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from maquette.core.errors import MaquetteError
+    from maquette.pipeline import Pipeline, Request, load
+    from maquette.verbs.compare import compare
+    from maquette.verbs.demo import demo
+    from maquette.verbs.evaluate import evaluate
+    from maquette.verbs.recipes import recipes
+    from maquette.verbs.sample import sample
+    from maquette.verbs.train import resume, train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maquette' has no attribute {name!r}")
+    return getattr(import_module(f"maquette.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _VerbPackage(ModuleType):
+    """A package with a verb's name: `maquette.train.loop` is a module of it, `maquette.train(…)` is the verb."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **keywords)
+
+
+for _name in ("train", "evaluate"):
+    import_module(f"maquette.{_name}").__class__ = _VerbPackage

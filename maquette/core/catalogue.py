@@ -68,14 +68,17 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-2102": Entry(
         en=(
-            "interpolation is not possible: this model begins every draw from the same place",
-            "leave --interpolate out",
+            "guidance is not possible: this model never learnt to do without its label",
+            "leave --guidance at 1, or train with data.conditional=true, hiding a share of the labels",
         ),
-        zh=("无法插值：此模型每次生成的起点都相同", "请去掉 --interpolate"),
+        zh=(
+            "无法使用引导：此模型没有学过不带标签的生成",
+            "请保持 --guidance 为 1，或以 data.conditional=true 训练并隐去一部分标签",
+        ),
     ),
     "MQ-2103": Entry(
-        en=("guidance is not possible: {reason}", "leave --guidance at 1, or {todo}"),
-        zh=("无法使用引导：{reason}", "请保持 --guidance 为 1，或 {todo}"),
+        en=("{kind} items cannot be enlarged {factor} times: {reason}", "choose another factor, or leave it out"),
+        zh=("{kind} 无法放大 {factor} 倍：{reason}", "请换一个倍数，或去掉此项"),
     ),
     "MQ-2104": Entry(
         en=(

@@ -6,6 +6,8 @@ row i belongs to seed + i alone, so a sample does not depend on the batch it was
 """
 
 import hashlib
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -54,7 +56,12 @@ class Seeds:
     @classmethod
     def for_samples(cls, seed: int, n: int, first: int = 0, device: torch.device | str = "cpu") -> "Seeds":
         """Samples `first` to `first + n` of a request; sample i depends on seed + i and nothing else."""
-        return cls([mix(seed + i, SAMPLE) for i in range(first, first + n)], True, first, n, n, device)
+        return cls.for_seeds(range(seed + first, seed + first + n), device)
+
+    @classmethod
+    def for_seeds(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> "Seeds":
+        """One sample for each of `seeds`, in any order; equal seeds give equal rows."""
+        return cls([mix(seed, SAMPLE) for seed in seeds], True, 0, len(seeds), len(seeds), device)
 
     def __len__(self) -> int:
         return self._n
@@ -80,6 +87,17 @@ class Seeds:
         """Whole numbers in [0, high), int64, [n, *shape]."""
         return self._draw(shape, lambda size, g: torch.randint(high, size, generator=g))
 
+    def strata(self) -> Tensor:
+        """Uniform on [0, 1), [n], the rows of a global batch one in each of `total` equal intervals, in random order.
+
+        A mean over the batch of a function of these varies less than one of independent draws.
+        """
+        if self._each:
+            return self.uniform()
+        return self._draw(
+            (), lambda size, g: (torch.randperm(*size, generator=g) + torch.rand(size, generator=g)) / size[0]
+        )
+
     def _draw(self, shape, make) -> Tensor:
         # Drawn on the CPU always, so that a CPU and a GPU start from the same noise; the global batch is drawn whole,
         # because torch's generator gives a prefix of a draw other values than the same prefix of a longer one.
@@ -93,3 +111,49 @@ class Seeds:
             generator = torch.Generator().manual_seed(mix(self._keys[0], self._drawn))
             drawn = make((self._total, *shape), generator)[self._first : self._first + self._n]
         return drawn.to(self.device, non_blocking=True)
+
+
+class Between(Seeds):
+    """Randomness on the way from each row of one source to the same row of another: what interpolation draws from.
+
+    Two independent normals a and b turn into each other as cos(u) a + sin(u) b, u = share * pi / 2: a great circle,
+    and standard normal all the way, which a straight line is not. Uniform numbers go the same way through the normal
+    distribution function. At a share of 0 a row is the left one, to the bit.
+
+    Args:
+        share: [n] in [0, 1), how far each row has come.
+    """
+
+    def __init__(self, left: Seeds, right: Seeds, share: Tensor):
+        self._left, self._right, self._share, self._each = left, right, share, True
+        self.device = left.device
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def rows(self, start: int, n: int) -> "Between":
+        part = slice(start, start + n)
+        return Between(self._left.rows(start, n), self._right.rows(start, n), self._share[part])
+
+    def fork(self, number: int) -> "Between":
+        return Between(self._left.fork(number), self._right.fork(number), self._share)
+
+    def normal(self, *shape: int) -> Tensor:
+        left, right = self._left.normal(*shape), self._right.normal(*shape)
+        return torch.where(self._spread(left) == 0, left, self._turned(left, right))
+
+    def uniform(self, *shape: int) -> Tensor:
+        left, right = self._left.uniform(*shape), self._right.uniform(*shape)
+        turned = torch.special.ndtr(self._turned(torch.special.ndtri(left), torch.special.ndtri(right)))
+        return torch.where(self._spread(left) == 0, left, turned.clamp(0, 1 - 2**-24))
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        left, right = self._left.integers(high, *shape), self._right.integers(high, *shape)
+        return torch.where(self._spread(left) < 0.5, left, right)
+
+    def _turned(self, left: Tensor, right: Tensor) -> Tensor:
+        angle = self._spread(left).to(left.dtype) * (math.pi / 2)
+        return angle.cos() * left + angle.sin() * right
+
+    def _spread(self, like: Tensor) -> Tensor:
+        return self._share.to(like.device).reshape(-1, *[1] * (like.ndim - 1))

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from maquette.core import config
+from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Space
 
@@ -22,6 +23,25 @@ class MediumConfig(config.Config, ABC):
 
     @abstractmethod
     def build(self) -> "Medium": ...
+
+    def smaller(self, factor: int) -> "MediumConfig":
+        """This medium at 1/`factor` of its size: what super-resolution starts from. Raises MQ-2103 where none is."""
+        raise MaquetteError("MQ-2103", kind=self.kind(), factor=factor, reason="they have no size")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file is before it becomes an item, for `maquette data check`.
+
+    Attributes:
+        size: in the format's own units (width and height in pixels); empty when it has none.
+        notes: what reading changes about it ("CMYK …", "animated …").
+        off: why its size does not suit the medium; empty when it does.
+    """
+
+    size: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    off: str = ""
 
 
 class Medium(ABC):
@@ -42,6 +62,10 @@ class Medium(ABC):
     @abstractmethod
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """One item from the bytes of a file called `name` (a row of a table, an upload); raises like `read`."""
+
+    def facts(self, data: bytes, name: str) -> Facts:
+        """What `data` is before it becomes an item; raises like `read`."""
+        return Facts()
 
     @abstractmethod
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:

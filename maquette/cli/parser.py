@@ -1,0 +1,221 @@
+"""Verbs and options as data: what `--help` prints, what a misspelling is compared with, what a test keeps frozen.
+
+Values stay text here. They are read where they are used, by the one strict reader of `core/config.py`, so that the
+command line, a recipe and the Python API refuse the same things in the same words. Imports neither torch nor numpy.
+"""
+
+import argparse
+import difflib
+from typing import NamedTuple, NoReturn
+
+from maquette import __version__
+from maquette.core.errors import MaquetteError
+
+
+class Option(NamedTuple):
+    """One option: `metavar` is what follows it; "" makes it a switch, [X] may be left out and is then 8."""
+
+    flag: str
+    metavar: str
+    help: str
+    default: str | None = None
+
+
+class Verb(NamedTuple):
+    """One verb: its arguments (a name ending in `…` takes several), its options, and whether key=value may follow."""
+
+    help: str
+    takes: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    overrides: bool = False
+    example: str = ""
+
+
+DATA = Option("--data", "FOLDER|NAME", "samples to learn from, instead of the recipe's")
+BUDGET = Option("--budget", "BUDGET", "how long to train: 2000steps, 90s, 10min, 1h or 5epochs")
+DEVICE = Option("--device", "DEVICE", "auto, cpu, cuda, cuda:1 or mps", "auto")
+QUIET = Option("--quiet", "", "no progress on stderr")
+SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "learn a recipe from your files",
+        ("RECIPE",),
+        (
+            DATA,
+            BUDGET,
+            Option("--out", "RUN", "folder of the run (default: runs/RECIPE, numbered when taken)"),
+            Option("--seed", "S", "of weights, batches and noise"),
+            DEVICE._replace(default=None),
+            QUIET,
+        ),
+        overrides=True,
+        example="maquette train dcgan --data photos/ --budget 10min model.net.width=64",
+    ),
+    "resume": Verb(
+        "go on with a run from its last checkpoint, bit for bit",
+        ("RUN",),
+        (BUDGET._replace(help="a longer budget than the run was begun with"), DEVICE._replace(default=None), QUIET),
+        example="maquette resume runs/dcgan",
+    ),
+    "sample": Verb(
+        "make new items from a run or a bundle",
+        ("RUN|BUNDLE",),
+        (
+            Option("-n", "N", "how many", "16"),
+            SEED,
+            Option("--label", "LABEL", "class name or number, several with commas, or `each` for all in turn"),
+            Option("--guidance", "G", "strength of the label (1: as learnt)", "1"),
+            Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm"),
+            Option("--steps", "K", "of the solver"),
+            Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1"),
+            Option("--eta", "E", "share of fresh noise a step, 0 to 1", "0"),
+            Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
+            Option("--image", "FILE", "a picture to complete (with --mask) or to enlarge (with --factor)"),
+            Option("--mask", "FILE", "white where the picture is to be made anew"),
+            Option("--factor", "K", "enlarge --image K times on each side"),
+            Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
+            Option("--out", "DIR", "one file each, into this folder (default: samples)"),
+            Option("--visible", "TEXT", "a visible note on every item"),
+            DEVICE,
+        ),
+        example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",
+    ),
+    "evaluate": Verb(
+        "score a run against real samples, with real against real beside it",
+        ("RUN",),
+        (
+            Option("-n", "N", "how many samples are made and compared"),
+            Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
+            Option("--out", "DIR", "where the report goes (default: the run)"),
+            SEED._replace(help="of the samples made"),
+            DEVICE,
+        ),
+        example="maquette evaluate runs/dcgan",
+    ),
+    "compare": Verb(
+        "train several recipes alike and rank them in one report",
+        ("RECIPE…",),
+        (
+            DATA,
+            BUDGET._replace(help="for each of them: 2000steps, 90s, 10min, 1h or 5epochs"),
+            Option("--seeds", "S,S,…", "each recipe is trained once with each", "0"),
+            Option("-n", "N", "how many samples are made and compared"),
+            Option("--out", "DIR", "folder of the report and the runs; run it again to continue", "comparison"),
+            DEVICE._replace(default=None),
+            QUIET,
+        ),
+        overrides=True,
+        example="maquette compare dcgan my.yaml --data photos/ --budget 10min --seeds 0,1 --out report/",
+    ),
+    "recipes": Verb("list the recipes"),
+    "show": Verb(
+        "print a recipe with every setting and what it means",
+        ("RECIPE",),
+        overrides=True,
+        example="maquette show diffusion model.net.width=64",
+    ),
+    "data": Verb(
+        "look over a folder of samples: `maquette data check FOLDER`",
+        ("check", "FOLDER"),
+        (
+            Option("--move-bad", "DIR", "move the files that cannot be read there"),
+            Option("--recipe", "RECIPE", "read the files as this recipe would", "dcgan"),
+        ),
+        overrides=True,
+        example="maquette data check photos/ --move-bad bad/",
+    ),
+    "env": Verb("versions, devices and settings, and the speed of one matrix product"),
+    "lr-find": Verb(
+        "try rising learning rates and suggest one for each player",
+        ("RECIPE",),
+        (DATA, DEVICE._replace(default=None), QUIET),
+        overrides=True,
+        example="maquette lr-find dcgan --data photos/",
+    ),
+    "demo": Verb(
+        "four families of generative model compared, in minutes, with no download",
+        (),
+        (
+            Option("--out", "DIR", "folder of the report and the runs", "demo"),
+            Option("--budget", "BUDGET", "for each of the four", None),
+            QUIET,
+        ),
+    ),
+}
+
+EVERYWHERE = (Option("--debug", "", "show the traceback of an error"),)
+
+_ABOUT = "Train, sample, evaluate and compare generative models of your own files."
+_CLOSING = "Any field of a recipe can follow as key=value. Paths made go to stdout, progress and tables to stderr."
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises `MaquetteError` and never guesses at an abbreviation."""
+
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        raise MaquetteError("MQ-2110", self.prog, reason=message, prog=self.prog)
+
+
+def build() -> Parser:
+    """The parser of the whole command."""
+    parser = Parser(prog="maquette", description=_ABOUT, epilog=_CLOSING)
+    parser.add_argument("--version", action="version", version=f"maquette {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, verb in VERBS.items():
+        one = verbs.add_parser(name, help=verb.help, description=verb.help, epilog=_epilog(verb))
+        for positional in verb.takes:
+            several = positional.endswith("…")
+            one.add_argument(positional.strip("…"), nargs="+" if several else None)
+        for option in verb.options + EVERYWHERE:
+            if not option.metavar:
+                one.add_argument(option.flag, action="store_true", help=option.help)
+            elif option.metavar.startswith("["):
+                one.add_argument(option.flag, metavar=option.metavar[1:-1], nargs="?", const="8", help=option.help)
+            else:
+                one.add_argument(option.flag, metavar=option.metavar, default=option.default, help=_help(option))
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """`argv` read; `overrides` holds what had the form key=value. Raises `MaquetteError` for anything unknown."""
+    parser = build()
+    first = next((word for word in argv if not word.startswith("-")), None)
+    if first is not None and first not in VERBS:
+        raise MaquetteError("MQ-2111", verb=first, near=_near(first, VERBS))
+    asked, rest = parser.parse_known_args(argv)
+    if asked.verb is None:
+        known = [option.flag for option in EVERYWHERE] + ["--help", "--version"]
+        raise _unknown(rest[0], "maquette", known) if rest else MaquetteError("MQ-2112")
+    verb = VERBS[asked.verb]
+    for word in rest:
+        if word.startswith("-"):
+            flags = [option.flag for option in verb.options + EVERYWHERE] + ["--help"]
+            raise _unknown(word.partition("=")[0], f"maquette {asked.verb}", flags)
+        if "=" not in word or not verb.overrides:
+            prog = f"maquette {asked.verb}"
+            raise MaquetteError("MQ-2113", prog, word=word, prog=prog)
+    asked.overrides = rest
+    return asked
+
+
+def _unknown(flag: str, prog: str, flags: list[str]) -> MaquetteError:
+    return MaquetteError("MQ-2114", prog, flag=flag, near=_near(flag, flags))
+
+
+def _near(name: str, names) -> str:
+    # lower than errors.nearest: `--grids` and `trian` are short, and one letter of five is much
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"nearest: {close[0]}" if close else "one of " + ", ".join(names)
+
+
+def _help(option: Option) -> str:
+    return option.help + (f" (default: {option.default})" if option.default else "")
+
+
+def _epilog(verb: Verb) -> str:
+    lines = ["key=value sets any field of the recipe, such as train.batch=32"] if verb.overrides else []
+    return "\n".join(lines + ([f"example: {verb.example}"] if verb.example else []))

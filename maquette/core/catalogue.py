@@ -232,11 +232,11 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-6021": Entry(
         en=(
-            "step {step}: only {share} of the latent code is used: the decoder may be ignoring it",
+            "step {step}: {active} axes of the latent code carry something of the data: the decoder may be ignoring it",
             "lower beta, warm it up over more of the budget, or make the decoder weaker",
         ),
         zh=(
-            "第 {step} 步：潜变量只有 {share} 被使用：解码器可能忽略了它",
+            "第 {step} 步：潜变量只有 {active} 个维度携带数据信息：解码器可能忽略了它",
             "请减小 beta、延长其预热，或减弱解码器",
         ),
     ),

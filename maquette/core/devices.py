@@ -47,6 +47,13 @@ def place(module: nn.Module, device: torch.device, layout: Layout = "contiguous"
         module.to(device)
 
 
+def arrange(x: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """A batch laid out as the weights of a placed module expect it."""
+    if layout == "channels_last" and x.ndim == 4:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x
+
+
 def has_fast_bf16() -> bool:
     """Whether this processor multiplies bfloat16 natively."""
     if torch.cuda.is_available():

@@ -157,6 +157,23 @@ def remove_folder(path: Path | str) -> None:
         shutil.rmtree(path)
 
 
+def remove_file(path: Path | str) -> None:
+    path = Path(path)
+    with storage_errors(path):
+        _about_to("delete", path)
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path | str) -> None:
+    """Remove what writers that were killed left in `folder`, and settle its folders; only while holding its lock."""
+    folder = Path(folder)
+    with storage_errors(folder):
+        for left in folder.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
+        for left in [*folder.glob(".*.new"), *folder.glob(".*.old")]:
+            settle(folder / left.name[1:-4])
+
+
 def make_folder(path: Path | str) -> Path:
     path = Path(path)
     with storage_errors(path):

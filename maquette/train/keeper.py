@@ -1,0 +1,85 @@
+"""What is done between steps: logging, validation, sheets, checkpoints. None of it changes a bit of what is learnt."""
+
+import numpy as np
+from torch import Tensor
+
+from maquette.bundle import read_card, save_bundle
+from maquette.core.types import Stats
+from maquette.data.batches import held_out
+from maquette.train import log, looking
+from maquette.train.curves import plot
+from maquette.train.learner import Learner
+from maquette.train.log import Log
+from maquette.train.run import Run
+from maquette.train.warnings import Warnings
+
+HELD_OUT = 512
+"""How many held-out items a validation looks at, always the same ones."""
+
+
+class Keeper:
+    """Keeps a run's folder up to date with a learner. Rank 0 writes; the others only take part in means."""
+
+    def __init__(self, learner: Learner, run: Run, quiet: bool):
+        self.learner, self.run = learner, run
+        self.log = Log(run, learner.clock, learner.recipe.train.batch, quiet, learner.clock.step + 1)
+        self._warnings = Warnings()
+        self._main = learner.ranks.main
+
+    def note(self, stats: Stats) -> None:
+        self.log.note(stats)
+
+    def log_line(self, now: bool = False) -> None:
+        """A line of metrics when one is due, or `now`."""
+        clock = self.learner.clock
+        if now or clock.over or clock.step % log.EVERY == 0:
+            rates = {f"{player}.rate": m.settings.rate(clock.progress) for player, m in self.learner.movers.items()}
+            self.log.flush(clock, self.learner.ranks, rates)
+
+    def validate(self) -> None:
+        """The held-out loss into both logs, and a warning if its statistics ask for one."""
+        learner, split = self.learner, self.learner.dataset.test
+        if not self._main or not len(split.items):
+            return
+        settings, clock = learner.recipe.train, learner.clock
+        batches = held_out(split, learner.medium, settings.batch, HELD_OUT, settings.seed, str(learner.device))
+        values = looking.validate(learner.ema.model, batches, learner.device, settings.precision)
+        self.log.write(clock.step, {}, values, part="validation")
+        if warning := self._warnings.stats(values, clock.step, clock.progress):
+            self.log.warn(warning)
+
+    def draw(self) -> None:
+        """A sheet of samples from the averaged weights and the same noise as ever, and the curves so far."""
+        if not self._main:
+            return
+        learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
+        x = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
+        titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
+        self.log.picture(clock.step, "samples", learner.medium.sheet(learner.medium.from_tensor(x), titles=titles))
+        self.run.write_sample("curves", plot(self.run.metrics()))
+        if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
+            self.log.warn(warning)
+
+    def save(self) -> None:
+        """A checkpoint and a bundle of where the learner stands."""
+        self.log_line(now=True)
+        if self._main:
+            self.run.commit(self.learner.checkpoint())
+            self._bundle()
+
+    def finish(self) -> None:
+        """What a run that reached its budget must have, even if it was killed in its last moment."""
+        if self._main and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
+            self._bundle()
+        if self._main:
+            self.log.say(f"done: {self.learner.clock.step} steps; bundle in {self.run.bundle}")
+
+    def _bundle(self) -> None:
+        learner, config = self.learner, self.learner.recipe
+        card = {"name": self.run.path.name, **self.run.facts["card"], "steps": learner.clock.step}
+        weights = learner.ema.model.state_dict()
+        save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card)
+
+    def _real(self, n: int) -> Tensor:
+        items = self.learner.dataset.train.items
+        return self.learner.medium.to_tensor(np.asarray(items[:: max(1, len(items) // n)][:n]))

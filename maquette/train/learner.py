@@ -1,0 +1,142 @@
+"""All that one process holds while it trains, built from a recipe or put back from a checkpoint."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maquette.core import devices, seeds
+from maquette.core.errors import MaquetteError, nearest
+from maquette.core.types import Turn
+from maquette.data.batches import Batches
+from maquette.data.source import Dataset
+from maquette.media.base import Medium
+from maquette.models.base import Model
+from maquette.train.clock import Clock
+from maquette.train.distributed import Ranks
+from maquette.train.ema import Ema
+from maquette.train.optimisers import Mover
+from maquette.train.recipe import Budget, Optimizer, Recipe
+from maquette.train.run import Checkpoint
+
+
+class Learner:
+    """A model that learns: its players' weights and movers, its average, its batches and its clock.
+
+    Attributes:
+        turns: by name: `player` for a player's first turn, `player.2` for its second …
+        weights: each player's trainable weights; what belongs to no player is frozen.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, medium: Medium, ranks: Ranks, device: torch.device):
+        settings = recipe.train
+        if settings.batch % ranks.world:
+            wanted = f"a multiple of the {ranks.world} processes"
+            raise MaquetteError("MQ-2002", path="train.batch", wanted=wanted, value=settings.batch)
+        self.recipe, self.dataset, self.medium, self.ranks, self.device = recipe, dataset, medium, ranks, device
+        self.classes = list(dataset.classes) if recipe.data.conditional else []
+        self.model = build_model(recipe, medium, len(self.classes), device)
+        self.turns = _named(self.model.turns())
+        players = self.model.players()
+        self.weights = freeze_rest(self.model, players)
+        wanted_by = optimizers(recipe, players)
+        self.movers = {name: Mover(wanted_by[name], player) for name, player in players.items()}
+        self.ema = Ema(self.model, settings.ema)
+        self.batches = Batches(
+            dataset.train,
+            medium,
+            settings.batch,
+            settings.seed,
+            recipe.data.conditional,
+            augment=recipe.data.augment,
+            rank=ranks.rank,
+            world=ranks.world,
+            device=str(device),
+        )
+        self.budget = Budget.parse(settings.budget)
+        self.clock = Clock(self.budget, self.batches.steps_per_epoch, ranks)
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next step depends on."""
+        optimisers = {f"{player}/{k}": v for player, mover in self.movers.items() for k, v in mover.state().items()}
+        tensors = {"model": self.model.state_dict(), "ema": self.ema.model.state_dict(), "optimisers": optimisers}
+        return Checkpoint(self.clock.step, self.clock.seconds, tensors)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to where `checkpoint` was taken; the next step is then the one that would have followed, to the bit.
+
+        Raises:
+            MaquetteError: MQ-7001 when a tensor has no place here.
+        """
+        _load(self.model, checkpoint.tensors["model"])
+        _load(self.ema.model, checkpoint.tensors["ema"])
+        for player, mover in self.movers.items():
+            own = {
+                k.partition("/")[2]: v
+                for k, v in checkpoint.tensors["optimisers"].items()
+                if k.startswith(f"{player}/")
+            }
+            mover.load(own)
+        self.clock = Clock(self.budget, self.batches.steps_per_epoch, self.ranks, checkpoint.step, checkpoint.seconds)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for the same bits to follow, as dotted names and plain values."""
+        tree = self.recipe.to_tree()
+        for name in ("budget", "keep", "samples", "sample_every", "validate_every", "checkpoint_every", "device"):
+            tree["train"].pop(name)
+        tree["data"].pop("source")  # a folder may move; its fingerprint may not
+        same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
+        return _flat(tree, "") | same | {"device": self.device.type}
+
+
+def build_model(recipe: Recipe, medium: Medium, classes: int, device: torch.device) -> Model:
+    """A fresh model on `device`, its weights a function of the recipe's seed."""
+    torch.manual_seed(seeds.mix(recipe.train.seed, seeds.BUILD))
+    model = recipe.model.build(medium.space, classes)
+    devices.place(model, device, recipe.train.layout)
+    return model.train()
+
+
+def optimizers(recipe: Recipe, players: dict[str, nn.Module]) -> dict[str, Optimizer]:
+    """Each player's settings; a name that is no player is refused with the nearest one."""
+    given = recipe.train.optimizers
+    for name in given:
+        if name not in players:
+            raise MaquetteError("MQ-2001", path="train.optimizers", key=name, near=nearest(name, players))
+    return {name: given.get(name, Optimizer()) for name in players}
+
+
+def freeze_rest(model: Model, players: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+    """The trainable weights of each player; every other parameter of the model is frozen."""
+    weights = {name: [p for p in player.parameters() if p.requires_grad] for name, player in players.items()}
+    owned = {id(p) for own in weights.values() for p in own}
+    for p in model.parameters():
+        if id(p) not in owned:
+            p.requires_grad_(False)
+    return weights
+
+
+def _named(turns: list[Turn]) -> dict[str, Turn]:
+    named: dict[str, Turn] = {}
+    for turn in turns:
+        earlier = sum(other.player == turn.player for other in named.values())
+        named[turn.player if not earlier else f"{turn.player}.{earlier + 1}"] = turn
+    return named
+
+
+def _load(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as bad:
+        reason = " ".join(str(bad).split())
+        todo = "resume with the recipe that the run was made from"
+        raise MaquetteError("MQ-7001", reason=reason, todo=todo) from None
+
+
+def _flat(tree: Any, path: str) -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {path: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{path}.{key}" if path else key)
+    return flat

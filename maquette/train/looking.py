@@ -1,0 +1,61 @@
+"""Looking at what has been learnt so far, always through the averaged weights and never touching what is learnt."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from maquette.core import devices
+from maquette.core.devices import Precision
+from maquette.core.seeds import Seeds
+from maquette.core.types import Batch, Given, Likelihood, Sampling, Tokens
+from maquette.models.base import Model
+
+_TOGETHER = 64
+"""Samples drawn in one batch."""
+
+
+@torch.no_grad()
+def draw(
+    model: Model, n: int, seed: int, device: torch.device, precision: Precision = "fp32", how: Sampling = Sampling()
+) -> Tensor:
+    """Samples [n, *space] on the CPU; sample i has label i (modulo the classes) and the noise of seed + i."""
+    made = []
+    for first in range(0, n, _TOGETHER):
+        size = min(_TOGETHER, n - first)
+        rng = Seeds.for_samples(seed, size, first, device)
+        label = torch.arange(first, first + size, device=device) % model.classes if model.classes else None
+        with devices.autocast(device, precision):
+            predict = model.predictor(model.condition(Given(label=label), size))
+            x = model.draw(predict, model.start(size, how, rng), how, rng)
+        made.append(x.cpu() if isinstance(model.space, Tokens) else x.float().cpu())
+    return torch.cat(made)
+
+
+def validate(model: Model, batches: Iterable[Batch], device: torch.device, precision: Precision) -> dict[str, float]:
+    """Mean held-out loss and statistics of each player's first turn; `nats` and `bits_per_dim` of a likelihood.
+
+    The model is in eval mode and frozen, so no graph is kept, except by losses that need gradients by the samples.
+    """
+    rows: dict[str, list[Tensor]] = {}
+    sizes = []
+    first = {turn.player: turn for turn in reversed(model.turns())}
+    for batch in batches:
+        sizes.append(len(batch))
+        for number, turn in enumerate(first.values()):
+            with devices.autocast(device, precision):
+                loss, stats = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 1.0)
+            for name, value in {"loss": loss, **stats}.items():
+                rows.setdefault(f"{turn.player}.{name}", []).append(value.detach().float())
+        if isinstance(model, Likelihood):
+            with torch.no_grad():
+                nats = model.nll(Batch(batch.x, batch.given, batch.rng.fork(len(first))))
+            rows.setdefault("nats", []).append(nats.float().mean())
+    if not sizes:
+        return {}
+    share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+    means = {name: float(torch.stack(values).double().cpu() @ share) for name, values in rows.items()}
+    if "nats" in means and (isinstance(model.space, Tokens) or model.space.levels):
+        means["bits_per_dim"] = means["nats"] / (math.prod(model.space.shape) * math.log(2))
+    return means

@@ -1,0 +1,196 @@
+"""From a recipe to a trained run: `start` makes a run, `resume` goes on with one. Both end in the same bits."""
+
+import copy
+import dataclasses
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maquette import __version__
+from maquette.core import cancel, files
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Batch, Sampling
+from maquette.data.source import Dataset, open_data
+from maquette.train import looking
+from maquette.train.distributed import join
+from maquette.train.keeper import Keeper
+from maquette.train.learner import Learner
+from maquette.train.loop import train
+from maquette.train.recipe import Recipe
+from maquette.train.run import Run
+from maquette.train.signals import listening
+
+PATIENCE = 3.0
+"""Seconds for the first look at a drawing; models that draw longer are believed."""
+
+
+def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
+    """Train `recipe` into a new folder `out`.
+
+    Raises:
+        MaquetteError: what is wrong with the recipe, the data or the folder, before anything is written; later
+            MQ-6001 (not finite) or MQ-5001 (storage), with the last checkpoint intact.
+        SystemExit: 130, 143 or 129 after a signal, when a checkpoint has been written.
+    """
+    out = Path(out)
+    Run.refuse_existing(out)
+    learner = prepare(recipe)
+    run = Run(out, recipe, facts(learner))
+    if learner.ranks.main:
+        files.require_space(out, 2 * checkpoint_bytes(learner))
+    inspect(learner)
+    if learner.ranks.main:
+        with files.lock(out):
+            Run.refuse_existing(out)
+            return _work(learner, Run.create(out, recipe, run.facts), quiet)
+    return _work(learner, run, quiet)
+
+
+def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -> Run:
+    """Go on with the run in `folder` from its newest whole checkpoint.
+
+    Args:
+        budget: another budget than the recipe's; schedules then follow the share of the new one.
+
+    Raises:
+        MaquetteError: as `start`; MQ-5011 no run, MQ-5013 no whole checkpoint, MQ-7010 it was made otherwise.
+    """
+    run = Run.open(folder)
+    if budget is not None:
+        recipe = dataclasses.replace(run.recipe, train=dataclasses.replace(run.recipe.train, budget=budget))
+        run = Run(run.path, recipe, run.facts)
+    learner = prepare(run.recipe)
+    if not learner.ranks.main:
+        learner.ranks.barrier()  # until rank 0 has put the folder in order
+        return _resume(learner, run, quiet)
+    with run.locked():
+        if budget is not None:
+            Run.create(run.path, run.recipe, run.facts)
+        learner.ranks.barrier()
+        return _resume(learner, run, quiet)
+
+
+def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
+    """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit."""
+    ranks, device = join(recipe.train.device)
+    medium = recipe.medium.build()
+    return Learner(recipe, dataset or open_data(recipe.data, medium), medium, ranks, device)
+
+
+def _resume(learner: Learner, run: Run, quiet: bool) -> Run:
+    compare_identity(run.facts["identity"], learner.identity())
+    warnings: list[MaquetteError] = changed_environment(run.facts)
+    if checkpoint := run.newest(warnings.append):
+        learner.restore(checkpoint)
+    if learner.ranks.main:
+        run.rewind(learner.clock.step)
+    return _work(learner, run, quiet, warnings)
+
+
+def _work(learner: Learner, run: Run, quiet: bool, warnings: Sequence[MaquetteError] = ()) -> Run:
+    keeper = Keeper(learner, run, quiet or not learner.ranks.main)
+    try:
+        for warning in warnings:
+            keeper.log.warn(warning)
+        with listening() as signals:
+            train(learner, keeper, signals)
+            keeper.finish()
+    finally:
+        keeper.log.close()
+    return run
+
+
+# -- before the first step --------------------------------------------------------------------------------------------
+
+
+def inspect(learner: Learner) -> None:
+    """Draw two samples and take every loss once, on a copy, so that what does not fit is said before training.
+
+    Raises:
+        MaquetteError: MQ-7011 shapes that do not fit; MQ-6010 a loss that is not finite.
+    """
+    model = copy.deepcopy(learner.model)
+    batch = next(learner.batches(0).split(max(1, learner.recipe.train.batch // learner.ranks.world // 8)))
+    precision = learner.recipe.train.precision
+    try:
+        for number, turn in enumerate(model.turns()):
+            loss, _ = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 0.0)
+            if loss.shape != () or not loss.isfinite():
+                raise MaquetteError("MQ-6010", what="loss", player=turn.player)
+        with cancel.working(cancel.Token(PATIENCE)):
+            x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2))
+    except cancel.Cancelled:
+        return
+    except (RuntimeError, ValueError, TypeError) as bad:
+        raise MaquetteError("MQ-7011", "model", reason=" ".join(str(bad).split())) from bad
+    if tuple(x.shape[1:]) != learner.medium.space.shape:
+        reason = f"it draws {tuple(x.shape[1:])}, the medium has {learner.medium.space.shape}"
+        raise MaquetteError("MQ-7011", "model", reason=reason)
+
+
+def checkpoint_bytes(learner: Learner) -> int:
+    """About what a checkpoint takes: weights, averaged weights and two moments of each."""
+    return 4 * sum(t.numel() * t.element_size() for t in learner.model.state_dict().values())
+
+
+def facts(learner: Learner) -> dict[str, Any]:
+    """What a reader of the run should know besides its recipe."""
+    data, recipe = learner.dataset, learner.recipe
+    card = {
+        "data": recipe.data.source,
+        "licence": data.licence,
+        "fingerprint": data.fingerprint,
+        "items": len(data.train.items),
+        "budget": recipe.train.budget,
+        "seed": recipe.train.seed,
+        "maquette": __version__,
+        "torch": torch.__version__,
+    }
+    return {
+        "card": card,
+        "identity": learner.identity(),
+        "versions": {"maquette": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "threads": torch.get_num_threads(),
+        "device": str(learner.device),
+        "data": {
+            "fingerprint": data.fingerprint,
+            "licence": data.licence,
+            "train": len(data.train.items),
+            "test": len(data.test.items),
+            "classes": list(data.classes),
+            "bad": [list(bad) for bad in data.bad],
+        },
+        "parameters": {name: sum(p.numel() for p in own) for name, own in learner.weights.items()},
+    }
+
+
+# -- is it the same run? ----------------------------------------------------------------------------------------------
+
+
+def compare_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume what would not end in the same bits; raises MQ-7010 with every field that differs."""
+    saved_fields, fields = _plain(saved), _plain(now)
+    differing = [key for key in sorted(saved_fields.keys() | fields) if saved_fields.get(key) != fields.get(key)]
+    if differing:
+        said = [f"{key} {saved_fields.get(key, 'nothing')} then, {fields.get(key, 'nothing')} now" for key in differing]
+        raise MaquetteError("MQ-7010", differences="; ".join(said))
+
+
+def changed_environment(saved: dict[str, Any]) -> list[MaquetteError]:
+    """Warnings for what may change the last bits without changing what is learnt: torch's version, threads."""
+    pairs = {
+        "torch": (saved["versions"]["torch"], torch.__version__),
+        "threads": (saved["threads"], torch.get_num_threads()),
+    }
+    return [
+        MaquetteError("MQ-7012", differences=f"{name} {then}, and this is {now}")
+        for name, (then, now) in pairs.items()
+        if then != now
+    ]
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}

@@ -1,0 +1,234 @@
+"""What is known of one trained model, as plain data: `report.json` and its pictures.
+
+Every figure carries a stamp that says what it was computed from and with; figures with unlike stamps are shown side by
+side but never ranked. Rankings and pages read reports and nothing else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from maquette.core import files
+from maquette.core.config import Config
+from maquette.core.errors import MaquetteError
+from maquette.evaluate.scores.intervals import Estimate
+
+REPORT = "report.json"
+PICTURES = "pictures"
+FORMAT = 1
+MAX_PICTURE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp(Config):
+    """What a score was computed from and with. Two scores are alike when their stamps differ at most in the seed."""
+
+    extractor: str
+    """Who saw the samples: domain, inception, fourier, pixels, or none where the score needs no features."""
+    weights: str
+    """SHA-256 of the extractor's weights; "" when it has none."""
+    resize: str
+    """What was done to the samples' size before the extractor saw them."""
+    data: str
+    """Fingerprint of the data set."""
+    split: str
+    """Which real samples were compared with."""
+    real: int
+    """How many real samples."""
+    made: int
+    """How many made ones."""
+    seed: int
+    """Of what was drawn."""
+    software: dict[str, str]
+    """Versions of what computed it."""
+
+    def unlike(self, other: "Stamp") -> list[str]:
+        """Names of the fields, the seed apart, in which `other` differs."""
+        return [f.name for f in fields(self) if f.name != "seed" and getattr(self, f.name) != getattr(other, f.name)]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a score is: its title, unit, which way is better, and one sentence for a reader."""
+
+    title: str
+    unit: str
+    better: Literal["lower", "higher"]
+    about: str
+
+
+KINDS: dict[str, Kind] = {
+    "fid": Kind(
+        "Fréchet distance", "", "lower", "How far the made samples' features are from real ones' as Gaussians (FID)."
+    ),
+    "kid": Kind("Kernel distance", "", "lower", "How far apart the two sets of features are, without bias (KID)."),
+    "inception_score": Kind(
+        "Inception-style score",
+        "",
+        "higher",
+        "Sure of each sample's class, and all classes present: 1 to their number.",
+    ),
+    "precision": Kind("Precision", "share", "higher", "Share of made samples that look like real ones."),
+    "recall": Kind("Recall", "share", "higher", "Share of real samples that the model could have made."),
+    "density": Kind("Density", "", "higher", "How deep among real samples the made ones lie; about 1 for real ones."),
+    "coverage": Kind("Coverage", "share", "higher", "Share of real samples with a made one close by."),
+    "label_accuracy": Kind(
+        "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
+    ),
+    "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
+    "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
+    "likelihood": Kind(
+        "Negative log-likelihood",
+        "",
+        "lower",
+        "What unseen data cost in bits (a bound where the model gives only one).",
+    ),
+    "psnr": Kind("Reconstruction PSNR", "dB", "higher", "How near reconstructions are to unseen originals."),
+    "ssim": Kind("Reconstruction SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "near_copies": Kind(
+        "Near copies",
+        "share",
+        "lower",
+        "Share of made samples nearer to a training item than 99 % of unseen real items are; 0.01 is expected.",
+    ),
+    "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Config):
+    """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real."""
+
+    name: str
+    """A key of `KINDS`."""
+    title: str
+    unit: str
+    better: Literal["lower", "higher"]
+    value: float
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    floor: float | None = None
+    stamp: Stamp
+
+    @classmethod
+    def of(
+        cls, name: str, estimate: Estimate | float, stamp: Stamp, floor: float | None = None, unit: str | None = None
+    ) -> Self:
+        """The score called `name` from what a function of `scores` gave."""
+        kind = KINDS[name]
+        e = estimate if isinstance(estimate, Estimate) else Estimate(float(estimate))
+        return cls(
+            name=name,
+            title=kind.title,
+            unit=kind.unit if unit is None else unit,
+            better=kind.better,
+            value=e.value,
+            low=e.low,
+            high=e.high,
+            method=e.method,
+            floor=floor,
+            stamp=stamp,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture(Config):
+    """A PNG of the report, `pictures/NAME.png` in its folder; its bytes are in `Report.images`."""
+
+    name: str
+    title: str
+    caption: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Config):
+    """What the model cost to train and costs to use. A figure that is not known is null."""
+
+    parameters: int
+    """Numbers in the weights."""
+    samples_per_second: float
+    sampling_seconds: float
+    peak_bytes: int
+    """The most memory that the process had held by the end of sampling."""
+    device: str
+    """Where it sampled, and with how many threads."""
+    train_seconds: float | None = None
+    train_steps: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Config):
+    """Everything that is known of one trained model.
+
+    Attributes:
+        images: PNG bytes by the name of their `Picture`; not part of the tree.
+    """
+
+    format: int = FORMAT
+    name: str
+    """Of the recipe or run; reports of one name with different seeds are runs of one contestant."""
+    kind: str
+    """Of the model, as its recipe names it."""
+    model: str
+    """SHA-256 of the weights."""
+    seed: int
+    """Of training, where it is known; otherwise of what was drawn."""
+    licence: str
+    """Of the data."""
+    cost: Cost
+    scores: tuple[Score, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader should know to judge the figures, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    """What looks wrong, a sentence each."""
+    images: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.check(self.format == FORMAT, "format", f"{FORMAT}, the format of this version")
+
+    def score(self, name: str) -> Score | None:
+        """The score called `name`, if the report has it."""
+        return next((score for score in self.scores if score.name == name), None)
+
+    def write(self, folder: Path | str) -> Path:
+        """Write `pictures/*.png` and then `report.json`, which is returned, each whole or not at all."""
+        folder = Path(folder)
+        for picture in self.pictures:
+            files.write_file(folder / PICTURES / f"{picture.name}.png", self.images[picture.name])
+        files.write_json(folder / REPORT, self.to_tree())
+        return folder / REPORT
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Self:
+        """What `write` wrote.
+
+        Raises:
+            MaquetteError: MQ-5004 when there is no report, MQ-2xxx when it is not one, MQ-5003 when a picture is not
+                the one that the report was written with.
+        """
+        folder = Path(folder)
+        report = cls.from_tree(files.read_json(folder / REPORT), "report")
+        for picture in report.pictures:
+            # the name comes from a file: only a plain one can be a part of this folder
+            if not picture.name.replace("_", "").isalnum():
+                raise MaquetteError("MQ-8001", str(folder / REPORT), reason=f"no picture is called {picture.name!r}")
+            data = files.read_file(folder / PICTURES / f"{picture.name}.png", MAX_PICTURE_BYTES)
+            if files.digest(data) != picture.sha256:
+                reason = f"{picture.name}.png is not the picture that was saved"
+                raise MaquetteError("MQ-5003", str(folder), reason=reason)
+            report.images[picture.name] = data
+        return report
+
+
+def illustrated(report: Report, pictures: Iterable[tuple[str, str, str, bytes]]) -> Report:
+    """`report` with pictures (name, title, caption, PNG)."""
+    made = list(pictures)
+    listed = tuple(Picture(name=n, title=t, caption=c, sha256=files.digest(png)) for n, t, c, png in made)
+    tree: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(report) if f.init}
+    whole = type(report)(**tree | {"pictures": listed})
+    whole.images.update({name: png for name, _, _, png in made})
+    return whole

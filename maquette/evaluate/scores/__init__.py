@@ -1,0 +1,1 @@
+"""Scores: pure functions of features, items or a model. None of them knows a family; each names its paper."""

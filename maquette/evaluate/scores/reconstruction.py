@@ -1,0 +1,54 @@
+"""How like their originals reconstructions are: PSNR and SSIM. They compare pairs, and say nothing of new samples."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from maquette.evaluate.scores.intervals import Estimate, of_mean
+
+PER_PICTURE = "95 %, Student's t over pictures"
+Pictures = Float[Tensor, "b c h w"]
+
+
+def psnr(originals: Pictures, copies: Pictures, span: float) -> float:
+    """Peak signal-to-noise ratio in decibels of the mean squared error of all pictures; infinite for equal ones.
+
+    Args:
+        span: largest less smallest value that a picture can have (2 for samples in [-1, 1]).
+    """
+    error = (originals.double() - copies.double()).square().mean()
+    return float(10 * torch.log10(span**2 / error))
+
+
+def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:
+    """Mean structural similarity (Wang et al. 2004, equation 13), 1 for equal pictures.
+
+    Gaussian window of 11 pixels and sigma 1.5 (smaller pictures: the largest odd window that fits), placed only where
+    it lies wholly inside; constants (0.01 span)^2 and (0.03 span)^2.
+    """
+    per_picture = _similarity(originals.double(), copies.double(), span).mean((1, 2, 3))
+    return of_mean(per_picture.tolist(), PER_PICTURE)
+
+
+def _similarity(x: Pictures, y: Pictures, span: float) -> Pictures:
+    window = _window(min(11, *((side - 1) // 2 * 2 + 1 for side in x.shape[2:])), x)
+    mean_x, mean_y = _blur(x, window), _blur(y, window)
+    var_x, var_y = _blur(x * x, window) - mean_x**2, _blur(y * y, window) - mean_y**2
+    covariance = _blur(x * y, window) - mean_x * mean_y
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+
+
+def _window(size: int, like: Tensor) -> Float[Tensor, " k"]:
+    at = torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
+    weights = torch.exp(-(at**2) / (2 * 1.5**2))
+    return weights / weights.sum()
+
+
+def _blur(x: Pictures, window: Float[Tensor, " k"]) -> Pictures:
+    """Each channel by the separable window, valid positions only."""
+    channels, size = x.shape[1], len(window)
+    down = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
+    return F.conv2d(F.conv2d(x, down, groups=channels), down.mT, groups=channels)

@@ -56,7 +56,7 @@ class Keeper:
         x = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
         titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
         self.log.picture(clock.step, "samples", learner.medium.sheet(learner.medium.from_tensor(x), titles=titles))
-        self.run.write_sample("curves", plot(self.run.metrics()))
+        self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
             self.log.warn(warning)
 

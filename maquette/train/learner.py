@@ -58,7 +58,7 @@ class Learner:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the next step depends on."""
-        optimisers = {f"{player}/{k}": v for player, mover in self.movers.items() for k, v in mover.state().items()}
+        optimisers = {f"{player}/{k}": v for player, mover in self.movers.items() for k, v in mover.state.items()}
         tensors = {"model": self.model.state_dict(), "ema": self.ema.model.state_dict(), "optimisers": optimisers}
         return Checkpoint(self.clock.step, self.clock.seconds, tensors)
 

@@ -65,7 +65,7 @@ class Log:
         import numpy as np
         from PIL import Image
 
-        self.run.write_sample(f"step-{step:08d}", png)
+        self.run.write_sample(f"step-{step:08d}.png", png)
         with files.storage_errors(self.run.events):
             pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
             self._tensorboard().add_image(name, pixels, step, dataformats="HWC")

@@ -1,15 +1,26 @@
-"""How a player's weights move: torch's own fused optimisers, with their state as plain tensors.
+"""How a player's weights move. What is remembered between steps is plain tensors by name, so it can be saved as such.
 
-Muon (Jordan et al. 2024) takes the matrices: linear layers, and convolution kernels as [out, in x taps]. Embeddings,
-biases and norms take AdamW beside it, at the same rate: Muon's updates are scaled to AdamW's typical size (Liu et al.
-2025). Weight decay is applied to weights of two or more axes only; biases and norms keep their size.
+The updates are torch's own fused kernels, called without its optimiser classes (whose first use imports a compiler
+for two seconds) and compared with those classes in the tests. AdamW (Loshchilov and Hutter 2019), SGD with momentum,
+RMSprop (Hinton 2012), and Muon (Jordan et al. 2024) for matrices: linear layers, and convolution kernels as
+[out, in x taps]. Beside Muon, embeddings, biases and norms take AdamW at the same rate, because Muon's updates are
+scaled to AdamW's typical size (Liu et al. 2025, eq. 4). Weight decay is decoupled for AdamW and Muon, and applied to
+weights of two or more axes only: biases and norms keep their size.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from maquette.core.devices import has_fast_bf16
 from maquette.core.errors import MaquetteError
 from maquette.train.recipe import Optimizer
+
+EPS = 1e-8
+_QUANTITIES = {"adamw": ("mean", "square", "step"), "sgd": ("momentum",), "rmsprop": ("square",), "muon": ("momentum",)}
+
+Weights = dict[str, nn.Parameter]
 
 
 class Mover:
@@ -17,95 +28,112 @@ class Mover:
 
     Args:
         settings: the player's entry under `train.optimizers`.
-        player: its trainable parameters are taken as they are now; place it on its device before.
+        player: its trainable parameters are taken as they are now, so place it on its device before.
+
+    Attributes:
+        state: everything remembered, as `parameter/quantity`.
     """
 
     def __init__(self, settings: Optimizer, player: nn.Module):
         self.settings = settings
-        self.weights = {name: p for name, p in player.named_parameters() if p.requires_grad}
+        self.weights: Weights = {name: p for name, p in player.named_parameters() if p.requires_grad}
         tables = {id(m.weight) for m in player.modules() if isinstance(m, nn.Embedding)}
-        self._matrices: dict[str, nn.Parameter] = {}
-        if settings.name == "muon":
-            chosen = {n: p for n, p in self.weights.items() if p.ndim >= 2 and id(p) not in tables}
-            self._matrices = {name: nn.Parameter(_matrix(p.data, p)) for name, p in chosen.items()}
-        rest = {name: p for name, p in self.weights.items() if name not in self._matrices}
-        self._optimizers = [_optimizer(settings, rest)] if rest else []
-        self._moved = rest | self._matrices
-        if self._matrices:
-            self._optimizers.append(_muon(settings, self._matrices))
-
-    def step(self, progress: float) -> None:
-        """Move by the gradients at the rate for `progress` in [0, 1], then drop the gradients."""
-        for name, matrix in self._matrices.items():
-            weight = self.weights[name]
-            matrix.grad = None if weight.grad is None else _matrix(weight.grad, weight)
-        rate = self.settings.rate(progress)
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-        for weight in self.weights.values():
-            weight.grad = None
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything the optimisers remember, as `parameter/quantity`: moments, momentum, step counts."""
-        return {
-            f"{name}/{key}": value
-            for name, p in self._moved.items()
-            for optimizer in self._optimizers
-            if p in optimizer.state
-            for key, value in optimizer.state[p].items()
-            if value is not None
+        self._rules = {
+            name: "adamw" if settings.name == "muon" and (p.ndim < 2 or id(p) in tables) else settings.name
+            for name, p in self.weights.items()
+        }
+        self.state = {
+            f"{name}/{quantity}": _blank(p, quantity)
+            for name, p in self.weights.items()
+            for quantity in _QUANTITIES[self._rules[name]]
         }
 
+    @torch.no_grad()
+    def step(self, progress: float) -> None:
+        """Move by the gradients at the rate for `progress` in [0, 1], then drop the gradients."""
+        rate = self.settings.rate(progress)
+        groups: dict[tuple[str, bool], list[str]] = {}
+        for name, p in self.weights.items():
+            if p.grad is not None:
+                groups.setdefault((self._rules[name], p.ndim >= 2), []).append(name)
+        for (rule, decays), names in groups.items():
+            weights = [self.weights[name] for name in names]
+            grads = [p.grad for p in weights]
+            kept = [[self.state[f"{name}/{quantity}"] for name in names] for quantity in _QUANTITIES[rule]]
+            _RULES[rule](weights, grads, *kept, rate, self.settings.weight_decay if decays else 0.0, self.settings)
+        for p in self.weights.values():
+            p.grad = None
+
     def load(self, state: dict[str, Tensor]) -> None:
-        """Put back what `state` gave; the next step is then bit for bit the one that would have followed.
+        """Put back what was in `state`; the next step is then bit for bit the one that would have followed.
 
         Raises:
-            MaquetteError: MQ-7001 when a tensor has no place here or another shape.
+            MaquetteError: MQ-7001 when a quantity is missing, has no place here or another shape.
         """
-        owner = {p: o for o in self._optimizers for group in o.param_groups for p in group["params"]}
-        for key, value in state.items():
-            name, _, quantity = key.rpartition("/")
-            p = self._moved.get(name)
-            if p is None or value.shape != (torch.Size() if quantity == "step" else p.shape):
-                reason = f"the optimiser has no place for {key} of shape {tuple(value.shape)}"
+        for name in sorted(self.state.keys() | state):
+            own, other = self.state.get(name), state.get(name)
+            if own is None or other is None or own.shape != other.shape:
+                reason = f"the optimiser's {name} is missing, superfluous or of another shape"
                 raise MaquetteError("MQ-7001", reason=reason, todo="resume with the recipe that the run was made from")
-            if quantity == "step":
-                owner[p].state[p][quantity] = value.to(_clock_device(owner[p], p))
-            else:  # moments lie in memory as their weight does: fused kernels walk both together
-                owner[p].state[p][quantity] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+            own.copy_(other)
 
 
-def _clock_device(optimizer: torch.optim.Optimizer, p: Tensor) -> torch.device:
-    """Where an optimiser keeps its step count: beside the weight if fused, else on the CPU."""
-    return p.device if optimizer.defaults.get("fused") else torch.device("cpu")
+def _blank(p: Tensor, quantity: str) -> Tensor:
+    """Zeros that lie in memory as `p` does (fused kernels walk both together); a count of steps is one number."""
+    return torch.zeros((), device=p.device) if quantity == "step" else torch.zeros_like(p)
 
 
-def _optimizer(settings: Optimizer, weights: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    groups = [
-        {"params": [p for p in weights.values() if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in weights.values() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [g for g in groups if g["params"]]
-    if settings.name == "sgd":
-        return torch.optim.SGD(groups, settings.lr, momentum=settings.betas[0], fused=True)
-    if settings.name == "rmsprop":
-        return torch.optim.RMSprop(groups, settings.lr, alpha=settings.betas[1], foreach=True)
-    momentum = 0.9 if settings.name == "muon" else settings.betas[0]  # the first of Muon's betas is Muon's own
-    return torch.optim.AdamW(groups, settings.lr, betas=(momentum, settings.betas[1]), fused=True)
+# -- the rules --------------------------------------------------------------------------------------------------------
 
 
-def _muon(settings: Optimizer, matrices: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.Muon(
-        list(matrices.values()),
-        settings.lr,
-        weight_decay=settings.weight_decay,
-        momentum=settings.betas[0],
-        adjust_lr_fn="match_rms_adamw",
-    )
+def _adamw(weights, grads, means, squares, steps, rate: float, decay: float, settings: Optimizer) -> None:
+    # The first of Muon's betas is Muon's momentum; what it leaves to AdamW remembers as AdamW usually does.
+    beta = 0.9 if settings.name == "muon" else settings.betas[0]
+    torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
+    torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
+        weights, grads, means, squares, [], steps,
+        lr=rate, beta1=beta, beta2=settings.betas[1], weight_decay=decay, eps=EPS, amsgrad=False, maximize=False,
+    )  # fmt: skip
 
 
-def _matrix(tensor: Tensor, weight: Tensor) -> Tensor:
-    """`tensor` as [out, rest], a view where it lies in memory as `weight` does."""
-    return tensor.flatten(1) if weight.is_contiguous() else tensor.movedim(1, -1).flatten(1)
+def _sgd(weights, grads, momenta, rate: float, decay: float, settings: Optimizer) -> None:
+    torch._fused_sgd_(  # pyright: ignore[reportPrivateImportUsage]
+        weights, grads, momenta,
+        lr=rate, momentum=settings.betas[0], weight_decay=decay,
+        dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+    )  # fmt: skip
+
+
+def _rmsprop(weights, grads, squares, rate: float, decay: float, settings: Optimizer) -> None:
+    for p, grad, square in zip(weights, grads, squares, strict=True):
+        grad = grad.add(p, alpha=decay) if decay else grad
+        square.mul_(settings.betas[1]).addcmul_(grad, grad, value=1 - settings.betas[1])
+        p.addcdiv_(grad, square.sqrt().add_(EPS), value=-rate)
+
+
+def _muon(weights, grads, momenta, rate: float, decay: float, settings: Optimizer) -> None:
+    momentum = settings.betas[0]
+    for p, grad, memory in zip(weights, grads, momenta, strict=True):
+        memory.lerp_(grad, 1 - momentum)
+        update = orthogonalise(grad.lerp(memory, momentum).flatten(1)).view_as(p)
+        scale = 0.2 * math.sqrt(max(p.shape[0], p[0].numel()))
+        p.mul_(1 - rate * decay).sub_(update, alpha=rate * scale)
+
+
+_RULES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop, "muon": _muon}
+
+
+def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The matrix with all its singular values brought near 1, by Newton-Schulz steps (Jordan et al. 2024).
+
+    The quintic's coefficients trade exactness for speed: singular values end in about [0.7, 1.2].
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16() if has_fast_bf16() else matrix
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return (x.T if tall else x).to(matrix.dtype)

@@ -3,7 +3,7 @@
     recipe.json      the resolved recipe, versions, threads, device, the data's fingerprint and licence
     metrics.jsonl    a line for every few steps (means over them) and for every validation
     events/          the same for TensorBoard
-    samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise; curves.png
+    samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise; curves.svg
     checkpoints/     step-XXXXXXXX/: weights, averaged weights, optimisers, state.json, each with its hash
     bundle/          the averaged weights with their config: what `maquette sample` and `evaluate` load
 
@@ -99,8 +99,8 @@ class Run:
             if int(sheet.stem.removeprefix("step-")) > step:
                 files.remove_file(sheet)
 
-    def write_sample(self, name: str, png: bytes) -> None:
-        files.write_file(self.samples / f"{name}.png", png)
+    def write_sample(self, name: str, data: bytes) -> None:
+        files.write_file(self.samples / name, data)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(
         "go on with a run from its last checkpoint, bit for bit",
         ("RUN",),
-        (BUDGET._replace(help="a longer budget than the run was begun with"), DEVICE._replace(default=None), QUIET),
+        (BUDGET._replace(help="another budget than the run was begun with"), QUIET),
         example="maquette resume runs/dcgan",
     ),
     "sample": Verb(

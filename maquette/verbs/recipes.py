@@ -47,15 +47,15 @@ def find(name: str) -> Path:
     raise MaquetteError("MQ-2006", name=name, near=nearest(name, {*known, *(k.rpartition("/")[2] for k in known)}))
 
 
-def read(name: str, overrides: Sequence[str] = (), **settings: object) -> "Recipe":
-    """The recipe called `name` with `key=value` overrides put in, and then `settings` by dotted name (None: as it is).
+def read(recipe: "str | Recipe", overrides: Sequence[str] = (), **settings: object) -> "Recipe":
+    """A recipe, by name or as it is, with `key=value` overrides put in and then `settings` by dotted name (None: no).
 
     Raises:
         MaquetteError: naming the file and line, or the override, at fault.
     """
     from maquette.train.recipe import Recipe
 
-    tree, lines = read_yaml(find(name))
+    tree, lines = read_yaml(find(recipe)) if isinstance(recipe, str) else (recipe.to_tree(), None)
     tree = override(tree, list(overrides))
     for key, value in settings.items():
         if value is not None:

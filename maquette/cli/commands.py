@@ -1,0 +1,166 @@
+"""One function per verb: its words to a verb's arguments, and what the verb made to stdout."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maquette.core.config import parse_yaml
+from maquette.core.errors import MaquetteError
+
+
+def train(asked: Namespace) -> None:
+    from maquette.verbs.train import train
+
+    seed = _number(asked.seed, "--seed")
+    run = train(
+        asked.RECIPE, asked.data, asked.budget, asked.out, asked.overrides, seed, asked.device, asked.quiet
+    )  # fmt: skip
+    print(run.path)
+
+
+def resume(asked: Namespace) -> None:
+    from maquette.verbs.train import resume
+
+    print(resume(asked.RUN, asked.budget, asked.quiet).path)
+
+
+def sample(asked: Namespace) -> None:
+    from maquette.verbs.sample import sample
+
+    how = {name: _value(getattr(asked, name)) for name in ("steps", "temperature", "eta")} | {"solver": asked.solver}
+    label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
+    made = sample(
+        getattr(asked, "RUN|BUNDLE"),
+        out=asked.out or (None if asked.grid else "samples"),
+        grid=asked.grid,
+        visible=asked.visible or "",
+        device=asked.device,
+        n=_value(asked.n),
+        seed=_value(asked.seed),
+        label=label,
+        guidance=_value(asked.guidance),
+        sampling={name: value for name, value in how.items() if value is not None},
+        between=_value(asked.interpolate),
+        image=asked.image,
+        mask=asked.mask,
+        factor=_value(asked.factor),
+    )
+    _print_all(made.paths)
+
+
+def evaluate(asked: Namespace) -> None:
+    from maquette.verbs.evaluate import evaluate
+
+    made = evaluate(
+        asked.RUN, _number(asked.n, "-n"), asked.data, asked.out, _number(asked.seed, "--seed"), asked.device
+    )
+    _say(made.table)
+    _print_all(made.paths)
+
+
+def compare(asked: Namespace) -> None:
+    from maquette.verbs.compare import compare
+
+    recipes = [word for word in asked.RECIPE if "=" not in word]
+    made = compare(
+        recipes,
+        data=asked.data,
+        budget=asked.budget,
+        out=asked.out,
+        seeds=_numbers(asked.seeds, "--seeds"),
+        n=_number(asked.n, "-n"),
+        overrides=[word for word in asked.RECIPE if "=" in word] + asked.overrides,
+        device=asked.device,
+        quiet=asked.quiet,
+    )
+    _say(made.table)
+    _print_all(made.paths)
+
+
+def recipes(asked: Namespace) -> None:
+    from maquette.verbs.recipes import recipes
+
+    for recipe in recipes():
+        print(f"{recipe.name:<24} {recipe.about.partition(chr(10))[0]}")
+
+
+def show(asked: Namespace) -> None:
+    from maquette.core.config import describe
+    from maquette.verbs.recipes import find, read
+
+    print(f"# {find(asked.RECIPE)}")
+    print(describe(read(asked.RECIPE, asked.overrides)))
+
+
+def data(asked: Namespace) -> None:
+    from maquette.verbs.data import check
+
+    if asked.check != "check":
+        raise MaquetteError("MQ-2111", verb=f"data {asked.check}", near="nearest: data check")
+    found = check(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
+    print(found)
+
+
+def env(asked: Namespace) -> None:
+    from maquette.verbs.env import env
+
+    for name, value in env().items():
+        print(f"{name:<16} {value}")
+
+
+def lr_find(asked: Namespace) -> None:
+    from maquette.verbs.lr_find import lr_find
+
+    for player, rate in lr_find(asked.RECIPE, asked.data, asked.overrides, asked.device, asked.quiet).items():
+        print(f"train.optimizers.{player}.lr={rate:.3g}")
+
+
+def demo(asked: Namespace) -> None:
+    from maquette.verbs.demo import demo
+
+    made = demo(asked.out, asked.budget, asked.quiet)
+    _say(made.table)
+    _print_all(made.paths)
+
+
+COMMANDS: dict[str, Callable[[Namespace], None]] = {
+    "train": train,
+    "resume": resume,
+    "sample": sample,
+    "evaluate": evaluate,
+    "compare": compare,
+    "recipes": recipes,
+    "show": show,
+    "data": data,
+    "env": env,
+    "lr-find": lr_find,
+    "demo": demo,
+}
+
+
+def _value(text: str | None) -> Any:
+    """A number if it reads as one; what it should be is for the request's own reader to say."""
+    return None if text is None else parse_yaml(text, "the command line")[0]
+
+
+def _number(text: str | None, flag: str) -> int | None:
+    if text is None:
+        return None
+    value = _value(text)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MaquetteError("MQ-2002", path=flag, wanted="a whole number", value=repr(text))
+    return value
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    return [number for word in text.split(",") if (number := _number(word, flag)) is not None]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_all(paths: list[Path]) -> None:
+    print("\n".join(map(str, paths)))

@@ -1,0 +1,114 @@
+"""Make new items and write them, each with its mark, through the one exit."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maquette.core import exit as exits
+from maquette.core.errors import MaquetteError
+from maquette.core.exit import Mark
+from maquette.media import lettering, marks
+from maquette.pipeline import EACH, Pipeline, Request, load
+
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Made:
+    """The items [n, *stored], and the files they were written to."""
+
+    items: np.ndarray
+    paths: list[Path]
+
+
+def sample(
+    source: Pipeline | Path | str,
+    out: Path | str | None = None,
+    grid: Path | str | None = None,
+    visible: str = "",
+    allow: Callable[[Any], bool] | None = None,
+    device: str = "auto",
+    **request: Any,
+) -> Made:
+    """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
+
+    Args:
+        out: a folder for one file an item.
+        grid: a PNG file for all of them on one sheet.
+        visible: text drawn onto every item.
+        allow: filter hook; what it does not return True for is not written (MQ-8002).
+        request: the fields of `pipeline.Request`: n, seed, label, guidance, sampling, between, image, mask, factor.
+            `image` and `mask` may be files, the mask white where the picture is to be made anew.
+
+    Raises:
+        MaquetteError: nothing has been written then.
+    """
+    if grid is not None and Path(grid).suffix.lower() != ".png":
+        raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
+    pipeline = source if isinstance(source, Pipeline) else load(source, device)
+    asked: Request = Request.from_tree(_opened(request, pipeline), "")
+    items = pipeline.generate(asked)
+    if allow is not None and not all(allow(item) is True for item in items):
+        raise MaquetteError("MQ-8002")
+    paths, stamps = [], pipeline.marks(asked)
+    if out is not None:
+        paths += exits.emit(items, names(asked), pipeline.medium, out, stamps, visible)
+    if grid is not None:
+        shown = np.stack([pipeline.medium.label(item, visible) for item in items]) if visible else items
+        png = pipeline.medium.sheet(shown, *_layout(asked, pipeline.classes))
+        paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
+    return Made(items, paths)
+
+
+def names(request: Request) -> list[str]:
+    """The files' names without their suffix: the seed of each item, and its place on the way to the next."""
+    if not request.between:
+        return [f"{request.seed + i:06d}" for i in range(request.n)]
+    steps = (divmod(i, request.between) for i in range(request.total))
+    return [f"{request.seed + start:06d}-{step:03d}" for start, step in steps]
+
+
+class Sheet:
+    """A finished PNG as a thing that may leave: it takes marks and words as a picture of its medium does."""
+
+    suffix = ".png"
+
+    def encode(self, item: bytes, mark: Mark) -> bytes:
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(item)).save(buffer, "PNG", pnginfo=marks.chunks(mark))
+        return buffer.getvalue()
+
+    def label(self, item: bytes, text: str) -> bytes:
+        buffer = io.BytesIO()
+        picture = lettering.label(np.asarray(Image.open(io.BytesIO(item)).convert("RGB")), text)
+        Image.fromarray(picture).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """`request` with the files of `image` and `mask` read."""
+    asked = dict(request)
+    for name in ("image", "mask"):
+        if isinstance(asked.get(name), str | Path):
+            factor = asked.get("factor") or 0
+            smaller = name == "image" and isinstance(factor, int) and factor > 1
+            medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
+            item = medium.read(Path(asked[name]))
+            asked[name] = item if name == "image" else medium.to_tensor(item[None])[0].numpy() > 0
+    if isinstance(asked.get("label"), list):
+        asked["label"] = tuple(asked["label"])
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:
+    """Columns of the sheet, and their titles where each column is a class."""
+    if request.label == EACH:
+        return len(classes), list(classes)
+    if request.between:
+        return request.between, None
+    return max(COLUMNS, round(request.n**0.5)), None

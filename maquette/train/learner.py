@@ -9,7 +9,7 @@ from maquette.core import devices, seeds
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.types import Turn
 from maquette.data.batches import Batches
-from maquette.data.source import Dataset
+from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
 from maquette.models.base import Model
 from maquette.train.clock import Clock

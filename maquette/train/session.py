@@ -13,7 +13,8 @@ from maquette import __version__
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
-from maquette.data.source import Dataset, open_data
+from maquette.data.dataset import Dataset
+from maquette.data.source import open_data
 from maquette.train import looking
 from maquette.train.distributed import join
 from maquette.train.keeper import Keeper

@@ -119,9 +119,29 @@ CATALOGUE: dict[str, Entry] = {
         en=("the recipe name {name!r} stands for several: {names}", "give it in full"),
         zh=("配方名 {name!r} 对应多个配方：{names}", "请写全名"),
     ),
+    "MQ-2040": Entry(
+        en=("there is no solver {name!r}", "{near}"),
+        zh=("没有名为 {name!r} 的求解器", "{near}"),
+    ),
+    "MQ-2041": Entry(
+        en=("this solver adds fresh noise and was given no source of it", "pass rng, or use a solver that adds none"),
+        zh=("此求解器需要新的噪声，但没有给出随机源", "请传入 rng，或改用不加噪声的求解器"),
+    ),
+    "MQ-2042": Entry(
+        en=("the solver {name!r} adds no fresh noise, so it has no eta to set", "use the solver ddim, or leave eta out"),
+        zh=("求解器 {name!r} 不添加新噪声，因此没有 eta 可设", "请改用求解器 ddim，或去掉 eta"),
+    ),
+    "MQ-2043": Entry(
+        en=("{small} enlarged {factor} times is not the {size} that the model makes", "choose a factor that fits"),
+        zh=("{small} 放大 {factor} 倍后不是模型所生成的 {size}", "请选择合适的倍数"),
+    ),
     "MQ-2060": Entry(
         en=("a quantiser needs a space with levels, but {given} was given", "8-bit pictures have 256 levels"),
         zh=("量化器需要带有级数的空间，但给出的是 {given}", "8 位图像有 256 级"),
+    ),
+    "MQ-2061": Entry(
+        en=("the autoencoder's codes of the examples are not finite", "train it again; a bundle that samples well has none"),
+        zh=("自编码器对样例的编码不是有限数", "请重新训练；能正常采样的模型包不会如此"),
     ),
     "MQ-2020": Entry(
         en=(
@@ -154,6 +174,49 @@ CATALOGUE: dict[str, Entry] = {
             "{total} 个文件中有 {bad} 个无法读取，超过允许的 {share}（第一个：{first}）",
             "请修复或移除（`maquette data check FOLDER` 可列出），或调大 data.max_bad",
         ),
+    ),
+    "MQ-3010": Entry(
+        en=("this source needs the package {package!r}, which is not installed", "pip install 'maquette[{extra}]'"),
+        zh=("此数据来源需要软件包 {package!r}，但尚未安装", "pip install 'maquette[{extra}]'"),
+    ),
+    "MQ-3011": Entry(
+        en=("{name} holds {holds}, but the recipe's medium is {medium}", "{todo}"),
+        zh=("{name} 的内容是 {holds}，但配方的媒介是 {medium}", "{todo}"),
+    ),
+    "MQ-3012": Entry(
+        en=(
+            "data.conditional is true, but these data have no labels",
+            "sort the files into one folder per class, name labels in metadata.csv, or set data.conditional=false",
+        ),
+        zh=(
+            "data.conditional 为 true，但这些数据没有标签",
+            "请按类别分文件夹存放，或在 metadata.csv 中写明标签，或设置 data.conditional=false",
+        ),
+    ),
+    "MQ-3013": Entry(
+        en=(
+            "there is no data source {source!r}; {near}",
+            "give a folder, a .csv, .jsonl or .parquet file, hf:NAME, or one of {names}",
+        ),
+        zh=(
+            "没有名为 {source!r} 的数据来源；{near}",
+            "请给出文件夹，.csv、.jsonl 或 .parquet 文件，hf:NAME，或下列之一：{names}",
+        ),
+    ),
+    "MQ-3014": Entry(
+        en=("this table cannot be used: {reason}", "mend the row named; a table has a column file_name, and label or text"),
+        zh=("无法使用此表格：{reason}", "请修正所指的行；表格需有 file_name 列，以及 label 或 text 列"),
+    ),
+    "MQ-3015": Entry(
+        en=("Hugging Face `datasets` cannot open this: {reason}", "{todo}"),
+        zh=("Hugging Face `datasets` 无法打开：{reason}", "{todo}"),
+    ),
+    "MQ-3016": Entry(
+        en=(
+            "no typeface on this machine has all the characters of {text!r}",
+            "install one that has them, or choose other words for the label",
+        ),
+        zh=("本机没有字体包含 {text!r} 的全部字符", "请安装相应字体，或换用其他标注文字"),
     ),
     # -- 4xxx: busy ---------------------------------------------------------------------------------------------
     "MQ-4001": Entry(

@@ -11,9 +11,9 @@ from maquette.core.errors import MaquetteError
 
 
 def train(asked: Namespace) -> None:
+    seed = _number(asked.seed, "--seed")  # before torch is imported: a mistake is told at once
     from maquette.verbs.train import train
 
-    seed = _number(asked.seed, "--seed")
     run = train(
         asked.RECIPE, asked.data, asked.budget, asked.out, asked.overrides, seed, asked.device, asked.quiet
     )  # fmt: skip
@@ -51,26 +51,26 @@ def sample(asked: Namespace) -> None:
 
 
 def evaluate(asked: Namespace) -> None:
+    n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
 
-    made = evaluate(
-        asked.RUN, _number(asked.n, "-n"), asked.data, asked.out, _number(asked.seed, "--seed"), asked.device
-    )
+    made = evaluate(asked.RUN, n, asked.data, asked.out, seed, asked.device)
     _say(made.table)
     _print_all(made.paths)
 
 
 def compare(asked: Namespace) -> None:
+    seeds, n = _numbers(asked.seeds, "--seeds"), _number(asked.n, "-n")
+    recipes = [word for word in asked.RECIPE if "=" not in word]
     from maquette.verbs.compare import compare
 
-    recipes = [word for word in asked.RECIPE if "=" not in word]
     made = compare(
         recipes,
         data=asked.data,
         budget=asked.budget,
         out=asked.out,
-        seeds=_numbers(asked.seeds, "--seeds"),
-        n=_number(asked.n, "-n"),
+        seeds=seeds,
+        n=n,
         overrides=[word for word in asked.RECIPE if "=" in word] + asked.overrides,
         device=asked.device,
         quiet=asked.quiet,
@@ -95,10 +95,10 @@ def show(asked: Namespace) -> None:
 
 
 def data(asked: Namespace) -> None:
-    from maquette.verbs.data import check
-
     if asked.check != "check":
         raise MaquetteError("MQ-2111", verb=f"data {asked.check}", near="nearest: data check")
+    from maquette.verbs.data import check
+
     found = check(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
     print(found)
 

@@ -1,6 +1,6 @@
 """Charts of the report, drawn here as inline SVG: no script, no network, colours and type from the page's style sheet.
 
-Every chart is about 360 units wide so that its text keeps its size from a telephone to a desk, and says in `<title>`
+Every chart is 300 units wide so that its text keeps its size from a telephone to a desk, and says in `<title>`
 and `<desc>` what it shows.
 """
 
@@ -11,17 +11,18 @@ from html import escape
 
 Span = tuple[float, float]
 
-WIDTH = 360.0
-MARGIN = {"left": 46.0, "right": 12.0, "top": 10.0, "bottom": 36.0}
+WIDTH = 300.0
+MARGIN = {"left": 40.0, "right": 12.0, "top": 10.0, "bottom": 36.0}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line: `colour` is the number of a contestant's colour, `points` (x, y) in order."""
+    """A line: `colour` is the number of a contestant's colour, `points` (x, y) in order; `second` draws it dashed."""
 
     name: str
     colour: int
     points: Sequence[tuple[float, float]]
+    second: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Axis:
         return _log_ticks(self.low, self.high) if self.log else nice_ticks(self.low, self.high, wanted)
 
 
-def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "", height: float = 190) -> str:
+def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "", height: float = 170) -> str:
     """Curves over a common x axis; every line ends in a dot."""
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points if math.isfinite(y)]
@@ -67,7 +68,8 @@ def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "",
     for one in series:
         path = " ".join(f"{x(a)},{y(b)}" for a, b in one.points if math.isfinite(b))
         last = [(a, b) for a, b in one.points if math.isfinite(b)][-1:]
-        body.append(f'<polyline class="line c{one.colour}" points="{path}"/>')
+        dashed = " second" if one.second else ""
+        body.append(f'<polyline class="line{dashed} c{one.colour}" points="{path}"/>')
         body += [f'<circle class="dot c{one.colour}" cx="{x(a)}" cy="{y(b)}" r="3"/>' for a, b in last]
     told = "; ".join(f"{one.name}: from {short(one.points[0][1])} to {short(one.points[-1][1])}" for one in series)
     return _svg(title, told, height, body)
@@ -80,7 +82,7 @@ def intervals(title: str, marks: Sequence[Mark], floor: float | None, better: st
         better: "lower" or "higher"; the arrow under the axis points that way.
         lowest: where the axis begins (0 for shares), or None to begin near the values.
     """
-    row, top, bottom, left = 22.0, 6.0, 34.0, 92.0
+    row, top, bottom, left = 22.0, 6.0, 34.0, 86.0
     height = top + row * len(marks) + bottom
     values = [v for m in marks for v in (m.x, m.low, m.high) if v is not None] + ([] if floor is None else [floor])
     low, high = _room(values)
@@ -107,12 +109,12 @@ def intervals(title: str, marks: Sequence[Mark], floor: float | None, better: st
 
 
 def scatter(
-    title: str, marks: Sequence[Mark], x_label: str, y_label: str, floor: float | None, height: float = 250
+    title: str, marks: Sequence[Mark], x_label: str, y_label: str, floor: float | None, height: float = 210
 ) -> str:
     """Quality (y, lower is better) against cost (x), both logarithmic where they span a lot; names beside the dots."""
     ys = [m.y for m in marks] + ([] if floor is None else [floor])
     x = _fitting([m.x for m in marks], MARGIN["left"], WIDTH - MARGIN["right"])
-    y = _fitting(ys, height - MARGIN["bottom"], MARGIN["top"])
+    y = _fitting(ys, height - MARGIN["bottom"], 2 * MARGIN["top"] + 4)
     body = _grid(x, y, height, x_label, y_label)
     if floor is not None:
         across = f'x1="{MARGIN["left"]}" x2="{WIDTH - MARGIN["right"]}"'
@@ -219,7 +221,7 @@ def _grid(x: Axis, y: Axis, height: float, x_label: str, y_label: str) -> list[s
     ]
     out.append(f'<text class="axis" x="{right}" y="{height - 6}" text-anchor="end">{escape(x_label)}</text>')
     if y_label:
-        out.append(f'<text class="axis" x="{left}" y="{height - 6}">↑ {escape(y_label)}</text>')
+        out.append(f'<text class="axis" x="0" y="10">{escape(y_label)}</text>')
     return out
 
 

@@ -1,9 +1,16 @@
 """Which samples to learn from: the `data:` part of a recipe, and the one function that opens any source."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from maquette.core.config import Config
+from maquette.core.errors import MaquetteError, nearest
+from maquette.data import embedded, folder, hf, table
+from maquette.data.dataset import Dataset, Source
+from maquette.data.pack import packed
+from maquette.media.base import Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +30,38 @@ class Data(Config):
 
     def __post_init__(self) -> None:
         self.check(0 <= self.max_bad <= 1, "max_bad", "between 0 and 1")
+
+
+def open_data(data: Data, medium: Medium) -> Dataset:
+    """The samples of `data.source` as items of `medium`: read and packed the first time, mapped from the pack after.
+
+    Raises:
+        MaquetteError: MQ-3013 no such source, MQ-3002 nothing to read there, MQ-3003 more unreadable files than
+            `max_bad` allows, MQ-3012 conditional without labels, and what the readers say of metadata and columns.
+    """
+    dataset = packed(find(data.source, medium, data.seed), medium, data.max_bad, data.seed)
+    if data.conditional and not dataset.classes:
+        raise MaquetteError("MQ-3012", data.source)
+    return dataset
+
+
+def find(source: str, medium: Medium, seed: int = 0) -> Source:
+    """The reader's view of a source named as in a recipe; an embedded set's name wins over a folder of that name."""
+    if source.startswith("hf:"):
+        return hf.find(source.removeprefix("hf:"), medium)
+    if source in embedded.NAMES:
+        return embedded.find(source, medium, seed)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return hf.find(str(path), medium) if _holds_tables(path) else folder.find(path, medium)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        return hf.find(str(path), medium)
+    if path.is_file():
+        return table.find(path, medium)
+    there = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
+    near = nearest(source, [*embedded.NAMES, *(str(path.with_name(name)) for name in there)])
+    raise MaquetteError("MQ-3013", source, source=source, near=near, names=", ".join(embedded.NAMES))
+
+
+def _holds_tables(path: Path) -> bool:
+    return any(entry.suffix == ".parquet" for entry in path.iterdir())

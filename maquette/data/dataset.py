@@ -1,0 +1,130 @@
+"""The nouns of data: a row as a reader finds it, a source of rows, and the dataset that batches are cut from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+TRAIN, TEST = "train", "test"
+
+
+class Row(NamedTuple):
+    """One sample before it is read.
+
+    Attributes:
+        name: as a person would find it: the path inside the folder, the row of the table.
+        load: reads and converts it; raises `MaquetteError` when it cannot.
+        split: `TRAIN`, `TEST`, or "" to be decided by its content.
+        label: of its class, None for none.
+        text: its caption, "" for none.
+    """
+
+    name: str
+    load: Callable[[], np.ndarray]
+    split: str = ""
+    label: str | None = None
+    text: str = ""
+
+
+class Modes(NamedTuple):
+    """The centres [k, dims] of a known mixture of Gaussians of equal weight, and their common standard deviation."""
+
+    centres: np.ndarray
+    sigma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A source opened to be read from start to end.
+
+    Attributes:
+        rows: in an order that is always the same.
+        count: how many they are, None when that is known only after the last.
+        classes: the labels in the order of their numbers; None when they have to be collected from the rows.
+        licence: under which the data may be used, as far as they say.
+    """
+
+    rows: Iterable[Row]
+    count: int | None = None
+    classes: list[str] | None = None
+    licence: str = "not stated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where samples come from; making one is quick, reading it need not be.
+
+    Attributes:
+        name: of the folder, file or set, in a word that may stand in a file name.
+        place: what tells this source from every other (an absolute path, a hub name, a set's name).
+        key: plain data that changes whenever what is read may have changed.
+        read: opens it.
+        ignored: how many files were passed over, by reason or suffix.
+        modes: of a known mixture.
+    """
+
+    name: str
+    place: str
+    key: Any
+    read: Callable[[], Reading]
+    ignored: dict[str, int] = field(default_factory=dict)
+    modes: Modes | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some samples, ready to be cut into batches.
+
+    Attributes:
+        items: stored items [n, *medium.stored], usually mapped from the pack (copy on write: the file never changes).
+        labels: int64 [n], -1 where there is none.
+        notes: reads [name, caption] of every row, when first asked for.
+    """
+
+    items: np.ndarray
+    labels: np.ndarray
+    notes: Callable[[], list[list[str]]] = list
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Where each row came from."""
+        return [name for name, _ in self.notes()]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Each row's caption, "" where there is none."""
+        return [text for _, text in self.notes()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Everything that training and scoring know of the data.
+
+    Attributes:
+        classes: the names of the labels; empty when there are none.
+        fingerprint: SHA-256 of what was read (items, labels, names, split); the same data give the same anywhere.
+        bad: name and reason of each file that could not be read.
+        ignored: how many files were passed over, by reason or suffix.
+    """
+
+    train: Split
+    test: Split
+    classes: list[str]
+    fingerprint: str
+    licence: str
+    bad: list[tuple[str, str]]
+    ignored: dict[str, int]
+    modes: Modes | None = None
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of their numbers when all are whole numbers, else in that of the alphabet."""
+    labels = set(labels)
+    if all(label.lstrip("-").isdecimal() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)

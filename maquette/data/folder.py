@@ -1,0 +1,128 @@
+"""A folder of files in the imagefolder convention -> rows.
+
+    photos/cat/1.png                      labels from the first folder (when there are at least two)
+    photos/train/… photos/test/…          splits (validation stands in when there is no test)
+    photos/metadata.jsonl or .csv         file_name with label and text: then only the files it names are read
+
+Without a test folder a tenth is held out by a hash of its content, so that copies of one file never straddle the split.
+Hidden files and files of other suffixes are passed over and counted.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source, in_order
+from maquette.data.table import METADATA, Entry, read_metadata, stamp
+from maquette.media.base import Medium
+
+SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
+VALIDATION = {"validation", "valid", "val", "dev"}
+
+
+def find(path: Path, medium: Medium) -> Source:
+    """The rows of the folder at `path`.
+
+    Raises:
+        MaquetteError: MQ-3002 when the folder holds nothing that `medium` reads, MQ-3014 for faulty metadata.
+    """
+    root = path.absolute()
+    ignored: Counter[str] = Counter()
+    found = sorted(_walk(root, "", medium, ignored))
+    roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    entries = _metadata(root, [root, *(root / name for name in roots)])
+    rows, stamps = [], []
+    for name in found:
+        top, _, rest = name.partition("/")
+        if roots and top not in roots:
+            ignored[f"outside {'/, '.join(roots)}/"] += 1
+            continue
+        if entries and name not in entries:
+            ignored["not in the metadata"] += 1
+            continue
+        inside = rest if roots else name
+        entry = entries.get(name) or Entry(label=inside.partition("/")[0] if "/" in inside else None)
+        rows.append(_row(root, name, medium, roots.get(top, ""), entry))
+        stamps.append([name, *stamp(root / name)])
+    missing = [_row(root, name, medium, "", entries[name]) for name in sorted(set(entries) - set(found))]
+    rows += missing
+    if not rows:
+        raise _nothing(path, medium, ignored)
+    labels = {row.label for row in rows if row.label is not None}
+    if not entries and len(labels) < 2:
+        labels, rows = set(), [row._replace(label=None) for row in rows]
+    reading = Reading(rows=rows, count=len(rows), classes=in_order(labels), licence=_licence(root))
+    return Source(
+        name=root.name or "folder",
+        place=str(root),
+        key=[stamps, {name: [e.label, e.text] for name, e in entries.items()}, sorted(roots.items()), reading.licence],
+        read=lambda: reading,
+        ignored=dict(sorted(ignored.items())),
+    )
+
+
+def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Iterator[str]:
+    """The files that `medium` may read, as paths within `root`; what is passed over is counted."""
+    try:
+        entries = list(os.scandir(root / inside))
+    except OSError as bad:
+        raise MaquetteError("MQ-3001", str(root / inside), reason=bad.strerror or bad) from None
+    for entry in entries:
+        name = f"{inside}/{entry.name}" if inside else entry.name
+        suffix = Path(entry.name).suffix.lower()
+        if entry.name.startswith("."):
+            ignored["hidden"] += 1
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(root, name, medium, ignored)
+        elif entry.name in METADATA:
+            continue
+        elif suffix in medium.suffixes:
+            yield name
+        else:
+            ignored[suffix or "without a suffix"] += 1
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Which of `names` (of folders, of a table's parts) are read as which split; {} when they are no splits at all."""
+    splits = {name: SPLITS[name.lower()] for name in names if name.lower() in SPLITS}
+    if TRAIN not in splits.values():
+        return {}
+    if TEST not in splits.values():
+        splits |= {name: TEST for name in names if name.lower() in VALIDATION}
+    # With nothing held out, what there is is split by content.
+    return splits if TEST in splits.values() else dict.fromkeys(splits, "")
+
+
+def _metadata(root: Path, folders: list[Path]) -> dict[str, Entry]:
+    """File name within `root` -> what the metadata say of it."""
+    entries: dict[str, Entry] = {}
+    for folder in folders:
+        for path in (folder / name for name in METADATA):
+            if path.is_file():
+                for name, entry in read_metadata(path).items():
+                    entries[(folder / name).relative_to(root).as_posix()] = entry
+    return entries
+
+
+def _row(root: Path, name: str, medium: Medium, split: str, entry: Entry) -> Row:
+    return Row(name, lambda: medium.read(root / name), split, entry.label, entry.text)
+
+
+def _nothing(path: Path, medium: Medium, ignored: Counter[str]) -> MaquetteError:
+    kind = type(medium).__name__.lower()
+    others = ", ".join(f"{n} {what}" for what, n in sorted(ignored.items()))
+    todo = f"{kind} files end in {', '.join(sorted(medium.suffixes))}"
+    return MaquetteError(
+        "MQ-3002", str(path), what=f"{kind} file", todo=todo + (f"; passed over: {others}" if others else "")
+    )
+
+
+def _licence(root: Path) -> str:
+    """The first line of a licence file, if there is one."""
+    for path in sorted(root.iterdir()):
+        if path.stem.upper() in ("LICENSE", "LICENCE", "COPYING") and path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                return next((line.strip()[:200] for line in file if line.strip()), "not stated")
+    return "not stated"

@@ -1,0 +1,121 @@
+"""Whatever Hugging Face `datasets` opens, streamed row by row: a parquet file, a folder of them, a name on the hub.
+
+`datasets` is imported when a source is first read, and not at all once it is packed. A set from the hub is packed under
+its name: what changes there later is seen after its pack in the cache folder has been removed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import Reading, Row, Source
+from maquette.data.folder import splits_of
+from maquette.data.table import LABELS, stamp
+from maquette.media.base import Medium
+
+
+def find(name: str, medium: Medium) -> Source:
+    """The source called `name`: a local path, or NAME or NAME:CONFIG on the hub.
+
+    Reading it raises MQ-3010 when `datasets` is not installed, MQ-3015 when it cannot open or read the data, and
+    MQ-3002 when there is no column of files.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        return Source(
+            name=name.rpartition("/")[2], place=f"hf:{name}", key=["hf", name], read=lambda: _read(name, None, medium)
+        )
+    found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    return Source(
+        name=path.absolute().stem,
+        place=f"hf:{path.absolute()}",
+        key=[[str(file.relative_to(path)), *stamp(file)] for file in found],
+        read=lambda: _read(name, path, medium),
+    )
+
+
+def _read(name: str, path: Path | None, medium: Medium) -> Reading:
+    with _telling(name):
+        opened = _opened(name, path)
+        features = next(iter(opened.values())).features or {}
+    files = [column for column, feature in features.items() if type(feature).__name__ in ("Image", "Audio")]
+    if not files:
+        todo = f"its columns are: {', '.join(features) or 'unknown'}"
+        raise MaquetteError("MQ-3002", name, what="column of files", todo=todo)
+    classes = [column for column, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    label = next(iter(classes + [column for column in LABELS if column in features]), "")
+    splits = splits_of(opened)
+    info = next(iter(opened.values())).info
+    return Reading(
+        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, files[0], label, medium),
+        classes=list(features[label].names) if label in classes else None,
+        licence=info.license or "not stated",
+    )
+
+
+def _opened(name: str, path: Path | None) -> dict[str, Any]:
+    """Split -> stream of rows."""
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise MaquetteError("MQ-3010", name, package="datasets", extra="hf") from None
+    if path is None:
+        hub, _, config = name.partition(":")
+        return load_dataset(hub, config or None, streaming=True)  # type: ignore[return-value]
+    where = {"data_dir": str(path)} if path.is_dir() else {"data_files": str(path)}
+    return load_dataset("parquet", streaming=True, **where)  # type: ignore[return-value]
+
+
+def _rows(
+    name: str, opened: dict[str, Any], splits: dict[str, str], column: str, label: str, medium: Medium
+) -> Iterator[Row]:
+    for part, stream in opened.items():
+        feature = stream.features[column]
+        names = getattr(stream.features.get(label), "names", None)
+        undecoded = stream.cast_column(column, type(feature)(decode=False))
+        rows = iter(undecoded)
+        for n in range(2**63):
+            with _telling(name):
+                row = next(rows, None)
+            if row is None:
+                break
+            found = row.get(label)
+            if names is not None:
+                found = names[found] if found is not None and found >= 0 else None
+            load = partial(_load, row[column], medium, f"{part}:{n}")
+            caption = row.get("text")
+            yield Row(
+                f"{part}:{n}",
+                load,
+                splits.get(part, ""),
+                None if found in (None, "") else str(found),
+                caption if isinstance(caption, str) else "",
+            )
+
+
+def _load(file: dict[str, Any] | None, medium: Medium, name: str) -> np.ndarray:
+    data = (file or {}).get("bytes")
+    if data is None and file and file.get("path"):  # a table that names its files instead of holding them
+        import fsspec
+
+        with _telling(name), fsspec.open(file["path"], "rb") as opened:
+            data = opened.read()  # type: ignore[attr-defined]
+    return medium.from_bytes(data or b"", name)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Whatever the library raises (network, Arrow, names of configurations), as one sentence."""
+    try:
+        yield
+    except MaquetteError:
+        raise
+    except Exception as bad:
+        reason = str(bad).partition("\n")[0] or type(bad).__name__
+        todo = "check the name, the network, and with hf:NAME:CONFIG the configuration"
+        raise MaquetteError("MQ-3015", name, reason=reason, todo=todo) from None

@@ -1,0 +1,234 @@
+"""Read once, map ever after: rows become one memory-mapped file a split, in the cache folder.
+
+A pack is a committed folder: `train.items` and `test.items` (items one after another, as the medium stores them),
+`*.labels` (int64), `*.notes` (one JSON line [name, caption] a row), `index.json`. It is opened when its key is that of
+the source as it stands now and its files have the hashes that were written, and made again otherwise.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maquette.core import cancel, files
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import TEST, TRAIN, Dataset, Row, Source, Split, in_order
+from maquette.media.base import Medium
+
+FORMAT = 1
+HELD_OUT = 0.1
+"""Share of the rows that are tested on when a source has no split of its own."""
+HASHED_BYTES = 1 << 30
+"""Up to this size a pack is hashed whole whenever it is opened; of a larger one the sizes are compared."""
+CHUNK = 64
+"""Rows that one thread reads at a time."""
+
+
+def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dataset:
+    """The dataset of `source`, from its pack or through a new one.
+
+    Raises:
+        MaquetteError: MQ-3003 when more than `max_bad` of the rows cannot be read, MQ-3002 when none can.
+    """
+    identity = [source.place, type(medium).__name__, medium.stored, medium.dtype.str, seed]
+    folder = files.cache_folder() / f"{_slug(source.name)}-{_digest(identity)[:16]}"
+    key = _digest([FORMAT, source.key])
+    dataset = _opened(folder, key, source, medium)
+    if dataset is None:
+        with _turn(folder):
+            dataset = _opened(folder, key, source, medium)  # another process may have packed it meanwhile
+            if dataset is None:
+                files.commit_folder(folder, lambda aside: _fill(aside, key, source, medium, max_bad, seed))
+                dataset = _opened(folder, key, source, medium)
+    if dataset is None:
+        raise MaquetteError("MQ-5003", str(folder), reason="what was just packed cannot be read back")
+    total = len(dataset.train) + len(dataset.test) + len(dataset.bad)
+    _refuse_many(dataset.bad, total, max_bad, source)
+    return dataset
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset | None:
+    """The pack at `folder`, or None when it is missing, of another key, or damaged."""
+    try:
+        pack = files.Folder(folder)
+        index = pack.read_json("index.json")
+        if index["key"] != key or not _whole(pack):
+            return None
+    except MaquetteError:
+        return None
+    splits = {split: _split(folder, split, index["rows"][split], medium) for split in (TRAIN, TEST)}
+    content = {name: entry["sha256"] for name, entry in pack.listed.items() if name != "index.json"}
+    return Dataset(
+        train=splits[TRAIN],
+        test=splits[TEST],
+        classes=index["classes"],
+        fingerprint=_digest([content, index["classes"]]),
+        licence=index["licence"],
+        bad=[(name, reason) for name, reason in index["bad"]],
+        ignored=source.ignored,
+        modes=source.modes,
+    )
+
+
+def _whole(pack: files.Folder) -> bool:
+    paths = {pack.path / name: entry for name, entry in pack.listed.items()}
+    try:
+        if sum(entry["bytes"] for entry in paths.values()) <= HASHED_BYTES:
+            return all(files.describe_file(path) == entry for path, entry in paths.items())
+        return all(path.stat().st_size == entry["bytes"] for path, entry in paths.items())
+    except OSError:
+        return False
+
+
+def _split(folder: Path, split: str, n: int, medium: Medium) -> Split:
+    def notes() -> list[list[str]]:
+        return [json.loads(line) for line in files.read_file(folder / f"{split}.notes").splitlines()]
+
+    items = np.empty((0, *medium.stored), medium.dtype)
+    if n:  # copy on write: torch may share the memory without a warning, and the file stays as it is
+        items = np.asarray(np.memmap(folder / f"{split}.items", medium.dtype, mode="c", shape=(n, *medium.stored)))
+    labels = np.frombuffer(bytearray(files.read_file(folder / f"{split}.labels")), dtype=np.int64)
+    return Split(items, labels, notes)
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+
+class _Side:
+    """The rows of one split while they are written."""
+
+    def __init__(self, append: Callable[[bytes], object]):
+        self.append = append
+        self.labels: list[str | None] = []
+        self.notes: list[tuple[str, str]] = []
+
+    def add(self, row: Row, item: np.ndarray) -> None:
+        self.append(item.tobytes())
+        self.labels.append(row.label)
+        self.notes.append((row.name, row.text))
+
+
+def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float, seed: int) -> None:
+    reading, bad = source.read(), list[tuple[str, str]]()
+    undecided = False
+    with contextlib.ExitStack() as stack:
+        sides = {s: _Side(stack.enter_context(files.putting(aside / f"{s}.items"))) for s in (TRAIN, TEST)}
+        for row, item in watched(loaded(reading.rows), source.name, reading.count):
+            if isinstance(item, MaquetteError):
+                bad.append((row.name, str(item.values.get("reason", item.code))))
+                _refuse_many(bad, reading.count, max_bad, source)
+                continue
+            undecided |= not row.split
+            sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item)
+    if not any(side.labels for side in sides.values()):
+        first = f"first: {bad[0][0]}: {bad[0][1]}" if bad else "the source is empty"
+        raise MaquetteError("MQ-3002", source.place, what=f"readable {type(medium).__name__.lower()}", todo=first)
+    if undecided and not all(side.labels for side in sides.values()):
+        _share(aside, sides, medium, seed)
+    labels = itertools.chain.from_iterable(side.labels for side in sides.values())
+    classes = in_order({label for label in labels if label is not None}) if reading.classes is None else reading.classes
+    number = {label: i for i, label in enumerate(classes)}
+    for split, side in sides.items():
+        numbers = np.array([-1 if label is None else number[label] for label in side.labels], dtype=np.int64)
+        files.put(aside / f"{split}.labels", numbers.tobytes())
+        files.put(aside / f"{split}.notes", "".join(json.dumps(note) + "\n" for note in side.notes).encode())
+    rows = {split: len(side.labels) for split, side in sides.items()}
+    index = {"key": key, "rows": rows, "classes": classes, "licence": reading.licence, "bad": bad}
+    files.put_json(aside / "index.json", index)
+
+
+def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> None:
+    """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from."""
+    all_on = next(split for split, side in sides.items() if side.labels)
+    items = np.fromfile(aside / f"{all_on}.items", medium.dtype).reshape(-1, *medium.stored)
+    hashes = np.array([_hash(item, seed) for item in items])
+    old, lowest = sides[all_on], hashes == hashes.min()
+    for split, chosen in ((TRAIN, ~lowest if not lowest.all() else lowest), (TEST, lowest & ~lowest.all())):
+        files.put(aside / f"{split}.items", items[chosen].tobytes())
+        sides[split].labels = list(itertools.compress(old.labels, chosen))
+        sides[split].notes = list(itertools.compress(old.notes, chosen))
+
+
+def _hash(item: np.ndarray, seed: int) -> float:
+    """A number in [0, 1) that depends on the item's content alone: copies of it fall on the same side of the split."""
+    found = hashlib.blake2b(item.tobytes(), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()
+    return int.from_bytes(found, "little") / 2**64
+
+
+def loaded(rows: Iterable[Row]) -> Iterator[tuple[Row, np.ndarray | MaquetteError]]:
+    """Each row with its item, or with why it has none; read by several threads, in order, a few chunks ahead."""
+
+    def load(chunk: list[Row]) -> list[tuple[Row, np.ndarray | MaquetteError]]:
+        return [(row, _try(row)) for row in chunk]
+
+    rows, workers = iter(rows), os.cpu_count() or 1
+    waiting: deque[Any] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for chunk in iter(lambda: list(itertools.islice(rows, CHUNK)), []):
+            cancel.check()
+            waiting.append(pool.submit(load, chunk))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _try(row: Row) -> np.ndarray | MaquetteError:
+    try:
+        return row.load()
+    except MaquetteError as bad:
+        return bad
+
+
+def watched(pairs: Iterable[Any], name: str, count: int | None) -> Iterable[Any]:
+    """A progress bar where a person is watching."""
+    if not sys.stderr.isatty():
+        return pairs
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(pairs, f"reading {name}", total=count, console=Console(stderr=True), transient=True)
+
+
+def _refuse_many(bad: list[tuple[str, str]], total: int | None, max_bad: float, source: Source) -> None:
+    if total is not None and len(bad) > max_bad * total:
+        first = f"{bad[0][0]}: {bad[0][1]}"
+        raise MaquetteError("MQ-3003", source.place, bad=len(bad), total=total, share=f"{max_bad:.0%}", first=first)
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process packs at a time; the others wait (the kernel lets go of the lock when its holder dies)."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            cancel.check()
+            try:
+                stack.enter_context(files.lock(folder.parent / f".{folder.name}.lock"))
+                break
+            except MaquetteError as busy:
+                if busy.code != "MQ-4001":
+                    raise
+                time.sleep(0.1)
+        yield
+
+
+def _digest(tree: Any) -> str:
+    return files.digest(json.dumps(tree, sort_keys=True).encode())
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)[:40].strip("-.") or "data"

@@ -1,0 +1,138 @@
+"""Tables: metadata beside files, and a CSV or JSON-lines file that is a data set by itself."""
+
+import csv
+import io
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from maquette.core import files
+from maquette.core.config import parse_json
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import Reading, Row, Source
+from maquette.media.base import Medium
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+MAX_BYTES = 1 << 30
+LABELS = ("label", "class")
+
+
+class Entry(NamedTuple):
+    """What a table says of one file."""
+
+    label: str | None = None
+    text: str = ""
+
+
+def read_metadata(path: Path, text: str | None = None) -> dict[str, Entry]:
+    """`file_name` (relative to the table's folder) -> its label and text.
+
+    Raises:
+        MaquetteError: MQ-3014 for a missing column, a name that stands twice or leads out of the folder, text that is
+            not UTF-8, CSV or JSON.
+    """
+    entries: dict[str, Entry] = {}
+    for line, record in enumerate(records(path, text), 1):
+        name = record.get("file_name", "")
+        if not name:
+            raise MaquetteError("MQ-3014", str(path), reason=f"row {line} has no file_name")
+        normal = PurePosixPath(name.replace("\\", "/"))
+        if normal.is_absolute() or ".." in normal.parts:
+            raise MaquetteError("MQ-3014", str(path), reason=f"row {line} leads out of the folder: {name}")
+        if normal.as_posix() in entries:
+            raise MaquetteError("MQ-3014", str(path), reason=f"{name} stands there twice")
+        entries[normal.as_posix()] = Entry(_label(record), record.get("text", ""))
+    return entries
+
+
+def records(path: Path, text: str | None = None) -> list[dict[str, str]]:
+    """The rows of a .csv (first line: the names of the columns) or .jsonl file, every value as text."""
+    text = _text(path) if text is None else text
+    try:
+        if path.suffix.lower() == ".jsonl":
+            return [
+                _record(parse_json(line, str(path)), n) for n, line in enumerate(text.split("\n"), 1) if line.strip()
+            ]
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        return [{str(key): value or "" for key, value in record.items() if key is not None} for record in table]
+    except (csv.Error, ValueError) as bad:
+        raise MaquetteError("MQ-3014", str(path), reason=bad) from None
+    except MaquetteError as bad:
+        raise MaquetteError("MQ-3014", str(path), reason=bad.values["reason"]) from None
+
+
+def find(path: Path, medium: Medium) -> Source:
+    """A table as a data set: rows that name files, or (for a medium whose files are tables) rows that are items.
+
+    Raises:
+        MaquetteError: MQ-3014 when it is neither.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl"):
+        raise MaquetteError(
+            "MQ-3014", str(path), reason="only .csv, .jsonl and .parquet files are data sets by themselves"
+        )
+    text = _text(path)
+    if suffix == ".csv" and suffix in medium.suffixes:
+        rows, stamps = _items(path, text, medium), []
+    else:
+        rows = [
+            Row(name, partial(medium.read, path.parent / name), "", entry.label, entry.text)
+            for name, entry in read_metadata(path, text).items()
+        ]
+        stamps = [stamp(path.parent / row.name) for row in rows]
+    if not rows:
+        raise MaquetteError("MQ-3002", str(path), what="row", todo="a table holds one sample a line")
+    reading = Reading(rows=rows, count=len(rows))
+    return Source(name=path.stem, place=str(path.absolute()), key=[text, stamps], read=lambda: reading)
+
+
+def stamp(path: Path) -> list[int]:
+    """What changes when a file does: its size and time; [-1, -1] when it is not there (reading it will say so)."""
+    try:
+        info = path.stat()
+    except OSError:
+        return [-1, -1]
+    return [info.st_size, info.st_mtime_ns]
+
+
+def _text(path: Path) -> str:
+    try:
+        return files.read_file(path.resolve(), MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as bad:
+        raise MaquetteError("MQ-3014", str(path), reason=f"it is not UTF-8 text (byte {bad.start})") from None
+    except MaquetteError as bad:
+        raise MaquetteError("MQ-3014", str(path), reason=bad.values.get("reason", "it is not there")) from None
+
+
+def _record(tree: object, line: int) -> dict[str, str]:
+    if not isinstance(tree, dict):
+        raise ValueError(f"line {line} is not an object")
+    return {key: "" if value is None else str(value) for key, value in tree.items()}
+
+
+def _label(record: dict[str, str]) -> str | None:
+    return next((record[name] for name in LABELS if record.get(name)), None)
+
+
+def _items(path: Path, text: str, medium: Medium) -> list[Row]:
+    """One item a line; with a first line of names, the column `label` or `class` is the label."""
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
+    if not lines:
+        return []
+    named = not all(_is_number(cell) for cell in lines[0][1].split(","))
+    table = records(path, "\n".join(line for _, line in lines)) if named else [{"": line} for _, line in lines]
+    rows = []
+    for (n, _), record in zip(lines[named:], table, strict=True):
+        item = ",".join(value for key, value in record.items() if key not in LABELS).encode()
+        name = f"{path.name}:{n}"
+        rows.append(Row(name, partial(medium.from_bytes, item, name), "", _label(record)))
+    return rows
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,246 @@
+"""Bytes that claim to be a picture -> an upright RGB or grey picture, or one sentence why not.
+
+Pictures come from strangers. Six formats are opened and no others; the header is read first and its pixels counted
+before any is decoded; whatever Pillow raises becomes MQ-3001 with a reason that names no address and no traceback.
+
+What is done to what is read: the first frame of an animation, upright by its EXIF orientation, palettes and CMYK as
+RGB (without colour profiles), 16-bit grey rounded to 8, transparency laid over white.
+"""
+
+import codecs
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import (  # the plugins register themselves: doing it here, once, keeps decoding threads from racing to
+    BmpImagePlugin,  # noqa: F401
+    ExifTags,
+    GifImagePlugin,  # noqa: F401
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+from PIL import Image as pillow
+
+from maquette.core.errors import MaquetteError
+from maquette.media.base import Facts
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+MAX_PIXELS = 64_000_000
+"""Of one picture; a decoded frame takes up to four bytes for each."""
+MAX_BYTES = 256 << 20
+MIN_SIDE = 8
+"""Pixels: the smallest size that the image medium makes, and the smallest worth making it from."""
+
+_SIGNATURES = (
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"RIFF....WEBP", "WebP"),
+    (rb"GIF8", "GIF"),
+    (rb"II[*+]\x00|MM\x00[*+]", "TIFF"),
+    (rb"BM", "BMP"),
+)
+_TURNS = {
+    2: pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: pillow.Transpose.ROTATE_180,
+    4: pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: pillow.Transpose.TRANSPOSE,
+    6: pillow.Transpose.ROTATE_270,
+    7: pillow.Transpose.TRANSVERSE,
+    8: pillow.Transpose.ROTATE_90,
+}
+
+
+def square(data: bytes, name: str, size: int, channels: int) -> np.ndarray:
+    """The centre square of a picture file at `size` pixels, antialiased: uint8 [size, size, channels].
+
+    Raises:
+        MaquetteError: MQ-3001 naming `name`, with the reason.
+    """
+    with _refusing(data, name):
+        picture = _header(data)
+        picture.draft(None, (2 * size, 2 * size))  # JPEG alone: decode no finer than will be looked at
+        picture = _eight_bits(_upright(picture)).convert("L" if channels == 1 else "RGB")
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        box = (left, top, left + side, top + side)
+        if side != size or picture.size != (size, size):
+            picture = picture.resize((size, size), pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        return np.asarray(picture).reshape(size, size, channels).copy()
+
+
+def facts(data: bytes, name: str, size: int) -> Facts:
+    """What the header says of a picture that is to become `size` pixels wide; raises MQ-3001 as `square` does."""
+    with _refusing(data, name):
+        picture = _header(data)
+        named = name.rpartition(".")[2].lower()
+        format = _signature(data) or picture.format or ""
+        notes = [
+            note
+            for note, true in (
+                (f"{format} under another suffix", pillow.registered_extensions().get(f".{named}") != picture.format),
+                ("animated: the first frame is read", getattr(picture, "is_animated", False)),
+                ("CMYK, read without its colour profile", picture.mode == "CMYK"),
+                ("16-bit, rounded to 8", picture.mode.startswith("I;16")),
+                ("transparent, laid over white", picture.has_transparency_data),
+                ("turned by its EXIF orientation", _orientation(picture) != 1),
+            )
+            if true
+        ]
+        short, long = sorted(picture.size)
+        off = (
+            f"smaller than {size} x {size}"
+            if short < size
+            else "more than twice as long as wide"
+            if long > 2 * short
+            else ""
+        )
+        return Facts(size=picture.size, notes=tuple(notes), off=off)
+
+
+class Notes(NamedTuple):
+    """Text that a picture file carries, and its XMP packet."""
+
+    text: dict[str, str]
+    xmp: str
+
+
+def carried(data: bytes, name: str) -> Notes:
+    """The text chunks and the XMP packet of a picture file; raises MQ-3001 as `square` does."""
+    with _refusing(data, name):
+        picture = _header(data)
+        xmp = picture.info.get("xmp", b"")
+        text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str)}
+        return Notes(text, xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp))
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
+
+
+def _header(data: bytes) -> pillow.Image:
+    picture = pillow.open(io.BytesIO(data), formats=FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _Refused(
+            f"{picture.width:,} x {picture.height:,} pixels, at most {MAX_PIXELS // 10**6} megapixels are read"
+        )
+    if min(picture.size) < MIN_SIDE:
+        raise _Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed")
+    return picture
+
+
+def _orientation(picture: pillow.Image) -> int:
+    """The EXIF orientation, 1 (upright) when it is absent or unreadable."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # EXIF is a courtesy: whatever is wrong with it, the pixels still stand
+        return 1
+    return found if found in _TURNS else 1
+
+
+def _upright(picture: pillow.Image) -> pillow.Image:
+    picture.load()  # TIFF turns itself while loading, and then no longer says that it lay on its side
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _eight_bits(picture: pillow.Image) -> pillow.Image:
+    """Grey or RGB with 8 bits a channel and nothing transparent."""
+    if picture.mode.startswith("I;16"):
+        deep = np.asarray(picture).astype(np.uint32)
+        grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+        if isinstance(clear := picture.info.get("transparency"), int):
+            grey[deep == clear] = 255
+        return pillow.fromarray(grey)
+    if picture.mode in ("I", "F"):
+        raise _Refused("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
+    if picture.has_transparency_data:
+        clear_on_white = pillow.new("RGBA", picture.size, "white")
+        clear_on_white.alpha_composite(picture.convert("RGBA"))
+        return clear_on_white.convert("RGB")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+# -- one sentence for everything that can go wrong --------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """Raised with the very sentence to show."""
+
+
+class _Hushed:
+    """Pillow's warnings about odd files kept from the terminal, its bomb warning an error, in any number of threads.
+
+    `warnings.catch_warnings` swaps a global: the first thread in enters it and the last one out leaves it.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.catcher = warnings.catch_warnings()
+                self.catcher.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                warnings.filterwarnings("error", category=pillow.DecompressionBombWarning)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.catcher.__exit__(None, None, None)
+
+
+_hushed = _Hushed()
+
+
+@contextlib.contextmanager
+def _refusing(data: bytes, name: str) -> Iterator[None]:
+    if not data:
+        raise MaquetteError("MQ-3001", name, reason="it is empty (0 bytes)")
+    try:
+        with _hushed:
+            yield
+    except Exception as bad:  # Pillow raises nearly every type there is on damaged input
+        raise MaquetteError("MQ-3001", name, reason=_reason(bad, data)) from None
+
+
+def _reason(bad: Exception, data: bytes) -> str:
+    if isinstance(bad, _Refused):
+        return str(bad)
+    if isinstance(bad, pillow.DecompressionBombWarning | pillow.DecompressionBombError):
+        return f"more than {MAX_PIXELS // 10**6} megapixels"
+    if isinstance(bad, MemoryError):
+        return "there is not enough memory to decode it"
+    format = _signature(data)
+    if not format:
+        return (
+            "it is text, not a picture" if _is_text(data[:512]) else "not a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
+        )
+    if isinstance(bad, UnidentifiedImageError):
+        return f"the header of this {format} picture is damaged"
+    if "truncated" in str(bad).lower() or isinstance(bad, EOFError):
+        return f"the file ends before this {format} picture does"
+    said = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+", "…", str(bad)).strip()
+    return f"damaged {format} picture ({said or type(bad).__name__})"
+
+
+def _signature(data: bytes) -> str:
+    return next((name for start, name in _SIGNATURES if re.match(start, data[:16], re.DOTALL)), "")
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # does not mind a last character cut in two
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c.isspace() for c in text)

@@ -139,6 +139,18 @@ def put(path: Path, data: bytes) -> None:
     _write(path, data)
 
 
+@contextlib.contextmanager
+def putting(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Like `put`, for a file too large to hold: yields what appends bytes to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _about_to("write", path)
+    with open(path, "wb") as file:
+        yield file.write
+        file.flush()
+        _about_to("fsync", path)
+        os.fsync(file.fileno())
+
+
 def put_json(path: Path, tree: Any) -> None:
     put(path, (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
@@ -172,6 +184,24 @@ def sweep(folder: Path | str) -> None:
             left.unlink(missing_ok=True)
         for left in [*folder.glob(".*.new"), *folder.glob(".*.old")]:
             settle(folder / left.name[1:-4])
+
+
+def move_file(path: Path | str, to: Path | str) -> None:
+    """Move a file; on another file system it is copied whole before the first one goes. Nothing is overwritten."""
+    path, to = Path(path), Path(to)
+    if to.exists():
+        raise MaquetteError("MQ-5005", str(to))
+    with storage_errors(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        _about_to("rename", to)
+        shutil.move(path, to)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `MAQUETTE_CACHE`, else maquette/ in the user's cache folder."""
+    if given := os.environ.get("MAQUETTE_CACHE"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "maquette"
 
 
 def make_folder(path: Path | str) -> Path:
@@ -284,7 +314,8 @@ def read_tensors(path: Path | str, data: bytes | None = None) -> dict[str, Any]:
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": digest(path.read_bytes())}
+    with open(path, "rb") as file:  # in blocks: a pack may be larger than memory
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def digest(data: bytes) -> str:

@@ -94,13 +94,14 @@ def show(asked: Namespace) -> None:
     print(describe(read(asked.RECIPE, asked.overrides)))
 
 
-def data(asked: Namespace) -> None:
+def data(asked: Namespace) -> int:
     if asked.check != "check":
         raise MaquetteError("MQ-2111", verb=f"data {asked.check}", near="nearest: data check")
     from maquette.verbs.data import check
 
     found = check(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
-    print(found)
+    print("\n".join(found.lines()))
+    return 0 if found.good else 3
 
 
 def env(asked: Namespace) -> None:
@@ -113,7 +114,7 @@ def env(asked: Namespace) -> None:
 def lr_find(asked: Namespace) -> None:
     from maquette.verbs.lr_find import lr_find
 
-    for player, rate in lr_find(asked.RECIPE, asked.data, asked.overrides, asked.device, asked.quiet).items():
+    for player, rate in lr_find(asked.RECIPE, asked.data, asked.overrides, asked.device).items():
         print(f"train.optimizers.{player}.lr={rate:.3g}")
 
 
@@ -125,7 +126,7 @@ def demo(asked: Namespace) -> None:
     _print_all(made.paths)
 
 
-COMMANDS: dict[str, Callable[[Namespace], None]] = {
+COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "train": train,
     "resume": resume,
     "sample": sample,

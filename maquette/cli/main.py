@@ -19,9 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = parse(words)
         from maquette.cli import commands
 
-        commands.COMMANDS[asked.verb](asked)
+        exit_code = commands.COMMANDS[asked.verb](asked)
         sys.stdout.flush()
-        return 0
+        return exit_code or 0
     except MaquetteError as mistake:
         _show(mistake, debug)
         return mistake.exit_code

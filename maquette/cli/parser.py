@@ -129,7 +129,7 @@ VERBS: dict[str, Verb] = {
     "lr-find": Verb(
         "try rising learning rates and suggest one for each player",
         ("RECIPE",),
-        (DATA, DEVICE._replace(default=None), QUIET),
+        (DATA, DEVICE._replace(default=None)),
         overrides=True,
         example="maquette lr-find dcgan --data photos/",
     ),

@@ -119,6 +119,18 @@ CATALOGUE: dict[str, Entry] = {
         en=("the recipe name {name!r} stands for several: {names}", "give it in full"),
         zh=("配方名 {name!r} 对应多个配方：{names}", "请写全名"),
     ),
+    "MQ-2116": Entry(
+        en=("the recipes have {what} of their own: {differing}", "give {option} for all of them"),
+        zh=("各配方的 {what} 不同：{differing}", "请用 {option} 统一给出"),
+    ),
+    "MQ-2117": Entry(
+        en=("{name!r} stands twice among {what}", "name each once"),
+        zh=("{what} 中 {name!r} 出现了两次", "每个只写一次"),
+    ),
+    "MQ-2118": Entry(
+        en=("a bundle does not say which samples it learnt from", "give --data"),
+        zh=("模型包没有说明训练所用的样本", "请给出 --data"),
+    ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),
         zh=("没有名为 {name!r} 的求解器", "{near}"),
@@ -128,7 +140,10 @@ CATALOGUE: dict[str, Entry] = {
         zh=("此求解器需要新的噪声，但没有给出随机源", "请传入 rng，或改用不加噪声的求解器"),
     ),
     "MQ-2042": Entry(
-        en=("the solver {name!r} adds no fresh noise, so it has no eta to set", "use the solver ddim, or leave eta out"),
+        en=(
+            "the solver {name!r} adds no fresh noise, so it has no eta to set",
+            "use the solver ddim, or leave eta out",
+        ),
         zh=("求解器 {name!r} 不添加新噪声，因此没有 eta 可设", "请改用求解器 ddim，或去掉 eta"),
     ),
     "MQ-2043": Entry(
@@ -140,7 +155,10 @@ CATALOGUE: dict[str, Entry] = {
         zh=("量化器需要带有级数的空间，但给出的是 {given}", "8 位图像有 256 级"),
     ),
     "MQ-2061": Entry(
-        en=("the autoencoder's codes of the examples are not finite", "train it again; a bundle that samples well has none"),
+        en=(
+            "the autoencoder's codes of the examples are not finite",
+            "train it again; a bundle that samples well has none",
+        ),
         zh=("自编码器对样例的编码不是有限数", "请重新训练；能正常采样的模型包不会如此"),
     ),
     "MQ-2020": Entry(
@@ -204,7 +222,10 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-3014": Entry(
-        en=("this table cannot be used: {reason}", "mend the row named; a table has a column file_name, and label or text"),
+        en=(
+            "this table cannot be used: {reason}",
+            "mend the row named; a table has a column file_name, and label or text",
+        ),
         zh=("无法使用此表格：{reason}", "请修正所指的行；表格需有 file_name 列，以及 label 或 text 列"),
     ),
     "MQ-3015": Entry(

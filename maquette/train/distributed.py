@@ -4,6 +4,7 @@ Start them with `torchrun --nproc-per-node N -m maquette train …`; one process
 on all ranks because they start equal and receive the same averaged gradients; rank 0 alone writes.
 """
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def join(device: str) -> tuple[Ranks, torch.device]:
         torch.cuda.set_device(place)
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
     return Ranks(dist.get_rank(), dist.get_world_size()), place
 
 

@@ -39,10 +39,18 @@ class Keeper:
     def validate(self) -> None:
         """The held-out loss into both logs, and a warning if its statistics ask for one."""
         learner, split = self.learner, self.learner.dataset.test
-        if not self._main or not len(split.items):
+        if not self._main or not len(split):
             return
         settings, clock = learner.recipe.train, learner.clock
-        batches = held_out(split, learner.medium, settings.batch, HELD_OUT, settings.seed, str(learner.device))
+        batches = held_out(
+            split,
+            learner.medium,
+            settings.batch,
+            HELD_OUT,
+            settings.seed,
+            learner.device,
+            learner.recipe.data.conditional,
+        )
         values = looking.validate(learner.ema.model, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
         if warning := self._warnings.stats(values, clock.step, clock.progress):
@@ -66,6 +74,10 @@ class Keeper:
         if self._main:
             self.run.commit(self.learner.checkpoint())
             self._bundle()
+
+    def stopped(self) -> None:
+        """Say where training stopped and how it goes on."""
+        self.log.say(f"stopped and saved at step {self.learner.clock.step}; go on: maquette resume {self.run.path}")
 
     def finish(self) -> None:
         """What a run that reached its budget must have, even if it was killed in its last moment."""

@@ -30,8 +30,8 @@ class Learner:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, medium: Medium, ranks: Ranks, device: torch.device):
         settings = recipe.train
-        if settings.batch % ranks.world:
-            wanted = f"a multiple of the {ranks.world} processes"
+        if settings.batch % (ranks.world * settings.parts):
+            wanted = f"a multiple of {ranks.world} processes x {settings.parts} parts"
             raise MaquetteError("MQ-2002", path="train.batch", wanted=wanted, value=settings.batch)
         self.recipe, self.dataset, self.medium, self.ranks, self.device = recipe, dataset, medium, ranks, device
         self.classes = list(dataset.classes) if recipe.data.conditional else []
@@ -51,7 +51,7 @@ class Learner:
             augment=recipe.data.augment,
             rank=ranks.rank,
             world=ranks.world,
-            device=str(device),
+            device=device,
         )
         self.budget = Budget.parse(settings.budget)
         self.clock = Clock(self.budget, self.batches.steps_per_epoch, ranks)

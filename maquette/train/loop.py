@@ -39,6 +39,7 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
         if clock.passed(settings.checkpoint_every) or clock.asked_to_stop:
             keeper.save()
         if clock.asked_to_stop and not clock.over:
+            keeper.stopped()
             signals.leave()
 
 

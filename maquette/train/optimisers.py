@@ -98,7 +98,7 @@ def _adamw(weights, grads, means, squares, steps, rate: float, decay: float, set
 
 def _sgd(weights, grads, momenta, rate: float, decay: float, settings: Optimizer) -> None:
     torch._fused_sgd_(  # pyright: ignore[reportPrivateImportUsage]
-        weights, grads, momenta,
+        weights, grads, momenta if settings.betas[0] else [],
         lr=rate, momentum=settings.betas[0], weight_decay=decay,
         dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
     )  # fmt: skip

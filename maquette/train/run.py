@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 
@@ -54,14 +54,14 @@ class Run:
             raise MaquetteError("MQ-5005", str(path))
 
     @classmethod
-    def create(cls, path: Path, recipe: Recipe, facts: dict[str, Any]) -> Self:
+    def create(cls, path: Path, recipe: Recipe, facts: dict[str, Any]) -> "Run":
         """The folder of a new run with its `recipe.json`; `facts` are what else a reader should know of it."""
         run = cls(path, recipe, facts)
         files.write_json(path / "recipe.json", {"format": FORMAT, "recipe": recipe.to_tree(), "facts": facts})
         return run
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str) -> "Run":
         """An existing run; raises `MaquetteError` MQ-5004 or MQ-5011 when there is none."""
         path = Path(path)
         if not path.is_dir():

@@ -37,7 +37,8 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
         SystemExit: 130, 143 or 129 after a signal, when a checkpoint has been written.
     """
     out = Path(out)
-    Run.refuse_existing(out)
+    if join(recipe.train.device)[0].main:
+        Run.refuse_existing(out)
     learner = prepare(recipe)
     run = Run(out, recipe, facts(learner))
     if learner.ranks.main:
@@ -78,7 +79,12 @@ def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
     """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit."""
     ranks, device = join(recipe.train.device)
     medium = recipe.medium.build()
-    return Learner(recipe, dataset or open_data(recipe.data, medium), medium, ranks, device)
+    if not ranks.main:
+        ranks.barrier()  # rank 0 packs the data, the others find them packed
+    dataset = dataset or open_data(recipe.data, medium)
+    if ranks.main:
+        ranks.barrier()
+    return Learner(recipe, dataset, medium, ranks, device)
 
 
 def _resume(learner: Learner, run: Run, quiet: bool) -> Run:

@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.utils.tensorboard  # before the fork, so that no child pays for it
@@ -68,7 +68,7 @@ class Course:
     calls: int
 
     @classmethod
-    def of(cls, family: str, folder: Path) -> Self:
+    def of(cls, family: str, folder: Path) -> "Course":
         tree = RECIPES[family]
         recipe = Recipe.from_tree(tree | {"train": _TRAIN | tree["train"]})
         live(recipe, folder / "first" / "run")  # fills the data cache, so that all later lives are alike

@@ -85,9 +85,7 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "GAN":
         if not isinstance(space, Real):
-            raise refuse_space(
-                "gan", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real"
-            )
+            raise refuse_space("gan", "real-valued samples", space, "use a kind that takes tokens, or a codec to reals")
         model = GAN(self, space, classes)
         if (self.gradient_penalty or self.r1) and mixes_rows(model.critic):
             raise MaquetteError("MQ-2020", path="model.critic.norm")

@@ -46,8 +46,9 @@ class Config(ModelConfig):
     decoder: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     latent: int = 32
     """Width of the code."""
-    likelihood: Literal["bernoulli", "gaussian", "logistic"] = "logistic"
-    """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian a continuum."""
+    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = "auto"
+    """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian is for a continuum;
+    auto is logistic where the space has levels, else gaussian."""
     scale: float = 0.0
     """Spread of the gaussian or logistic, in units of the space; 0 learns one for each channel."""
     beta: float = 1.0
@@ -69,13 +70,18 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "VAE":
         if not isinstance(space, Real):
-            raise refuse_space(
-                "vae", "real-valued samples", space, "use kind pixelcnn, or a codec that makes them real"
-            )
-        if self.likelihood == "logistic" and space.levels < 2:
-            hint = "set model.likelihood=gaussian"
-            raise refuse_space("vae with likelihood logistic", "values that have levels", space, hint)
+            raise refuse_space("vae", "real-valued samples", space, "use a kind that takes tokens, or a codec to reals")
+        if self.likelihood in ("bernoulli", "logistic") and not space.levels:
+            kind = f"vae with likelihood {self.likelihood}"
+            raise refuse_space(kind, "values that have levels", space, "set model.likelihood=gaussian")
         return VAE(self, space, classes)
+
+    def law(self, space: Real) -> "Bernoulli | Gaussian | Logistic":
+        """p(x|z), as a function of the decoder's output."""
+        if self.likelihood == "bernoulli":
+            return Bernoulli(space.levels)
+        gaussian = self.likelihood == "gaussian" or not space.levels
+        return Gaussian(space, self.scale) if gaussian else Logistic(space, self.scale)
 
 
 # -- likelihoods: what the decoder's output says of a sample -----------------------------------------------------------
@@ -188,10 +194,7 @@ class VAE(Model, Likelihood, Autoencoder):
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.encoder = config.encoder.build(space.shape, (2 * config.latent,), self.embed.width)
         self.decoder = config.decoder.build((config.latent,), space.shape, self.embed.width)
-        if config.likelihood == "bernoulli":
-            self.likelihood = Bernoulli(space.levels)
-        else:
-            self.likelihood = {"gaussian": Gaussian, "logistic": Logistic}[config.likelihood](space, config.scale)
+        self.likelihood = config.law(space)
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]

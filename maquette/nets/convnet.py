@@ -41,6 +41,11 @@ class Config(NetConfig):
         self.check(self.width > 0 and self.width % 8 == 0, "width", "a positive multiple of 8")
         self.check(self.widest >= self.width and self.widest % 8 == 0, "widest", "a multiple of 8, at least width")
 
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test."""
+        return cls(width=8, widest=16)
+
     def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down":
         pictures = [shape for shape in (source, target) if len(shape) == 3]
         if timed or len(source) + len(target) != 4 or len(pictures) != 1:
@@ -92,8 +97,8 @@ class Up(Net):
 class Down(Net):
     """[b c h w] -> [b d]: convolutions that halve the sides, then a dense layer.
 
-    A condition's vector v enters a single score as the inner product of its embedding with the features summed over
-    places, <Vv, sum h> (projection discriminator, Miyato and Koyama 2018, eq. 3); longer codes take it beside the
+    A condition's vector v enters a single score as the inner product of its embedding with the features averaged over
+    places, <Vv, mean h> (projection discriminator, Miyato and Koyama 2018, eq. 3); longer codes take it beside the
     features, as an input of the dense layer.
     """
 
@@ -124,7 +129,7 @@ class Down(Net):
             h = block(h)
         out = self.head(h.flatten(1))
         if self.projection is not None:
-            return out + (self.projection(condition.vector) * h.sum((2, 3))).sum(1, keepdim=True)
+            return out + (self.projection(condition.vector) * h.mean((2, 3))).sum(1, keepdim=True)
         return out if self.beside is None else out + self.beside(condition.vector)
 
 

@@ -28,11 +28,17 @@ class Config(NetConfig):
     activation: Literal["relu", "leaky", "silu"] = "silu"
     """leaky has slope 0.2 below zero."""
     spectral: bool = False
-    """Divide every weight matrix by its largest singular value (Miyato et al. 2018): a critic of bounded slope."""
+    """Divide every weight matrix but the last by its largest singular value (Miyato et al. 2018): the bound that a
+    critic wants. The last is left free, so that the scores' scale suits data of any scale."""
 
     def __post_init__(self) -> None:
         self.check(self.width > 0 and self.width % 2 == 0, "width", "a positive even number")
         self.check(self.depth > 0, "depth", "a positive whole number")
+
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test."""
+        return cls(width=16, depth=2)
 
     def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "MLP":
         return MLP(self, source, target, vector, timed)
@@ -52,7 +58,7 @@ class MLP(Net):
         rest = config.depth if config.residual else config.depth - 1
         kind = _Residual if config.residual else _Layer
         self.layers = nn.ModuleList(kind(config, width, width, told) for _ in range(rest))
-        self.last = _linear(config, width, math.prod(target))
+        self.last = nn.Linear(width, math.prod(target))
 
     def forward(
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()

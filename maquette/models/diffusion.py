@@ -1,0 +1,202 @@
+"""Diffusion and flow matching: learn to remove noise, then walk from noise to data.
+
+One loss for the family, with a level s per sample and y = x + s noise:
+
+    E_{x, s, noise} w(s) |F(alpha y, t(s)) - F*|^2,   F* = the noise, x, v or the velocity
+
+`path` says how data and noise are mixed and what clock the network is told, `prediction` what it says, `times` which
+levels are practised. DDPM is cosine or linear with noise (Ho et al. 2020), progressive distillation's model is cosine
+with v (Salimans and Ho 2022), EDM is edm with v and normal times (Karras et al. 2022), rectified flow is flow with
+velocity (Liu et al. 2023). The predictor is the canonical denoiser `(y, s) -> x_hat` in every case, so that solvers,
+guidance and tasks need not know which it was.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core.seeds import Seeds
+from maquette.core.types import (
+    Batch,
+    Condition,
+    Denoiser,
+    Given,
+    Likelihood,
+    Predictor,
+    Real,
+    Sampling,
+    Space,
+    Stats,
+    Turn,
+)
+from maquette.models.base import Model, ModelConfig, refuse_space
+from maquette.nets import unet
+from maquette.nets.base import NetConfig
+from maquette.nets.conditioning import LabelEmbedder
+from maquette.solvers import ode, paths
+from maquette.solvers.paths import per_sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ModelConfig):
+    """Diffusion models and flows."""
+
+    net: NetConfig = field(default_factory=unet.Config)
+    path: Literal["cosine", "linear", "edm", "flow"] = "cosine"
+    """How data and noise are mixed, and the clock that the network is told."""
+    prediction: Literal["noise", "x", "v", "velocity"] = "v"
+    """What the network says; on `flow` the velocity is the usual choice."""
+    times: Literal["uniform", "normal"] = "uniform"
+    """Which levels are practised: uniform in the path's time, or ln s normal as `spread` says."""
+    spread: tuple[float, float] = (-0.5, 1.2)
+    """Mean and standard deviation of ln s for normal times, s in units of `data_std`; (0, 1) is flow's logit-normal."""
+    weight: Literal["unit", "min_snr"] = "unit"
+    """min_snr: weights min(1 / s^2, 5) on the error of x (Hang et al. 2023)."""
+    data_std: float = 0.5
+    """About the standard deviation of the data (Karras et al.'s sigma_data)."""
+    levels: tuple[float, float] = (0.002, 80.0)
+    """The lowest and the highest level of noise."""
+    solver: str = "dpm"
+    """How samples are drawn unless told otherwise."""
+    steps: int = 20
+    """Levels that the solver visits."""
+    schedule: Literal["karras", "log_snr", "uniform"] = "karras"
+    """Where these levels lie."""
+    embed: int = 64
+    """Width of a label's vector."""
+    drop: float = 0.1
+    """Share of training rows whose label is hidden, so that guidance can be applied."""
+
+    def __post_init__(self) -> None:
+        self.check(self.spread[1] > 0, "spread", "a mean and a positive standard deviation")
+        self.check(self.data_std > 0, "data_std", "a positive number")
+        self.check(0 < self.levels[0] < self.levels[1], "levels", "two rising positive numbers")
+        self.check(self.steps > 0, "steps", "a positive whole number")
+        self.check(self.embed > 0, "embed", "a positive whole number")
+        self.check(0 <= self.drop < 1, "drop", "in [0, 1)")
+        ode.find(self.solver, where="model.solver")
+
+    def build(self, space: Space, classes: int = 0) -> "Diffusion":
+        if not isinstance(space, Real):
+            raise refuse_space("diffusion", "Real", space, "put a codec between that turns tokens into real numbers")
+        return Diffusion(self, space, classes)
+
+
+class Diffusion(Model, Likelihood, Denoiser):
+    accepts = (Real,)
+
+    def __init__(self, config: Config, space: Real, classes: int = 0):
+        super().__init__()
+        self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.classes = classes
+        self.embed = LabelEmbedder(classes, config.embed, config.drop)
+        self.net = config.net.build(space.shape, space.shape, vector=self.embed.width, timed=True)
+        self.path, self.prediction = paths.PATHS[config.path], paths.PREDICTIONS[config.prediction]
+
+    def turns(self) -> list[Turn]:
+        return [Turn("model", self.loss)]
+
+    def condition(self, given: Given, n: int) -> Condition:
+        return self.embed(given, n)
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
+        """Weighted squared error of the network's output, a mean over samples and their dimensions."""
+        rng = batch.rng.fork(0)
+        r = self.practised(rng.strata())
+        x = batch.x / self.config.data_std
+        y = x + per_sample(r, x) * rng.normal(*x.shape[1:])
+        alpha = self.path.alpha(r)
+        said = self.output(y, r, self.embed(batch.given, len(x), rng))
+        error = (said - paths.target(self.prediction, alpha, r, y, x)).square().flatten(1).mean(1)
+        if self.config.weight == "min_snr":
+            error = error * self.prediction(alpha, r)[1] ** 2 * (1 / r**2).clamp(max=5.0)
+        return error.mean(), {}
+
+    def practised(self, u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Uniform numbers -> levels in units of `data_std`, by the inverse of their distribution."""
+        low, high = (u.new_tensor(level / self.config.data_std) for level in self.config.levels)
+        if self.config.times == "uniform":
+            first, last = self.path.time(low), self.path.time(high)
+            return self.path.level(first + (last - first) * u)
+        mean, std = self.config.spread
+        normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+        return (mean + std * normal).exp().clamp(low, high)
+
+    def output(
+        self, y: Float[Tensor, "b *space"], r: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *space"]:
+        """What the network says at y of level r, both in units of `data_std`, in fp32."""
+        return self.net(per_sample(self.path.alpha(r), y) * y, self.path.time(r), condition).float()
+
+    # -- drawing ----------------------------------------------------------------------------------------------------
+
+    def predictor(self, condition: Condition) -> Predictor:
+        """The canonical denoiser `(y, s) -> x_hat`, y = x + s noise with s [b]."""
+        std = self.config.data_std
+
+        def denoise(y: Float[Tensor, "b *space"], s: Float[Tensor, " b"]) -> Float[Tensor, "b *space"]:
+            y, r = y / std, s / std
+            said = self.output(y, r, condition)
+            return std * paths.denoised(self.prediction, self.path.alpha(r), r, y, said)
+
+        return denoise
+
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b *space"]:
+        return rng.normal(*self.space.shape) * (self.config.levels[1] * how.temperature)
+
+    def draw(
+        self, predict: Predictor, start: Float[Tensor, "b *space"], how: Sampling, rng: Seeds
+    ) -> Float[Tensor, "b *space"]:
+        """Raises `MaquetteError` MQ-2040 or MQ-2042 when there is no such solver, or it has no `eta`."""
+        solver = ode.find(how.solver or self.config.solver, how.eta)
+        x = solver(predict, start, self.visited(how.steps or self.config.steps), rng)
+        return x.clamp(-1, 1) if self.space.levels else x
+
+    def visited(self, steps: int) -> Float[Tensor, " levels"]:
+        """The `steps` levels of a draw, and 0."""
+        low, high = self.config.levels
+        if self.config.schedule == "uniform":
+            std = self.config.data_std
+            return std * paths.uniform_levels(steps, low / std, high / std, self.path)
+        return {"karras": paths.karras_levels, "log_snr": paths.log_snr_levels}[self.config.schedule](steps, low, high)
+
+    # -- judging ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+        """The variational bound in nats per sample, one level drawn for each (Kingma et al. 2021, equations 11-15).
+
+        prior + reconstruction + E over ln s of |x - x_hat|^2 / s^2 times the length of its range, from a lowest s up.
+        With levels that lies half a step apart or higher, as Bayes' rule over the values knows the rest better than a
+        network; on a continuum the reconstruction is normal with deviation s.
+        """
+        rng, (low, high) = batch.rng.fork(0), self.config.levels
+        low = max(low, 1 / (self.space.levels - 1)) if self.space.levels else low
+        denoise = self.predictor(self.embed(batch.given, len(batch)))
+        x = batch.x.float()
+        length = math.log(high / low)
+        s = (math.log(low) + length * rng.strata()).exp()
+        error = denoise(x + per_sample(s, x) * rng.normal(*x.shape[1:]), s) - x
+        steps = length * (error / per_sample(s, x)).square().flatten(1).sum(1)
+        prior = (x / high).square().flatten(1).sum(1) / 2
+        return steps + prior + self.reconstruction(x, denoise, low, rng)
+
+    def reconstruction(self, x: Tensor, denoise: Predictor, low: float, rng: Seeds) -> Float[Tensor, " b"]:
+        """-ln p(x | y) at the level `low`, in nats per sample."""
+        noise = rng.normal(*x.shape[1:])
+        if not self.space.levels:
+            error = (x - denoise(x + low * noise, x.new_full((len(x),), low))) / low
+            return (error.square() / 2 + math.log(low * math.sqrt(2 * math.pi))).flatten(1).sum(1)
+        # y lies `noise` deviations from its own value and `gap` more from each next one; past 14 none counts
+        gap = 2 / (self.space.levels - 1) / low
+        reach = min(self.space.levels - 1, math.ceil(14 / gap))
+        offsets = torch.arange(-reach, reach + 1, device=x.device) * gap
+        logits = offsets * noise[..., None] - offsets**2 / 2
+        return torch.logsumexp(logits, dim=-1).flatten(1).sum(1)

@@ -1,0 +1,174 @@
+"""A U-shaped convolutional network for pictures of any size (Ronneberger et al. 2015; as denoiser: Ho et al. 2020).
+
+Stages halve the resolution by average pooling and double back by repetition, with each block's output carried across to
+its mirror block. Time and the condition's vector modulate every residual block by scale and shift (Dhariwal and Nichol
+2021); where the resolution is low, attention follows it. Every residual branch and the output start at zero.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Condition
+from maquette.nets.attention import attend
+from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.conditioning import TimeEmbedder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(NetConfig):
+    """A U-Net for pictures; a large part of its cost is at full resolution, so put blocks and width below it."""
+
+    width: int = 32
+    """Channels of the first stage."""
+    stages: tuple[int, ...] = (1, 2, 4)
+    """Channels of each stage as multiples of `width`; each stage has half the resolution of the one before."""
+    blocks: tuple[int, ...] = (1, 2, 2)
+    """Residual blocks of each stage, on the way down and again on the way up."""
+    attention: int = 8
+    """Attention where the longer side is at most this many pixels; 0 has none."""
+    head: int = 32
+    """Channels of an attention head."""
+    patch: int = 1
+    """Side of the square of pixels that the first stage sees as one; 2 makes everything four times cheaper."""
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.check(self.width > 0, "width", "a positive whole number")
+        self.check(len(self.stages) > 0 and min(self.stages) > 0, "stages", "a list of positive whole numbers")
+        good = len(self.blocks) == len(self.stages) and min(self.blocks) > 0
+        self.check(good, "blocks", f"{len(self.stages)} positive whole numbers, one for each of `stages`")
+        self.check(self.head > 0, "head", "a positive whole number")
+        self.check(self.patch > 0, "patch", "a positive whole number")
+        self.check(0 <= self.dropout < 1, "dropout", "in [0, 1)")
+
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test."""
+        return cls(width=8, stages=(1, 2), blocks=(1, 1), attention=4, head=8)
+
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "UNet":
+        if len(source) != 3 or len(target) != 3 or source[1:] != target[1:]:
+            reason, todo = "a U-Net maps pictures to pictures of the same size", "use another net, such as mlp"
+            raise MaquetteError("MQ-2009", path="unet", value=f"{source} -> {target}", reason=reason, todo=todo)
+        if any(side % self.patch for side in source[1:]):
+            reason, todo = f"it does not divide {source[1]}×{source[2]}", "use a divisor of the sides"
+            raise MaquetteError("MQ-2009", path="unet.patch", value=self.patch, reason=reason, todo=todo)
+        return UNet(self, source, target, vector, timed)
+
+
+class UNet(Net):
+    """`condition.grid` is concatenated to the input; its channels are counted in `source`."""
+
+    def __init__(self, config: Config, source: Shape, target: Shape, vector: int, timed: bool):
+        super().__init__()
+        self.source, self.target, self.vector, self.patch = source, target, vector, config.patch
+        widths = [config.width * multiple for multiple in config.stages]
+        told = 4 * config.width if timed or vector else 0
+        self.time = TimeEmbedder(told) if timed else None
+        self.given = nn.Linear(vector, told) if vector else None
+        self.enter = nn.Conv2d(source[0] * config.patch**2, widths[0], 3, padding=1)
+
+        def block(inside: int, outside: int, stage: int) -> Block:
+            side = math.ceil(max(source[1:]) / config.patch / 2**stage)
+            heads = _heads(outside, config.head) if side <= config.attention else 0
+            return Block(inside, outside, told, heads, config.dropout)
+
+        self.down, self.up, self.narrow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.halves: list[bool] = []
+        before = widths[0]
+        for stage, (width, count) in enumerate(zip(widths, config.blocks, strict=True)):
+            for first in [True] + [False] * (count - 1):
+                self.halves.append(first and stage > 0)
+                self.down.append(block(before, width, stage))
+                self.up.insert(0, block(2 * width, width, stage))
+                self.narrow.append(nn.Conv2d(width, before, 1) if self.halves[-1] else nn.Identity())
+                before = width
+        self.middle = block(before, before, len(widths) - 1)
+        last = zeroed(nn.Conv2d(widths[0], target[0] * config.patch**2, 3, padding=1))
+        self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), last)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c h w"],
+        t: Float[Tensor, " b"] | None = None,
+        condition: Condition = Condition(),
+    ) -> Float[Tensor, "b c2 h w"]:
+        if condition.grid is not None:
+            x = torch.cat([x, condition.grid], dim=1)
+        told = self.embed(t, condition)
+        h = self.enter(F.pixel_unshuffle(x, self.patch))
+        skips = []
+        for block, halve in zip(self.down, self.halves, strict=True):
+            h = block(F.avg_pool2d(h, 2, ceil_mode=True) if halve else h, told)  # an odd side keeps its last pixels
+            skips.append(h)
+        h = self.middle(h, told)
+        for block, narrow, skip in zip(self.up, reversed(self.narrow), reversed(skips), strict=True):
+            h = narrow(block(torch.cat([_resized(h, skip), skip], dim=1), told))
+        return F.pixel_shuffle(self.leave(h), self.patch)
+
+    def embed(self, t: Tensor | None, condition: Condition) -> Tensor | None:
+        """Time and the condition's vector as one, activated once for all blocks."""
+        told = [part(given) for part, given in ((self.time, t), (self.given, condition.vector)) if part is not None]
+        return F.silu(torch.stack(told).sum(0)) if told else None
+
+
+class Block(nn.Module):
+    """Two convolutions with what is told in between, and attention with `heads` heads after them."""
+
+    def __init__(self, inside: int, outside: int, told: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm1, self.conv1 = norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
+        self.norm2, self.conv2 = norm(outside), zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+        self.modulate = zeroed(nn.Linear(told, 2 * outside)) if told else None
+        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.attention = Attention(outside, heads) if heads else nn.Identity()
+
+    def forward(self, x: Tensor, told: Tensor | None) -> Tensor:
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.modulate is not None:
+            scale, shift = self.modulate(told)[:, :, None, None].to(h.dtype).chunk(2, dim=1)
+            h = torch.addcmul(shift, h, 1 + scale)
+        return self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
+
+
+class Attention(nn.Module):
+    """Every position looks at every other (self-attention), added to the input."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.ask = norm(width), nn.Conv2d(width, 3 * width, 1)
+        self.answer = zeroed(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        q, k, v = self.ask(self.norm(x)).unflatten(1, (3, self.heads, -1)).flatten(4).transpose(3, 4).unbind(1)
+        return x + self.answer(attend(q, k, v).transpose(2, 3).reshape(x.shape))
+
+
+def _resized(h: Tensor, like: Tensor) -> Tensor:
+    """`h` repeated to the height and width of `like`."""
+    return h if h.shape[2:] == like.shape[2:] else F.interpolate(h, size=like.shape[2:], mode="nearest")
+
+
+def _heads(width: int, head: int) -> int:
+    """How many heads of at least `head` channels `width` can be divided into; 1 when it is narrower."""
+    return max(n for n in range(1, max(1, width // head) + 1) if width % n == 0)
+
+
+def norm(width: int) -> nn.GroupNorm:
+    """Groups of 16 channels, or of the largest size below that divides `width` by a power of two."""
+    return nn.GroupNorm(width // math.gcd(width, 16), width)
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with all its weights 0: a branch that starts as nothing."""
+    for weights in layer.parameters():
+        nn.init.zeros_(weights)
+    return layer

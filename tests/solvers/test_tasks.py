@@ -1,0 +1,79 @@
+"""What is known is in the sample exactly, whatever the denoiser and the solver."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import Seeds
+from maquette.solvers import ode
+from maquette.solvers.guidance import guide
+from maquette.solvers.paths import karras_levels
+from maquette.solvers.tasks import enlarge, inpaint, observe
+
+LEVELS = karras_levels(8, 0.01, 20.0)
+SOLVERS = sorted(ode.solvers())
+
+
+def smooth(y: Tensor, s: Tensor) -> Tensor:
+    """A denoiser that knows its neighbours and sometimes goes out of range."""
+    keep = 1 / (1 + s**2)
+    return 1.3 * (keep[:, None, None, None] * y + 0.2 * F.avg_pool2d(y, 3, 1, 1) / (1 + s[:, None, None, None]))
+
+
+def noise(n: int = 3, size: int = 8) -> Tensor:
+    return 20.0 * Seeds.for_samples(0, n).normal(2, size, size)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_inpainting_keeps_what_is_known_to_the_bit(solver: str) -> None:
+    known = Seeds.for_samples(1, 3).uniform(2, 8, 8) * 2 - 1
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:, :4] = True
+    x = ode.find(solver)(inpaint(smooth, known, mask), noise(), LEVELS, Seeds.for_samples(2, 3))
+    assert torch.equal(x[..., :4], known[..., :4])
+    assert not torch.allclose(x[..., 4:], known[..., 4:], atol=0.1)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("factor", [2, 4])
+def test_enlarging_keeps_the_low_resolution_picture(solver: str, factor: int) -> None:
+    small = Seeds.for_samples(1, 3).uniform(2, 8 // factor, 8 // factor) * 2 - 1
+    x = ode.find(solver)(enlarge(smooth, small, factor), noise(), LEVELS, Seeds.for_samples(2, 3))
+    assert (F.avg_pool2d(x, factor) - small).abs().max() < 1e-6
+    assert x.abs().max() <= 1 + 1e-6
+    assert (x - F.interpolate(small, scale_factor=factor)).abs().max() > 0.05  # there is detail
+
+
+def test_enlarging_keeps_black_and_white() -> None:
+    small = torch.tensor([[[[-1.0, 1.0], [0.5, -0.25]]]])
+    x = enlarge(lambda y, s: 3 * y, small, 2)(torch.randn(1, 1, 4, 4), torch.ones(1))
+    assert (F.avg_pool2d(x, 2) - small).abs().max() < 1e-6
+    assert x.abs().max() <= 1 + 1e-6
+
+
+def test_enlarging_works_along_one_axis() -> None:
+    small = torch.tensor([[[0.5, -0.5]]])
+    x = enlarge(lambda y, s: y, small, 3)(torch.randn(1, 1, 6), torch.ones(1))
+    assert (F.avg_pool1d(x, 3) - small).abs().max() < 1e-6
+
+
+def test_a_factor_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(MaquetteError, match="3×3 enlarged 2 times is not the 8×8") as bad:
+        enlarge(smooth, torch.zeros(1, 2, 3, 3), 2)(noise(1), torch.ones(1))
+    assert bad.value.code == "MQ-2043"
+
+
+def test_any_linear_observation_is_met() -> None:
+    grey = torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    seen = observe(smooth, lambda x: x.mean(1, keepdim=True), lambda r: r.expand(-1, 2, -1, -1), grey)
+    x = ode.dpm(seen, noise().double(), LEVELS)
+    assert (x.mean(1, keepdim=True) - grey).abs().max() < 1e-12
+
+
+def test_wraps_compose() -> None:
+    known, mask = torch.zeros(3, 2, 8, 8), torch.zeros(8, 8, dtype=torch.bool)
+    mask[0] = True
+    x = ode.heun(inpaint(guide(smooth, lambda y, s: 0 * y, 2.0), known, mask), noise(), LEVELS)
+    assert torch.equal(x[:, :, 0], known[:, :, 0])

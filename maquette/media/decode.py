@@ -14,6 +14,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,16 @@ from PIL import Image as pillow
 from maquette.core.errors import MaquetteError
 from maquette.media.base import Facts
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+FORMATS = {
+    "PNG": {".png", ".apng"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "WebP": {".webp"},
+    "BMP": {".bmp"},
+    "GIF": {".gif"},
+    "TIFF": {".tif", ".tiff"},
+}
+"""What is read, and the suffixes that such files go by."""
+SUFFIXES = frozenset().union(*FORMATS.values())
 MAX_PIXELS = 64_000_000
 """Of one picture; a decoded frame takes up to four bytes for each."""
 MAX_BYTES = 256 << 20
@@ -48,6 +57,7 @@ _SIGNATURES = (
     (rb"II[*+]\x00|MM\x00[*+]", "TIFF"),
     (rb"BM", "BMP"),
 )
+_PLUGINS = tuple(format.upper() for format in FORMATS)
 _TURNS = {
     2: pillow.Transpose.FLIP_LEFT_RIGHT,
     3: pillow.Transpose.ROTATE_180,
@@ -71,9 +81,10 @@ def square(data: bytes, name: str, size: int, channels: int) -> np.ndarray:
         picture = _eight_bits(_upright(picture)).convert("L" if channels == 1 else "RGB")
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        box = (left, top, left + side, top + side)
-        if side != size or picture.size != (size, size):
-            picture = picture.resize((size, size), pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        if picture.width != picture.height:
+            picture = picture.crop((left, top, left + side, top + side))
+        if side != size:
+            picture = picture.resize((size, size), pillow.Resampling.BICUBIC, reducing_gap=3.0)
         return np.asarray(picture).reshape(size, size, channels).copy()
 
 
@@ -81,29 +92,24 @@ def facts(data: bytes, name: str, size: int) -> Facts:
     """What the header says of a picture that is to become `size` pixels wide; raises MQ-3001 as `square` does."""
     with _refusing(data, name):
         picture = _header(data)
-        named = name.rpartition(".")[2].lower()
-        format = _signature(data) or picture.format or ""
-        notes = [
-            note
-            for note, true in (
-                (f"{format} under another suffix", pillow.registered_extensions().get(f".{named}") != picture.format),
-                ("animated: the first frame is read", getattr(picture, "is_animated", False)),
-                ("CMYK, read without its colour profile", picture.mode == "CMYK"),
-                ("16-bit, rounded to 8", picture.mode.startswith("I;16")),
-                ("transparent, laid over white", picture.has_transparency_data),
-                ("turned by its EXIF orientation", _orientation(picture) != 1),
-            )
-            if true
-        ]
+        format, suffix = _signature(data), PurePath(name).suffix.lower()
+        notes = {
+            f"{format} under another suffix": suffix in SUFFIXES and suffix not in FORMATS.get(format, ()),
+            "several frames: the first is read": getattr(picture, "is_animated", False),
+            "CMYK, read without its colour profile": picture.mode == "CMYK",
+            "16-bit, rounded to 8": picture.mode.startswith("I;16"),
+            "transparent, laid over white": picture.has_transparency_data,
+            "turned by its EXIF orientation": _orientation(picture) != 1,
+        }
         short, long = sorted(picture.size)
         off = (
             f"smaller than {size} x {size}"
             if short < size
-            else "more than twice as long as wide"
+            else "more than half is cut away"
             if long > 2 * short
             else ""
         )
-        return Facts(size=picture.size, notes=tuple(notes), off=off)
+        return Facts(size=picture.size, notes=tuple(note for note, true in notes.items() if true), off=off)
 
 
 class Notes(NamedTuple):
@@ -126,7 +132,7 @@ def carried(data: bytes, name: str) -> Notes:
 
 
 def _header(data: bytes) -> pillow.Image:
-    picture = pillow.open(io.BytesIO(data), formats=FORMATS)
+    picture = pillow.open(io.BytesIO(data), formats=_PLUGINS)
     if picture.width * picture.height > MAX_PIXELS:
         raise _Refused(
             f"{picture.width:,} x {picture.height:,} pixels, at most {MAX_PIXELS // 10**6} megapixels are read"
@@ -223,9 +229,7 @@ def _reason(bad: Exception, data: bytes) -> str:
         return "there is not enough memory to decode it"
     format = _signature(data)
     if not format:
-        return (
-            "it is text, not a picture" if _is_text(data[:512]) else "not a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
-        )
+        return "it is text, not a picture" if _is_text(data[:512]) else f"not a {', '.join(FORMATS)} picture"
     if isinstance(bad, UnidentifiedImageError):
         return f"the header of this {format} picture is damaged"
     if "truncated" in str(bad).lower() or isinstance(bad, EOFError):

@@ -55,6 +55,34 @@ CATALOGUE: dict[str, Entry] = {
         en=("{path}: {value} is not possible: {reason}", "{todo}"),
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
     ),
+    "MQ-2080": Entry(
+        en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
+        zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像与点"),
+    ),
+    "MQ-2081": Entry(
+        en=(
+            "the weights of the standard Inception are not there",
+            "convert a file that you have with maquette.evaluate.importer.import_inception, name the converted one in "
+            "MAQUETTE_INCEPTION, or let the domain extractor stand in",
+        ),
+        zh=(
+            "找不到标准 Inception 的权重",
+            "请用 maquette.evaluate.importer.import_inception 转换已有的文件，在 MAQUETTE_INCEPTION 中指明转换后的文件，"
+            "或改用领域特征提取器",
+        ),
+    ),
+    "MQ-2082": Entry(
+        en=("this file cannot be converted: {reason}", "give the file pt_inception-2015-12-05-6726825d.pth, whole"),
+        zh=("无法转换此文件：{reason}", "请提供完整的 pt_inception-2015-12-05-6726825d.pth"),
+    ),
+    "MQ-2083": Entry(
+        en=("{n} samples are too few to score", "ask for, and bring, at least {least} of each split"),
+        zh=("{n} 个样本太少，无法评价", "请至少要求并提供每个划分 {least} 个样本"),
+    ),
+    "MQ-2085": Entry(
+        en=("no report has a score called {name!r}", "{near}"),
+        zh=("没有报告含有名为 {name!r} 的分数", "{near}"),
+    ),
     "MQ-2100": Entry(
         en=(
             "the label {label!r} was asked for, but this model was trained without labels",
@@ -324,6 +352,10 @@ CATALOGUE: dict[str, Entry] = {
             "请减小 beta、延长其预热，或减弱解码器",
         ),
     ),
+    "MQ-6080": Entry(
+        en=("{share} of the samples are not finite numbers", "train it again at a lower rate, or draw in more steps"),
+        zh=("{share} 的样本不是有限数", "请降低学习率重新训练，或增加采样步数"),
+    ),
     # -- 7xxx: incompatible -------------------------------------------------------------------------------------
     "MQ-7001": Entry(
         en=("what is saved there does not fit: {reason}", "{todo}"),
@@ -343,6 +375,14 @@ CATALOGUE: dict[str, Entry] = {
             "for the same bits, resume it as it was made",
         ),
         zh=("此训练当时使用 {differences}；结果的末位现在可能不同", "若要逐位一致，请按原环境继续"),
+    ),
+    "MQ-7020": Entry(
+        en=("these are not the weights of the standard Inception: {reason}", "use the well-known file, unchanged"),
+        zh=("这不是标准 Inception 的权重：{reason}", "请使用未经改动的公开文件"),
+    ),
+    "MQ-7021": Entry(
+        en=("samples of {made} cannot be compared with these real ones of {real}", "prepare a reference from its data"),
+        zh=("{made} 的样本无法与这些 {real} 的真实样本比较", "请用其数据重新准备参照"),
     ),
     "MQ-7030": Entry(
         en=("this is neither a run nor a bundle", "name a folder that `maquette train` made, or the bundle/ in it"),

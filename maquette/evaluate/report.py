@@ -5,9 +5,9 @@ side but never ranked. Rankings and pages read reports and nothing else.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from maquette.core import files
 from maquette.core.config import Config
@@ -170,7 +170,7 @@ class Report(Config):
     format: int = FORMAT
     name: str
     """Of the recipe or run; reports of one name with different seeds are runs of one contestant."""
-    kind: str
+    model_kind: str
     """Of the model, as its recipe names it."""
     model: str
     """SHA-256 of the weights."""
@@ -228,7 +228,6 @@ def illustrated(report: Report, pictures: Iterable[tuple[str, str, str, bytes]])
     """`report` with pictures (name, title, caption, PNG)."""
     made = list(pictures)
     listed = tuple(Picture(name=n, title=t, caption=c, sha256=files.digest(png)) for n, t, c, png in made)
-    tree: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(report) if f.init}
-    whole = type(report)(**tree | {"pictures": listed})
+    whole = replace(report, pictures=listed)
     whole.images.update({name: png for name, _, _, png in made})
     return whole

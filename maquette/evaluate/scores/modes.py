@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.evaluate.scores.intervals import Estimate, of_mean
+
+PER_SAMPLE = "95 %, Student's t over made samples"
 WITHIN = 4.0
 SHARE = 20 / 4000
 
@@ -20,7 +23,7 @@ class Modes:
 
     found: int
     total: int
-    quality: float
+    quality: Estimate
 
 
 def modes_found(points: Float[Tensor, "n d"], centres: Float[Tensor, "k d"], sigma: float) -> Modes:
@@ -29,4 +32,4 @@ def modes_found(points: Float[Tensor, "n d"], centres: Float[Tensor, "k d"], sig
     good = distance <= WITHIN * sigma
     hits = torch.bincount(nearest[good], minlength=len(centres))
     needed = max(1, round(SHARE * len(points)))
-    return Modes(int((hits >= needed).sum()), len(centres), float(good.double().mean()))
+    return Modes(int((hits >= needed).sum()), len(centres), of_mean(good.double().tolist(), PER_SAMPLE))

@@ -1,0 +1,205 @@
+"""A trained model -> its report: draw, look, score, stamp, picture. Nothing here asks which family it is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from maquette.core.config import Config
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import VALIDATE, Seeds
+from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling
+from maquette.data.dataset import TEST, TRAIN, Dataset, Split
+from maquette.evaluate import neighbours
+from maquette.evaluate.extractor import Choice
+from maquette.evaluate.neighbours import RESIZE, near_copies
+from maquette.evaluate.pictures import reconstructed, shots
+from maquette.evaluate.reference import Reference, picked, prepare, software
+from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
+from maquette.evaluate.scores import cost, likelihood
+from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.pipeline import Pipeline, Request
+
+HELD_OUT = 512
+"""At most so many unseen items are asked for their likelihood, and for reconstructions."""
+BATCH = 32
+COPIES = 1000
+"""At most so many made samples are searched for among the training items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Config):
+    """How to evaluate, where the usual way is not wanted."""
+
+    name: str = ""
+    """Of the contestant; "" takes the run's."""
+    train_seconds: float | None = None
+    """How long it trained, if that is known."""
+    guidance: float = 1.0
+    sampling: Sampling | None = None
+    """How to draw; none is the model's own way."""
+    extractor: Choice = "auto"
+
+
+def evaluate(
+    pipeline: Pipeline,
+    dataset: Dataset,
+    n: int = 2000,
+    seed: int = 0,
+    *,
+    reference: Reference | None = None,
+    options: Options = Options(),
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
+
+    Args:
+        n: falls to what real samples there are to compare with.
+        reference: of `prepare` with the same data and medium, to be shared by several models; made here if None.
+        say: is told what takes time, a line each.
+
+    Raises:
+        MaquetteError: MQ-2083 too few samples, MQ-6080 samples that are not finite, and what the pipeline,
+            `choose_extractor` and a reference that does not fit (MQ-7021) raise.
+    """
+    medium, device = pipeline.medium, pipeline.device
+    if reference is None:
+        reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
+    if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
+        raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
+    ask = Request(
+        n=reference.n,
+        seed=seed,
+        label=asked_labels(pipeline, reference),
+        guidance=options.guidance,
+        sampling=options.sampling,
+    )
+    say(f"drawing {reference.n} samples")
+    drawn = cost.timed(lambda: pipeline.generate(ask), device)
+    if not np.isfinite(drawn.result).all():
+        share = 1 - np.isfinite(drawn.result.reshape(reference.n, -1)).all(1).mean()
+        raise MaquetteError("MQ-6080", share=f"{share:.1%}")
+    say("scoring")
+    report = Report(
+        name=options.name or str(pipeline.card.get("name", "")) or pipeline.model.config.kind(),
+        model_kind=pipeline.model.config.kind(),
+        model=pipeline.digest,
+        seed=int(pipeline.card.get("seed", seed)),
+        licence=dataset.licence,
+        cost=Cost(
+            parameters=cost.parameters(pipeline.model),
+            samples_per_second=reference.n / drawn.seconds,
+            sampling_seconds=drawn.seconds,
+            peak_bytes=drawn.peak_bytes,
+            device=f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
+            train_seconds=options.train_seconds,
+            train_steps=pipeline.card.get("steps"),
+        ),
+        scores=tuple(_scores(pipeline, reference, drawn.result, ask)),
+        notes=tuple(_notes(reference, ask)),
+        warnings=tuple(_warnings(drawn.result, reference)),
+    )
+    return illustrated(report, shots(pipeline, reference, drawn.result, ask))
+
+
+def asked_labels(pipeline: Pipeline, reference: Reference) -> tuple[int, ...] | None:
+    """The labels of the real samples, one by one, so that both sets hold the classes in the same shares."""
+    labels = reference.labels
+    known = len(pipeline.classes) > 0 and pipeline.classes == reference.dataset.classes and bool((labels >= 0).all())
+    return tuple(labels.tolist()) if known else None
+
+
+# -- scores -----------------------------------------------------------------------------------------------------------
+
+
+def _scores(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Score]:
+    """Every score that applies, in the order of a report. One that is not finite is left out."""
+    labels = np.array(ask.label if isinstance(ask.label, tuple) else [-1] * len(made))
+    seen = reference.extractor.see(made, reference.medium, reference.device)
+    stamp = reference.stamp(len(made), ask.seed)
+    for name, estimate in reference.score(made, seen, labels).items():
+        if np.isfinite(estimate.value):
+            yield Score.of(name, estimate, stamp, reference.floors.get(name))
+    yield from _of_model(pipeline, reference, ask.seed)
+    yield from _copies(reference, made, ask.seed)
+
+
+def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
+    """What unseen items cost the model, and how it reconstructs them."""
+    model, space = pipeline.model, pipeline.medium.space
+    name = TEST if len(reference.dataset.test) else TRAIN
+    split = reference.dataset.test if name == TEST else reference.dataset.train
+    rows = picked(split, HELD_OUT, reference.seed)
+    if isinstance(model, Likelihood):
+        cost_of_unseen = likelihood.likelihood(model, _batches(pipeline, split, rows), space)
+        stamp = _plain_stamp(reference, name, len(rows), 0, seed)
+        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(space))
+    if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
+        items = np.asarray(split.items[rows])
+        originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
+        stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+        ratio = psnr(originals, copies, 2.0)
+        if np.isfinite(ratio):
+            yield Score.of("psnr", ratio, stamp)
+        yield Score.of("ssim", ssim(originals, copies, 2.0), stamp)
+
+
+def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:
+    """Unseen items with their labels and noise of fixed seeds."""
+    for number, start in enumerate(range(0, len(rows), BATCH)):
+        part = rows[start : start + BATCH]
+        x = pipeline.medium.to_tensor(np.asarray(split.items[part])).to(pipeline.device)
+        label = torch.from_numpy(np.asarray(split.labels)[part]).to(pipeline.device) if pipeline.classes else None
+        yield Batch(x, Given(label=label), Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=x.device))
+
+
+def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:
+    """The share of near copies, where there are unseen items enough to say what is near."""
+    data, medium = reference.dataset, reference.medium
+    unseen = np.asarray(data.test.items[picked(data.test, COPIES, reference.seed)]) if len(data.test) else ()
+    if len(medium.space.shape) == 1 or len(unseen) < neighbours.ENOUGH:
+        return
+    made = made[:COPIES]
+    searched = min(len(data.train), neighbours.MOST)
+    stamp = replace(_plain_stamp(reference, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE)
+    copies = near_copies(made, data.train.items, np.asarray(unseen), medium)
+    yield Score.of("near_copies", copies, stamp, neighbours.EXPECTED)
+
+
+def _plain_stamp(reference: Reference, split: str, real: int, made: int, seed: int) -> Stamp:
+    """The stamp of a score that needs no extractor."""
+    return Stamp(
+        extractor="none",
+        weights="",
+        resize="none",
+        data=reference.dataset.fingerprint,
+        split=split,
+        real=real,
+        made=made,
+        seed=seed,
+        software=software(),
+    )
+
+
+# -- sentences --------------------------------------------------------------------------------------------------------
+
+
+def _notes(reference: Reference, ask: Request) -> Iterator[str]:
+    n, d = reference.n, reference.seen.features.shape[1]
+    yield reference.extractor.note
+    other = "other items of it" if reference.floor_split == reference.split else f"the {reference.floor_split} split"
+    yield f"Made samples are compared with {n:,} real ones of the {reference.split} split; the floor compares {other}."
+    if n <= 4 * d:
+        yield f"{n:,} samples are few for {d} features: Fréchet distances come out high; compare them at equal n only."
+    if ask.guidance != 1 or ask.sampling is not None:
+        how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}
+        yield f"Drawn with guidance {ask.guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
+
+
+def _warnings(made: np.ndarray, reference: Reference) -> Iterator[str]:
+    different = len({row.tobytes() for row in made})
+    if different < 0.9 * len(made):
+        yield f"Only {different:,} of {len(made):,} samples differ from each other."
+    if len(reference.dataset.test) == 0:
+        yield "There is no test split: likelihood and reconstructions are of items that the model was trained on."

@@ -1,0 +1,158 @@
+"""What turns samples into the features that distances are measured in, and the choice among the extractors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.core import cancel, files
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Tokens
+from maquette.data.dataset import Dataset
+from maquette.evaluate.domain import Domain, train_or_load
+from maquette.evaluate.importer import inception_path, read_inception
+from maquette.evaluate.inception import RESIZE, InceptionV3
+from maquette.media.base import Medium
+
+BATCH = 256
+Choice = Literal["auto", "domain", "inception"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an extractor made of samples: features and, where it is a classifier, logits; on the CPU."""
+
+    features: Float[Tensor, "n d"]
+    logits: Float[Tensor, "n k"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class Extractor(ABC):
+    """Features of samples of one space. Two extractors of equal `digest` see alike."""
+
+    name: str
+    digest: str
+    resize: str
+    labels: bool = False
+    """Whether its logits are for the labels of the data at hand."""
+    note: str = ""
+    """A sentence on what it is and how far to trust it."""
+    batch: int = BATCH
+    pool: int = 10_000
+    """How many training items it can be asked to look at for neighbours."""
+
+    @abstractmethod
+    def look(self, x: Float[Tensor, "b *space"]) -> tuple[Tensor, Tensor | None]:
+        """Features [b, d] and, of a classifier, logits [b, k] of samples in the model's space."""
+
+    @torch.inference_mode()
+    def see(self, items: np.ndarray, medium: Medium, device: torch.device) -> Seen:
+        """Features of stored items [n, *medium.stored]."""
+        features, logits = [], []
+        for start in range(0, len(items), self.batch):
+            cancel.check()
+            seen = self.look(medium.to_tensor(np.asarray(items[start : start + self.batch])).to(device))
+            features.append(seen[0].float().cpu())
+            logits += [] if seen[1] is None else [seen[1].float().cpu()]
+        return Seen(torch.cat(features), torch.cat(logits) if logits else None)
+
+
+class DomainExtractor(Extractor):
+    """The classifier of `domain.py`, trained on the training split of the data at hand."""
+
+    name = "domain"
+
+    def __init__(self, network: Domain, digest: str, device: torch.device):
+        self.network, self.digest = network.to(device).eval(), digest
+        self.resize = f"averaged over {network.pool}x{network.pool} pixels" if network.pool > 1 else "none"
+        self.labels = network.task == "labels"
+        task = "the labels" if self.labels else "how a picture was turned"
+        self.note = (
+            f"Features come from a small network trained on the training split to tell {task}: {network.accuracy:.1%} "
+            "right on the test split. Its distances compare models of these data only, not with published FID."
+        )
+
+    def look(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor | None]:
+        features, logits = self.network(x)
+        return features, logits if self.labels else None
+
+
+class InceptionExtractor(Extractor):
+    """The network of published Fréchet distances, with weights that a person has converted."""
+
+    name = "inception"
+    resize = RESIZE
+    batch = 32
+    pool = 2_000
+    note = "Features come from the standard FID Inception-v3; n is smaller than the 50,000 of most published figures."
+
+    def __init__(self, network: InceptionV3, digest: str, device: torch.device):
+        self.network, self.digest = network.to(device), digest
+
+    def look(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor | None]:
+        return self.network(x)
+
+
+class Fourier(Extractor):
+    """Random Fourier features (Rahimi and Recht 2007) of points in a space of few dimensions.
+
+    A Gaussian fitted to the coordinates themselves cannot tell a ring of modes from a disc; these features, sqrt(2)
+    cos(w.x + b) with frequencies for four lengths from the data's spread down to 1/30 of it, can.
+    """
+
+    name = "fourier"
+    resize = "none"
+    note = "Features are 256 random Fourier features at four lengths, from the data's spread down to 1/30 of it."
+    LENGTHS = (1.0, 0.3, 0.1, 1 / 30)
+    EACH = 64
+
+    def __init__(self, spread: float, dims: int, device: torch.device):
+        draw = torch.Generator().manual_seed(0)
+        frequencies = torch.cat([torch.randn(dims, self.EACH, generator=draw) / (spread * s) for s in self.LENGTHS], 1)
+        phases = torch.rand(frequencies.shape[1], generator=draw) * 2 * torch.pi
+        self.digest = files.digest(torch.cat([frequencies, phases[None]]).numpy().tobytes())
+        self.frequencies, self.phases = frequencies.to(device), phases.to(device)
+
+    def look(self, x: Float[Tensor, "b d"]) -> tuple[Tensor, Tensor | None]:
+        return 2**0.5 * torch.cos(x @ self.frequencies + self.phases), None
+
+
+def choose_extractor(
+    dataset: Dataset,
+    medium: Medium,
+    device: torch.device,
+    choice: Choice = "auto",
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Extractor:
+    """The extractor for samples of `medium`: by the number of axes that its space has.
+
+    Flat spaces take Fourier features. Pictures take the standard Inception when its converted weights are found (or
+    `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder.
+
+    Args:
+        seed: of the domain extractor's training.
+        say: is told what takes time.
+
+    Raises:
+        MaquetteError: MQ-2080 a space that no extractor sees, MQ-2081 Inception asked for without weights.
+    """
+    space = medium.space
+    if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
+        raise MaquetteError("MQ-2080", space=space)
+    if len(space.shape) == 1:
+        sample = medium.to_tensor(np.asarray(dataset.train.items[:10_000]))
+        return Fourier(float(sample.std(0).mean()), space.shape[0], device)
+    path = inception_path()
+    if choice == "inception" or (choice == "auto" and path.is_file()):
+        if not path.is_file():
+            raise MaquetteError("MQ-2081", str(path))
+        return InceptionExtractor(*read_inception(path), device)
+    return DomainExtractor(*train_or_load(dataset, medium, device, seed, say), device)

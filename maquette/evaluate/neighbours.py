@@ -1,0 +1,74 @@
+"""Which training items made samples come nearest to: to see that they are new, and to count those that are not.
+
+A sample counts as a near copy when its nearest training item is nearer than that of 99 % of unseen real items, so that
+one in a hundred is expected of a model that has learnt and not memorised (compare Meehan et al. 2020). Distances are
+between pixels: features of a classifier would call every good sample of a class a copy.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from maquette.evaluate.scores.intervals import Estimate, of_mean
+from maquette.evaluate.scores.prdc import squared_distances
+from maquette.media.base import Medium
+
+SIDE = 32
+"""Larger pictures are averaged down to at most this before their pixels are compared."""
+RESIZE = f"averaged down to at most {SIDE}x{SIDE}"
+BLOCK = 2048
+MOST = 50_000
+"""At most so many training items are searched."""
+EXPECTED = 0.01
+ENOUGH = 200
+"""Fewer unseen items cannot say where their first hundredth lies."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each query its k nearest: rows of the searched set and squared distances, nearest first."""
+
+    rows: Int[Tensor, "n k"]
+    distances: Float[Tensor, "n k"]
+
+
+def nearest(queries: Float[Tensor, "n d"], blocks: Iterator[Float[Tensor, "m d"]], k: int = 1) -> Nearest:
+    """The k nearest of each query among the rows of all `blocks`, one after the other."""
+    rows = torch.zeros(len(queries), 0, dtype=torch.int64)
+    best = queries.new_zeros(len(queries), 0)
+    lengths, first = queries.square().sum(1), 0
+    for block in blocks:
+        table = squared_distances(queries, block, lengths, block.square().sum(1)).clamp_min(0)
+        best, columns = torch.cat([best, table], 1).topk(min(k, best.shape[1] + len(block)), largest=False)
+        known = torch.cat([rows, torch.arange(first, first + len(block)).expand(len(queries), -1)], 1)
+        rows, first = known.gather(1, columns), first + len(block)
+    return Nearest(rows, best)
+
+
+def pixels(items: np.ndarray, medium: Medium) -> Float[Tensor, "n d"]:
+    """Stored items as vectors; pictures averaged down to `SIDE`."""
+    x = medium.to_tensor(np.asarray(items))
+    if x.ndim == 4 and x.shape[2] > SIDE:
+        x = F.avg_pool2d(x, -(-x.shape[2] // SIDE), ceil_mode=True)
+    return x.flatten(1)
+
+
+def pixel_blocks(items: np.ndarray, medium: Medium) -> Iterator[Float[Tensor, "m d"]]:
+    """The same of many items, a block at a time."""
+    for start in range(0, min(len(items), MOST), BLOCK):
+        yield pixels(items[start : start + BLOCK], medium)
+
+
+def near_copies(made: np.ndarray, train: np.ndarray, unseen: np.ndarray, medium: Medium) -> Estimate:
+    """Share of `made` items that are near copies of `train` items, where `unseen` real ones set the measure."""
+    both = torch.cat([pixels(made, medium), pixels(unseen, medium)])
+    distances = nearest(both, pixel_blocks(train, medium)).distances[:, 0]
+    threshold = distances[len(made) :].quantile(EXPECTED)
+    return of_mean(
+        (distances[: len(made)] < threshold).double().tolist(), "95 %, Student's t over made samples"
+    ).clipped(0, 1)

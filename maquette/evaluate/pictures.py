@@ -1,0 +1,89 @@
+"""The pictures of a report: samples, one column a class, neighbours, reconstructions, the way between samples."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from maquette.core.types import Autoencoder
+from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
+from maquette.evaluate.reference import Reference
+from maquette.evaluate.scores.prdc import BLOCK
+from maquette.pipeline import Pipeline, Request
+
+Shot = tuple[str, str, str, bytes]
+"""Name, title, caption, PNG."""
+
+SHOWN = 64
+COLUMNS = 8
+POINTS = 4000
+CLASSES = 10
+"""At most so many classes have a column."""
+NEAR = 3
+
+
+def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Shot]:
+    """Every picture that this model and medium have; `made` are samples of `ask`."""
+    medium = pipeline.medium
+    flat = len(medium.space.shape) == 1
+    caption = f"The first samples of seed {ask.seed}; none was left out." if not flat else f"{len(made)} samples."
+    yield "samples", "Samples", caption, medium.sheet(made[: POINTS if flat else SHOWN], COLUMNS)
+    if pipeline.classes:
+        yield _by_class(pipeline, ask, 200 if flat else 6)
+    if flat:
+        return
+    yield _neighbours(reference, made)
+    if isinstance(pipeline.model, Autoencoder):
+        yield _reconstructions(pipeline, reference)
+    between = pipeline.generate(replace(ask, n=5, label=None, between=COLUMNS))[:-1]
+    caption = "Each row goes from one sample to the next along the noise that they are drawn from."
+    yield "interpolation", "Between samples", caption, medium.sheet(between, COLUMNS)
+
+
+def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
+    names = pipeline.classes[:CLASSES]
+    items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names)))))
+    more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
+    sheet = pipeline.medium.sheet(items, len(names), list(names))
+    return "classes", "By label", f"One column for each label asked for{more}.", sheet
+
+
+def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
+    """Each row: a made sample, the training items nearest in features, and those nearest in pixels."""
+    medium, train = reference.medium, reference.dataset.train.items
+    first = made[:COLUMNS]
+    seen = reference.extractor.see(first, medium, reference.device).features
+    alike = nearest(seen, iter(reference.pool_features.split(BLOCK)), NEAR).rows
+    near = nearest(pixels(first, medium), pixel_blocks(train, medium), NEAR).rows
+    rows = [[item, *reference.pool[alike[i]], *np.asarray(train[near[i].numpy()])] for i, item in enumerate(first)]
+    titles = ["made", *["features"] * NEAR, *["pixels"] * NEAR]
+    caption = (
+        f"Each row: a made sample, then the {NEAR} training items nearest to it in features "
+        f"(of {len(reference.pool):,}) and the {NEAR} nearest in pixels."
+    )
+    items = np.stack([item for row in rows for item in row])
+    return "neighbours", "Nearest training items", caption, medium.sheet(items, len(titles), titles)
+
+
+@torch.inference_mode()
+def _reconstructions(pipeline: Pipeline, reference: Reference) -> Shot:
+    """Pairs of an unseen real item and what is left of it after its code."""
+    items = reference.items[: SHOWN // 2]
+    copies = reconstructed(pipeline, items)
+    pairs = np.stack([items, copies], 1).reshape(-1, *items.shape[1:])
+    titles = ["real", "copy"] * (COLUMNS // 2)
+    caption = f"Pairs: a real item of the {reference.split} split, and what the model makes of its code."
+    return "reconstructions", "Reconstructions", caption, pipeline.medium.sheet(pairs, COLUMNS, titles)
+
+
+@torch.inference_mode()
+def reconstructed(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
+    """Stored items after encoding and decoding by the pipeline's autoencoder."""
+    model, medium = pipeline.model, pipeline.medium
+    assert isinstance(model, Autoencoder)
+    parts = [
+        medium.from_tensor(model.decode(model.encode(medium.to_tensor(items[a : a + COLUMNS * 8]).to(pipeline.device))))
+        for a in range(0, len(items), COLUMNS * 8)
+    ]
+    return np.concatenate(parts)

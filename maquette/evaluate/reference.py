@@ -1,0 +1,176 @@
+"""Everything real that scores compare with, computed once for any number of models: samples, features, floors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maquette import __version__
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import mix
+from maquette.data.dataset import TEST, TRAIN, Dataset, Split
+from maquette.evaluate.extractor import Choice, Extractor, Seen, choose_extractor
+from maquette.evaluate.report import Stamp
+from maquette.evaluate.scores.frechet import Moments, frechet_estimate
+from maquette.evaluate.scores.inception_score import inception_score
+from maquette.evaluate.scores.intervals import Estimate, of_mean
+from maquette.evaluate.scores.kernel import kernel_distance
+from maquette.evaluate.scores.modes import modes_found
+from maquette.evaluate.scores.prdc import prdc
+from maquette.media.base import Medium
+
+LEAST = 50
+"""Fewer samples than this are not scored: an interval needs ten groups, and a neighbourhood its neighbours."""
+ENOUGH = 1000
+"""A test split of at least so many items (or all that are asked for) is compared with; else the training split is."""
+NEIGHBOURS = 5
+PER_ITEM = "95 %, Student's t over samples"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real samples and what the extractor sees in them.
+
+    Attributes:
+        n, seed: how many are compared, and the seed that picked them.
+        split: where `items` come from; `floor_split`: where the second real set comes from.
+        items, labels, seen: n real samples. other, other_labels: n others, which the floors are the scores of.
+    """
+
+    dataset: Dataset
+    medium: Medium
+    extractor: Extractor
+    device: torch.device
+    n: int
+    seed: int
+    split: str
+    floor_split: str
+    items: np.ndarray
+    labels: np.ndarray
+    seen: Seen
+    other: np.ndarray
+    other_labels: np.ndarray
+
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments.of(self.seen.features)
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """Every score of real samples against real ones, at the same n."""
+        seen = self.extractor.see(self.other, self.medium, self.device)
+        return {name: estimate.value for name, estimate in self.score(self.other, seen, self.other_labels).items()}
+
+    def score(self, items: np.ndarray, seen: Seen, labels: np.ndarray) -> dict[str, Estimate]:
+        """Every score of `items` that compares them with the real ones; `labels` are what was asked, -1 for nothing."""
+        shares = prdc(self.seen.features, seen.features, NEIGHBOURS)
+        made = {
+            "fid": frechet_estimate(self.moments, seen.features),
+            "kid": kernel_distance(self.seen.features, seen.features),
+            "precision": shares.precision,
+            "recall": shares.recall,
+            "density": shares.density,
+            "coverage": shares.coverage,
+        }
+        if seen.logits is not None:
+            made["inception_score"] = inception_score(seen.logits)
+        if seen.logits is not None and self.extractor.labels and (labels >= 0).any():
+            asked = torch.from_numpy(labels)
+            right = (seen.logits.argmax(1) == asked)[asked >= 0]
+            made["label_accuracy"] = of_mean(right.double().tolist(), PER_ITEM).clipped(0, 1)
+        if (modes := self.dataset.modes) is not None:
+            found = modes_found(torch.from_numpy(items), torch.from_numpy(np.asarray(modes.centres)), modes.sigma)
+            made["modes"] = Estimate(float(found.found))
+            made["quality"] = found.quality.clipped(0, 1)
+        return made
+
+    def stamp(self, made: int, seed: int) -> Stamp:
+        """The stamp of a score of `made` samples against this reference."""
+        return Stamp(
+            extractor=self.extractor.name,
+            weights=self.extractor.digest,
+            resize=self.extractor.resize,
+            data=self.dataset.fingerprint,
+            split=self.split,
+            real=self.n,
+            made=made,
+            seed=seed,
+            software=software(),
+        )
+
+    def sheet(self, count: int = 64) -> bytes:
+        """A PNG of real samples, to stand beside made ones."""
+        return self.medium.sheet(self.items[:count])
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Training items among which neighbours in features are looked for."""
+        return np.asarray(self.dataset.train.items[picked(self.dataset.train, self.extractor.pool, self.seed)])
+
+    @cached_property
+    def pool_features(self) -> Tensor:
+        return self.extractor.see(self.pool, self.medium, self.device).features
+
+
+def software() -> dict[str, str]:
+    """Versions of what computes scores."""
+    return {"maquette": __version__, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def prepare(
+    dataset: Dataset,
+    medium: Medium,
+    device: torch.device,
+    n: int = 2000,
+    seed: int = 0,
+    extractor: Choice = "auto",
+    say: Callable[[str], None] = lambda line: None,
+) -> Reference:
+    """Pick the real samples and look at them.
+
+    The test split is compared with, and the training split gives the floor. Where the test split is small, both are
+    halves of the training split. `n` falls to what there is.
+
+    Raises:
+        MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
+    """
+    real, other, names = _two_sets(dataset, n, seed)
+    n = min(n, len(real), len(other))
+    if n < LEAST:
+        raise MaquetteError("MQ-2083", n=n, least=LEAST)
+    real, other = real[:n], other[:n]
+    chosen = choose_extractor(dataset, medium, device, extractor, 0, say)
+    splits = {TRAIN: dataset.train, TEST: dataset.test}
+    items, others = np.asarray(splits[names[0]].items[real]), np.asarray(splits[names[1]].items[other])
+    return Reference(
+        dataset=dataset,
+        medium=medium,
+        extractor=chosen,
+        device=device,
+        n=n,
+        seed=seed,
+        split=names[0],
+        floor_split=names[1],
+        items=items,
+        labels=np.asarray(splits[names[0]].labels)[real],
+        seen=chosen.see(items, medium, device),
+        other=others,
+        other_labels=np.asarray(splits[names[1]].labels)[other],
+    )
+
+
+def _two_sets(dataset: Dataset, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """Rows of the samples to compare with and of those for the floor, and the splits they are rows of."""
+    if len(dataset.test) >= min(n, ENOUGH) and len(dataset.train) >= min(n, ENOUGH):
+        return picked(dataset.test, n, seed), picked(dataset.train, n, seed), (TEST, TRAIN)
+    rows = picked(dataset.train, 2 * n, seed)
+    return rows[::2], rows[1::2], (TRAIN, TRAIN)
+
+
+def picked(split: Split, n: int, seed: int) -> np.ndarray:
+    """At most `n` rows of `split` in an order that the seed shuffles."""
+    draw = torch.Generator().manual_seed(mix(seed, len(split)))
+    return torch.randperm(len(split), generator=draw)[:n].numpy()

@@ -30,7 +30,7 @@ def report(name: str, fid: float, seed: int = 0, data: str = "d" * 64, warning: 
         train_seconds=30.0, train_steps=100,
     )  # fmt: skip
     plain = Report(
-        name=name, kind=name, model="cd" * 32, seed=seed, licence="", cost=cost, scores=scores,
+        name=name, model_kind=name, model="cd" * 32, seed=seed, licence="", cost=cost, scores=scores,
         warnings=(warning,) if warning else (),
     )  # fmt: skip
     sheet = image.Config(size=8).build().sheet(np.zeros((4, 8, 8, 1), np.uint8))

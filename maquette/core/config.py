@@ -6,12 +6,15 @@ then read: there is no registry, and no path outside the folder can be named. No
 """
 
 import dataclasses
+import functools
 import importlib
 import json
 import math
 import re
+import sys
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
@@ -70,19 +73,20 @@ class Lines:
 # -- dataclass <- tree ------------------------------------------------------------------------------------------------
 
 
-def kinds(home: str) -> list[str]:
+@functools.cache
+def kinds(home: str) -> tuple[str, ...]:
     """The names that `kind` may take under a slot: the files of `maquette/<home>/` that hold a `Config`."""
     folder = Path(__file__).parent.parent / home
-    return sorted(f.stem for f in folder.glob("*.py") if "\nclass Config(" in f.read_text(encoding="utf-8"))
+    return tuple(sorted(f.stem for f in folder.glob("*.py") if "\nclass Config(" in f.read_text(encoding="utf-8")))
 
 
 def choose(kind: Any, base: type[Config], path: str, where: str = "") -> type[Config]:
-    """The `Config` of the file named `kind`, which must be a subclass of `base`."""
-    names = kinds(base.home)
+    """The `Config` of the file named `kind`, which must be `base` or a subclass: a slot may be typed with one kind."""
+    names = kinds(base.home) if base is _slot(base) else (base.kind(),)
     if not isinstance(kind, str) or kind not in names:
         raise MaquetteError("MQ-2003", where, path=path, kind=kind, near=nearest(str(kind), names))
-    found = getattr(importlib.import_module(f"maquette.{base.home}.{kind}"), "Config", None)
-    if found is None or not issubclass(found, base):
+    found = importlib.import_module(f"maquette.{base.home}.{kind}").Config
+    if not issubclass(found, base):
         raise MaquetteError("MQ-2003", where, path=path, kind=kind, near=nearest("", set(names) - {kind}))
     return found
 
@@ -103,7 +107,7 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
             kind = cls.kind()
         if kind is None:
             raise MaquetteError("MQ-2004", lines.at(path), path=path, key="kind")
-        cls = choose(kind, _slot(cls), path, lines.at(f"{path}.kind" if path else "kind"))
+        cls = choose(kind, cls, path, lines.at(f"{path}.kind" if path else "kind"))
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls) if f.init}
     for key in tree:
@@ -173,11 +177,10 @@ def _read_union(options: tuple, value: Any, path: str, lines: Lines) -> Any:
 def _read_scalar(hint: Any, value: Any, path: str, lines: Lines) -> Any:
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
+    if hint in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        if hint is float and abs(value) <= sys.float_info.max:
             return float(value)
-    elif hint is int and isinstance(value, int | float) and not isinstance(value, bool):
-        if float(value).is_integer() and abs(value) < 2**63:
+        if hint is int and abs(value) < 2**63 and value == int(value):
             return int(value)
     elif isinstance(hint, type) and type(value) is hint:
         return value
@@ -235,15 +238,17 @@ def override(tree: Tree, texts: list[str]) -> Tree:
 def read_yaml(path: Path) -> tuple[Tree, Lines]:
     """The tree of a recipe file, and where its keys stand."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise MaquetteError("MQ-2005", str(path), format="YAML", reason=f"larger than {MAX_BYTES} bytes")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise MaquetteError("MQ-5004", str(path)) from None
     except UnicodeDecodeError as bad:
         raise MaquetteError("MQ-2005", str(path), format="YAML", reason=f"not UTF-8 at byte {bad.start}") from None
-    except OSError as bad:
-        raise MaquetteError("MQ-2005", str(path), format="YAML", reason=bad.strerror or bad) from None
+    except (OSError, ValueError) as bad:
+        raise MaquetteError("MQ-2005", str(path), format="YAML", reason=getattr(bad, "strerror", bad)) from None
     tree, lines = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise MaquetteError("MQ-2005", str(path), format="YAML", reason="a recipe is a set of `key: value` lines")
@@ -265,6 +270,8 @@ def parse_yaml(text: str, name: str) -> tuple[Any, Lines]:
 
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_RESOLVER = yaml.resolver.Resolver()
+"""Says which tag a value has that nobody wrote a tag for."""
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -281,6 +288,9 @@ def _from_node(node: yaml.Node, path: str, lines: Lines, depth: int) -> Any:
     if getattr(node, "seen", False):
         raise refuse("anchors and aliases are not allowed")
     node.seen = True  # type: ignore[attr-defined]
+    plain = getattr(node, "style", None) is None
+    if node.tag != _RESOLVER.resolve(type(node), node.value, (plain, not plain)):
+        raise refuse(f"the tag {node.tag!r} is not allowed")
     if isinstance(node, yaml.MappingNode):
         tree: Tree = {}
         for key_node, value_node in node.value:
@@ -294,9 +304,9 @@ def _from_node(node: yaml.Node, path: str, lines: Lines, depth: int) -> Any:
         return tree
     if isinstance(node, yaml.SequenceNode):
         return [_from_node(v, f"{path}[{i}]", lines, depth + 1) for i, v in enumerate(node.value)]
-    if node.tag.startswith("tag:yaml.org,2002:python") or not node.tag.startswith("tag:yaml.org,2002:"):
-        raise refuse(f"the tag {node.tag!r} is not allowed")
-    return _scalar(node.value) if getattr(node, "style", None) is None else node.value
+    if _has_surrogates(node.value):
+        raise refuse("text with half a character")
+    return _scalar(node.value) if plain else node.value
 
 
 def _scalar(text: str) -> Any:
@@ -308,7 +318,7 @@ def _scalar(text: str) -> Any:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Strict JSON: no NaN or Infinity, no duplicate keys, no huge numbers, at most `MAX_DEPTH` levels."""
+    """Strict JSON: no NaN, no duplicate keys, no huge numbers, no half characters, at most `MAX_DEPTH` levels."""
 
     def pairs(items: list[tuple[str, Any]]) -> Tree:
         tree = dict(items)
@@ -330,19 +340,27 @@ def parse_json(text: str | bytes, name: str) -> Any:
         tree = json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_float=number, parse_int=whole)
     except (ValueError, RecursionError, UnicodeDecodeError) as bad:
         raise MaquetteError("MQ-2005", name, format="JSON", reason=bad) from None
-    if _depth(tree) > MAX_DEPTH:
-        raise MaquetteError("MQ-2005", name, format="JSON", reason=f"deeper than {MAX_DEPTH} levels")
+    for node, depth in _nodes(tree):
+        if depth > MAX_DEPTH:
+            raise MaquetteError("MQ-2005", name, format="JSON", reason=f"deeper than {MAX_DEPTH} levels")
+        if isinstance(node, str) and _has_surrogates(node):
+            raise MaquetteError("MQ-2005", name, format="JSON", reason="text with half a character")
     return tree
 
 
-def _depth(tree: Any) -> int:
-    deepest, stack = 0, [(tree, 1)]
+def _nodes(tree: Any) -> Iterator[tuple[Any, int]]:
+    """Everything in `tree`, keys too, with how deep it lies."""
+    stack = [(tree, 1)]
     while stack:
         node, depth = stack.pop()
-        deepest = max(deepest, depth)
-        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        yield node, depth
+        inner = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
         stack.extend((v, depth + 1) for v in inner)
-    return deepest
+
+
+def _has_surrogates(text: str) -> bool:
+    """Whether `text` cannot be written as UTF-8: an escape such as \\ud800 names half a character."""
+    return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def describe(config: Config, indent: str = "") -> str:

@@ -26,8 +26,10 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("nothing here is made for it")
     except (RuntimeError, AssertionError) as bad:
-        reason = str(bad).splitlines()[0]
+        reason = (str(bad) or "not available").splitlines()[0]
         raise MaquetteError("MQ-2009", path="device", value=name, reason=reason, todo="use auto or cpu") from None
     return device
 

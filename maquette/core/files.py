@@ -73,17 +73,31 @@ def write_json(path: Path | str, tree: Any) -> None:
 
 
 def append_line(path: Path | str, tree: Any) -> None:
-    """One JSON line at the end of a log, in a single write; a torn last line is dropped by `read_lines`."""
+    """One JSON line at the end of a log, in a single write; a last line torn by a crash is dropped."""
     path = Path(path)
     with storage_errors(path):
-        line = (json.dumps(tree, ensure_ascii=False) + "\n").encode()
+        line = (json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n").encode()
         _about_to("append", path)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
+            _drop_torn_line(handle)
             if os.write(handle, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
+
+
+def _drop_torn_line(handle: int) -> None:
+    """Cut the log off behind its last whole line, lest the next one be glued to half of another."""
+    end = at = os.fstat(handle).st_size
+    while at > 0:
+        block = os.pread(handle, min(at, 4096), at - min(at, 4096))
+        at -= len(block)
+        if (newline := block.rfind(b"\n")) >= 0:
+            at += newline + 1
+            break
+    if at < end:
+        os.ftruncate(handle, at)
 
 
 def commit_folder(path: Path | str, fill: Callable[[Path], None], extra: dict[str, Any] | None = None) -> None:
@@ -270,12 +284,13 @@ def read_file(path: Path | str, limit: int | None = None) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise MaquetteError("MQ-5004", str(path)) from None
-    except OSError as bad:
-        raise MaquetteError("MQ-8001", str(path), reason=bad.strerror or bad) from None
+    except (OSError, ValueError) as bad:  # ValueError: a name that no file system takes
+        raise MaquetteError("MQ-8001", str(path), reason=getattr(bad, "strerror", bad)) from None
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(handle)
+        raise MaquetteError("MQ-8001", str(path), reason="not a regular file")
     with open(handle, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise MaquetteError("MQ-8001", str(path), reason="not a regular file")
         if limit is not None and info.st_size > limit:
             raise MaquetteError("MQ-8001", str(path), reason=f"{info.st_size:,} bytes, at most {limit:,} are read")
         return file.read()
@@ -287,12 +302,10 @@ def read_json(path: Path | str) -> Any:
 
 def read_lines(path: Path | str) -> list[Any]:
     """The entries of a log written by `append_line`; a last line torn by a crash is left out."""
-    try:
-        text = Path(path).read_text()
-    except FileNotFoundError:
+    if not Path(path).exists():
         return []
-    whole, _, _torn = text.rpartition("\n")
-    return [parse_json(line, f"{path}:{i}") for i, line in enumerate(whole.split("\n"), 1) if line]
+    whole, _, _torn = read_file(path).rpartition(b"\n")
+    return [parse_json(line, f"{path}:{i}") for i, line in enumerate(whole.split(b"\n"), 1) if line]
 
 
 def read_tensors(path: Path | str, data: bytes | None = None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "PixelCNN":
         if not isinstance(space, Real) or len(space.shape) != 3 or space.levels < 2:
-            hint = "8-bit pictures are such a space; for others choose gan, vae or diffusion"
+            hint = "8-bit pictures are such a space; `maquette recipes` lists models of others"
             raise refuse_space("pixelcnn", "Real(channels, height, width) with levels", space, hint)
         return PixelCNN(self, space, classes)
 

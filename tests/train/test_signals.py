@@ -22,12 +22,12 @@ start(ring(budget="100000steps", checkpoint_every=1.0, sample_every=1.0, validat
 
 
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAMME, tmp_path / "run"], cwd=ROOT, stderr=subprocess.PIPE)
-    while not (tmp_path / "run/metrics.jsonl").exists():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    arguments = [sys.executable, "-c", PROGRAMME, tmp_path / "run"]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        while not (tmp_path / "run/metrics.jsonl").exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, said.decode()
     run = Run.open(tmp_path / "run")
     checkpoint = run.newest(lambda warning: pytest.fail(str(warning)))

@@ -1,0 +1,250 @@
+"""What each contestant is good and bad at, in sentences drawn from the figures: no figure, no sentence.
+
+Scores are judged against real-against-real (the floor), costs against the other contestants. The thresholds are
+judgement, and stand here together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from maquette.evaluate.ranking import COSTS, Ranking, pareto
+from maquette.evaluate.report import Report
+
+NEAR_FLOOR, FAR_FLOOR = 2.0, 8.0
+"""A Fréchet distance of at most so many floors is close; of at least so many, far."""
+SHARE_GOOD, SHARE_BAD = 0.9, 0.65
+"""Precision, coverage and label accuracy as shares of their floors."""
+QUALITY_GOOD, QUALITY_BAD = 0.85, 0.5
+"""Shares of samples within 4 sigma of a mode."""
+PSNR_GOOD, PSNR_BAD = 24.0, 18.0
+COPIES = 0.05
+"""More near copies than this (0.01 is expected) are named."""
+TIMES = 3.0
+"""A cost is named when it is so many times less or more than the next contestant's."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What one contestant is good and bad at, a sentence each."""
+
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return (*self.good, *self.bad)
+
+
+Sentences = Iterator[tuple[bool, str]]
+"""Whether it speaks for the contestant, and the sentence."""
+
+
+def traits(reports: Sequence[Report]) -> dict[str, Traits]:
+    """Sentences about each contestant of `reports`, by name; several reports of one name are read as their means."""
+    names = list(dict.fromkeys(report.name for report in reports))
+    of = {name: Figures([report for report in reports if report.name == name]) for name in names}
+    made = {}
+    for name, figures in of.items():
+        others = {other: f for other, f in of.items() if other != name}
+        told = [line for judge in JUDGES for line in judge(figures, others)]
+        made[name] = Traits(tuple(s for good, s in told if good), tuple(s for good, s in told if not good))
+    return made
+
+
+class Figures:
+    """The figures of one contestant, each the mean over its reports."""
+
+    def __init__(self, reports: Sequence[Report]):
+        self.reports = reports
+
+    def value(self, name: str) -> float | None:
+        return _mean([None if (s := r.score(name)) is None else s.value for r in self.reports])
+
+    def floor(self, name: str) -> float | None:
+        return _mean([None if (s := r.score(name)) is None else s.floor for r in self.reports])
+
+    def ratio(self, name: str) -> float | None:
+        """The score over its floor."""
+        value, floor = self.value(name), self.floor(name)
+        return None if value is None or not floor else value / floor
+
+    def cost(self, name: str) -> float | None:
+        return _mean([COSTS[name][1](r) for r in self.reports])
+
+    def unit(self, name: str) -> str:
+        return next((s.unit for r in self.reports if (s := r.score(name)) is not None), "")
+
+
+Others = dict[str, Figures]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+# -- what is judged, in the order in which it is told -----------------------------------------------------------------
+
+
+def _closeness(own: Figures, others: Others) -> Sentences:
+    ratio, value = own.ratio("fid"), own.value("fid")
+    if ratio is None or value is None:
+        return
+    said = f"Fréchet distance {value:.3g}, {ratio:.2g} times that of real against real"
+    if ratio <= NEAR_FLOOR:
+        yield True, f"As a whole its samples are close to real ones ({said})."
+    elif ratio >= FAR_FLOOR:
+        yield False, f"As a whole its samples are far from real ones ({said})."
+
+
+def _fidelity(own: Figures, others: Others) -> Sentences:
+    ratio, value, floor = own.ratio("precision"), own.value("precision"), own.floor("precision")
+    if ratio is None or value is None or floor is None:
+        return
+    said = f"{value:.0%} lie where real ones lie; of real ones {floor:.0%} do"
+    if ratio >= SHARE_GOOD:
+        yield True, f"Single samples look real: {said}."
+    elif ratio <= SHARE_BAD:
+        yield False, f"Many samples do not look real: {said}."
+
+
+def _variety(own: Figures, others: Others) -> Sentences:
+    ratio, value, floor = own.ratio("coverage"), own.value("coverage"), own.floor("coverage")
+    if ratio is None or value is None or floor is None:
+        return
+    said = f"{value:.0%} of real samples have a made one close by; {floor:.0%} have a real one"
+    if ratio >= SHARE_GOOD:
+        yield True, f"It covers the variety of the data: {said}."
+    elif ratio <= SHARE_BAD:
+        yield False, f"It misses much of the variety of the data: {said}."
+
+
+def _modes(own: Figures, others: Others) -> Sentences:
+    found, known = own.value("modes"), own.floor("modes")
+    if found is not None and known:
+        missed = known - found
+        if missed <= 0:
+            yield True, f"It finds all {known:.0f} modes."
+        else:
+            yield False, f"It misses {missed:.3g} of {known:.0f} modes."
+    quality = own.value("quality")
+    if quality is not None and quality >= QUALITY_GOOD:
+        yield True, f"{quality:.0%} of its samples lie within 4 sigma of a mode."
+    elif quality is not None and quality <= QUALITY_BAD:
+        yield False, f"Only {quality:.0%} of its samples lie within 4 sigma of a mode."
+
+
+def _obedience(own: Figures, others: Others) -> Sentences:
+    ratio, value = own.ratio("label_accuracy"), own.value("label_accuracy")
+    if ratio is None or value is None:
+        return
+    if ratio >= SHARE_GOOD:
+        yield True, f"It makes what is asked: {value:.0%} are taken for the label asked for."
+    elif ratio <= SHARE_BAD:
+        yield False, f"It often makes something else than asked: {value:.0%} are taken for the label asked for."
+
+
+def _likelihood(own: Figures, others: Others) -> Sentences:
+    value = own.value("likelihood")
+    rivals = {name: v for name, f in others.items() if (v := f.value("likelihood")) is not None}
+    if value is None:
+        if rivals:
+            yield False, f"It cannot say how probable a sample is; {_list(rivals)} can."
+        return
+    said = f"It says how probable a sample is ({value:.3g} {own.unit('likelihood')} on unseen data"
+    best = rivals and value < min(rivals.values())
+    yield True, said + (f", less than {_list(rivals)})." if best else ").")
+
+
+def _reconstruction(own: Figures, others: Others) -> Sentences:
+    value = own.value("psnr")
+    if value is None:
+        return
+    if value >= PSNR_GOOD:
+        yield True, f"It turns samples into codes and back with little loss (PSNR {value:.1f} dB)."
+    elif value <= PSNR_BAD:
+        yield False, f"Its codes lose much of a sample (PSNR {value:.1f} dB)."
+
+
+def _memory_of_data(own: Figures, others: Others) -> Sentences:
+    value = own.value("near_copies")
+    if value is not None and value > COPIES:
+        yield False, f"{value:.0%} of its samples are near copies of training items (1 % is expected)."
+
+
+def _speed(own: Figures, others: Others) -> Sentences:
+    good, bad = "It samples fast: {rate:,.3g} a second, {times} {other}.", "It samples slowly: {rate:,.3g} a second, "
+    for better, times, other in _beside(own, others, "sampling"):
+        rate = 1 / (own.cost("sampling") or float("inf"))
+        if better:
+            yield True, good.format(rate=rate, times=f"{times:,.2g} times as many as", other=other)
+        else:
+            yield False, bad.format(rate=rate) + f"{other} makes {times:,.2g} times as many."
+
+
+def _size(own: Figures, others: Others) -> Sentences:
+    for better, times, other in _beside(own, others, "size"):
+        size = f"{own.cost('size'):,.0f} parameters"
+        if better:
+            yield True, f"It is small: {size}; {other} has {times:,.2g} times as many."
+        else:
+            yield False, f"It is large: {size}, {times:,.2g} times those of {other}."
+
+
+JUDGES: tuple[Callable[[Figures, Others], Sentences], ...] = (
+    _closeness,
+    _fidelity,
+    _variety,
+    _modes,
+    _obedience,
+    _likelihood,
+    _reconstruction,
+    _memory_of_data,
+    _speed,
+    _size,
+)
+
+
+def _beside(own: Figures, others: Others, cost: str) -> Iterator[tuple[bool, float, str]]:
+    """Whether `own` costs least or most of all, how many times, and the next contestant, if that is worth a word."""
+    mine = own.cost(cost)
+    costs = {name: c for name, f in others.items() if (c := f.cost(cost)) is not None}
+    if mine is None or not costs or mine <= 0:
+        return
+    cheapest, dearest = min(costs, key=costs.__getitem__), max(costs, key=costs.__getitem__)
+    if costs[cheapest] >= TIMES * mine:
+        yield True, costs[cheapest] / mine, cheapest
+    elif mine >= TIMES * costs[dearest]:
+        yield False, mine / costs[dearest], dearest
+
+
+def _list(names: Sequence[str] | dict) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# -- about all of them ------------------------------------------------------------------------------------------------
+
+
+def verdict(ranking: Ranking) -> list[str]:
+    """Sentences about a ranking: who is ahead, who cannot be told apart, what quality costs, who was left out."""
+    told = []
+    if len(ranking.places) > 1:
+        first, second = ranking.places[:2]
+        by = f"by {ranking.title}, {ranking.better} is better"
+        figures = f"{first.estimate.value:.3g} against {second.estimate.value:.3g} of {second.name}"
+        told.append(f"{first.name} comes first ({by}): {figures}.")
+        told += [
+            f"{a.name} and {b.name} are not told apart: their intervals overlap."
+            for a, b in zip(ranking.places, ranking.places[1:], strict=False)
+            if b.tied
+        ]
+        front = pareto(ranking, "sampling")
+        if len(front) == 1:
+            told.append(f"{front[0]} is also the one that samples fastest.")
+        elif front:
+            told.append(f"Nothing else is both better and faster at sampling than {_list(front)}.")
+        if all(len(place.reports) == 1 for place in ranking.places):
+            told.append("One training seed each: another seed may order them otherwise.")
+    told += [f"{name} is not ranked: {reason}." for name, reason in ranking.unranked]
+    return told

@@ -3,6 +3,7 @@
 0 done · 1 a fault of ours · 2 usage · 3 data · 4 busy · 5 storage · 6 numbers · 7 incompatible · 8 refused · 130 Ctrl-C
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show(mistake, debug)
         return mistake.exit_code
     except BrokenPipeError:  # the reader of our stdout has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout = io.StringIO()  # so that the interpreter does not try to flush into nowhere
         return 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

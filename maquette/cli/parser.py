@@ -50,7 +50,7 @@ VERBS: dict[str, Verb] = {
             QUIET,
         ),
         overrides=True,
-        example="maquette train dcgan --data photos/ --budget 10min model.net.width=64",
+        example="maquette train dcgan --data photos/ --budget 10min medium.size=64",
     ),
     "resume": Verb(
         "go on with a run from its last checkpoint, bit for bit",
@@ -113,7 +113,7 @@ VERBS: dict[str, Verb] = {
         "print a recipe with every setting and what it means",
         ("RECIPE",),
         overrides=True,
-        example="maquette show diffusion model.net.width=64",
+        example="maquette show dcgan model.latent=64",
     ),
     "data": Verb(
         "look over a folder of samples: `maquette data check FOLDER`",

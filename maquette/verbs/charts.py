@@ -154,7 +154,7 @@ def short(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    if value == 0:
+    if abs(value) < 1e-12:  # rounding noise
         return "0"
     if abs(value) < 1e-4:
         return f"{value:.1e}"

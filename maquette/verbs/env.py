@@ -15,21 +15,25 @@ SIZE = 1024
 LIBRARIES = ("numpy", "scipy", "safetensors", "pillow", "scikit-learn", "datasets")
 
 
-def env() -> dict[str, str]:
-    """A line for each thing that an answer to "why does it differ on my machine?" may need."""
-    device = devices.pick_device()
-    lines = {
+def about() -> dict[str, str]:
+    """The machine and the installation."""
+    return {
         "maquette": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "torch": torch.__version__,
         **{name: _version(name) for name in LIBRARIES},
         "processors": f"{os.cpu_count()}, of which torch uses {torch.get_num_threads()}",
-        "device": _name(device),
-        "fast bf16": "yes" if devices.has_fast_bf16() else "no",
-        f"matmul {SIZE}": f"{gflops(device, torch.float32):.0f} GFLOP/s fp32, "
-        f"{gflops(device, torch.bfloat16):.0f} GFLOP/s bf16",
+        "device": _name(devices.pick_device()),
     }
-    return lines | {name: value for name, value in sorted(os.environ.items()) if name.startswith("MAQUETTE_")}
+
+
+def env() -> dict[str, str]:
+    """A line for each thing that an answer to "why does it differ on my machine?" may need."""
+    device = devices.pick_device()
+    speed = f"{gflops(device, torch.float32):.0f} GFLOP/s fp32, {gflops(device, torch.bfloat16):.0f} GFLOP/s bf16"
+    measured = {"fast bf16": "yes" if devices.has_fast_bf16() else "no", f"matmul {SIZE}": speed}
+    settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith("MAQUETTE_")}
+    return about() | measured | settings
 
 
 def gflops(device: torch.device, dtype: torch.dtype, seconds: float = 0.2) -> float:
@@ -38,7 +42,7 @@ def gflops(device: torch.device, dtype: torch.dtype, seconds: float = 0.2) -> fl
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
-        a @ a
+        torch.mm(a, a)
         devices.synchronize(device)
         best = min(best, time.perf_counter() - start)
     return 2 * SIZE**3 / best / 1e9

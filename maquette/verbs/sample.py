@@ -57,7 +57,7 @@ def sample(
         raise MaquetteError("MQ-8002")
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
-        paths += exits.emit(items, names(asked), pipeline.medium, out, stamps, visible)
+        paths += exits.emit(list(items), names(asked), pipeline.medium, out, stamps, visible)
     if grid is not None:
         shown = np.stack([pipeline.medium.label(item, visible) for item in items]) if visible else items
         png = pipeline.medium.sheet(shown, *_layout(asked, pipeline.classes))

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from maquette.core.exit import Mark
+from maquette.evaluate.ranking import OVER_SEEDS, rank
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores.intervals import Estimate
+from maquette.evaluate.words import Traits
 from maquette.media import image
 from maquette.media.marks import read_mark
 from maquette.verbs import charts, page
@@ -45,7 +47,7 @@ def study(**keywords) -> page.Study:
         "reports": [report(name, fid) for name, fid in names.items()],
         "command": "maquette compare one two --budget 30s",
         "verdict": ["one comes nearest."],
-        "words": {"one": ["Good at this."], "two <b>": ["Bad at that."]},
+        "words": {"one": Traits(("Good at this.",), ()), "two <b>": Traits((), ("Bad at that.",))},
         "metrics": {"one": lines},
     }
     return page.Study(**given | keywords)
@@ -96,9 +98,9 @@ def test_it_is_well_formed_and_has_alternatives_for_what_is_seen() -> None:
     assert all(tag.get("alt") for tag in outline.all("img"))
     assert all(tag["role"] == "img" for tag in outline.all("svg") if "aria-hidden" not in tag)
     assert all(tag.get("scope") in ("row", "col") for tag in outline.all("th"))
-    assert all("for" in tag for tag in outline.all("label"))
+    assert all("id" in tag or tag.get("aria-label") for tag in outline.all("input"))
     ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
-    assert len(ids) == len(set(ids)) and {tag["for"] for tag in outline.all("label")} <= set(ids)
+    assert len(ids) == len(set(ids)) and {tag["for"] for tag in outline.all("label") if "for" in tag} <= set(ids)
     assert outline.all("html")[0]["lang"] == "en" and len(outline.all("h1")) == 1
 
 
@@ -127,11 +129,18 @@ def test_unlike_stamps_are_shown_but_have_no_best() -> None:
     assert 'class="best"' not in text and ">8<" in text
 
 
+def test_the_ranking_orders_and_ties_are_told() -> None:
+    reports = [report("far", 9.0), report("near", 4.0), report("nearly", 5.0)]
+    text = render(study(reports=reports, ranking=rank(reports), words={}))
+    cards = re.findall(r'<h3>(far|near|nearly)</h3><span class="rank">([^<]*)</span>', text)
+    assert cards == [("near", "1 / 3"), ("nearly", "= 2 / 3"), ("far", "3 / 3")]
+
+
 def test_seeds_of_one_recipe_are_one_contestant_with_a_mean() -> None:
     one, two = page.contestants([report("one", 4.0, 0), report("two", 9.0), report("one", 6.0, 1)])
     assert [len(one.reports), len(two.reports)] == [2, 1]
     estimate = one.estimate("fid")
-    assert estimate is not None and estimate.value == 5.0 and estimate.method == page.OVER_SEEDS
+    assert estimate is not None and estimate.value == 5.0 and estimate.method == OVER_SEEDS
     assert one.mean_cost("samples_per_second") == pytest.approx((25 + 100 / 6) / 2)
 
 

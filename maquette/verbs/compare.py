@@ -1,0 +1,204 @@
+"""Several recipes, one data set, one budget: train each alike, score each alike, rank them, and write it on one page.
+
+A comparison that was stopped continues when it is asked for again in the same folder: what was scored is not trained
+again, and what was begun is resumed from its last checkpoint.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maquette.core import files
+from maquette.core.errors import MaquetteError
+from maquette.data.source import open_data
+from maquette.evaluate.ranking import rank
+from maquette.evaluate.reference import Reference, prepare
+from maquette.evaluate.report import REPORT, Report
+from maquette.evaluate.words import traits, verdict
+from maquette.pipeline import load
+from maquette.train import session
+from maquette.train.recipe import Recipe
+from maquette.train.run import Run
+from maquette.verbs import page, study
+from maquette.verbs.evaluate import SAMPLES, measure, speaker
+from maquette.verbs.recipes import read, title
+from maquette.verbs.study import Shown
+
+PLAN = "comparison.json"
+FORMAT = 1
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+CHINESE_NUMBERS = "零一两三四五六七八九十"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recipe with one seed, and the folder of its run."""
+
+    name: str
+    recipe: Recipe
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What is the same for all: see `compare`."""
+
+    data: str | None = None
+    budget: str | None = None
+    seeds: Sequence[int] = (0,)
+    n: int | None = None
+    overrides: Sequence[str] = ()
+    device: str | None = None
+    quiet: bool = False
+
+    def words(self) -> list[str]:
+        """These terms as words of the command."""
+        options = {
+            "--data": self.data,
+            "--budget": self.budget,
+            "--seeds": ",".join(map(str, self.seeds)),
+            "-n": self.n,
+        }
+        return [str(word) for pair in options.items() if pair[1] is not None for word in pair]
+
+
+def compare(
+    recipes: Sequence[str],
+    data: str | None = None,
+    budget: str | None = None,
+    out: Path | str = "comparison",
+    seeds: Sequence[int] = (0,),
+    n: int | None = None,
+    overrides: Sequence[str] = (),
+    device: str | None = None,
+    quiet: bool = False,
+) -> Shown:
+    """Train, evaluate and rank `recipes`; `out/report.html` shows it all, the runs are `out/RECIPE-SEED`.
+
+    Args:
+        data, budget: for every recipe; may be left out where the recipes' own are the same.
+        seeds: each recipe is trained once with each.
+        n: how many samples are made and compared.
+        overrides: `key=value` for every recipe.
+
+    Raises:
+        MaquetteError: anything wrong with any of the recipes, before the first is trained; MQ-7032 when `out` holds
+            another comparison.
+    """
+    terms = Terms(data=data, budget=budget, seeds=seeds, n=n, overrides=overrides, device=device, quiet=quiet)
+    met = meet(recipes, Path(out), terms)
+    return study.show(Path(out), heading(len(recipes)), lede(met), [met])
+
+
+def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
+    """Train and score whatever has not been, and rank it all; writes the runs and their reports into `out`."""
+    entries = plan(recipes, out, terms)
+    with files.lock(out):
+        held = {entry.folder.name: entry.recipe.to_tree() for entry in entries}
+        hold(out, {"format": FORMAT, "n": terms.n or SAMPLES, "recipes": held})
+        medium = entries[0].recipe.medium.build()
+        dataset = open_data(entries[0].recipe.data, medium)
+        reference: Reference | None = None
+        for number, entry in enumerate(entries, 1):
+            speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.folder.name}")
+            if not (entry.folder / REPORT).exists():
+                run = trained(entry, terms.quiet)
+                pipeline = load(entry.folder, terms.device or "auto")
+                reference = reference or prepare(
+                    dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
+                )
+                report = measure(pipeline, dataset, reference.n, 0, run, reference, entry.name, terms.quiet)
+                report.write(entry.folder)
+    reports = [Report.read(entry.folder) for entry in entries]
+    runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
+    words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
+    ranking = rank(reports)
+    return page.Study(
+        title=entries[0].recipe.data.source,
+        reports=reports,
+        command=shlex.join(words),
+        facts=study.facts(dataset, reports, list(runs.values())),
+        verdict=verdict(ranking),
+        ranking=ranking,
+        words=traits(reports),
+        metrics=study.metrics(runs),
+        real=study.real_sheet(dataset, medium),
+        environment=study.environment(reports),
+    )
+
+
+def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
+    """Every recipe with every seed, all of them read before anything is trained.
+
+    Raises:
+        MaquetteError: MQ-2117 one is named twice, MQ-2116 they differ in what should be the same, MQ-2xxx a recipe.
+    """
+    names = [title(recipe) for recipe in recipes]
+    for what, counted in (("the recipes", Counter(names)), ("the seeds", Counter(map(str, terms.seeds)))):
+        for name, times in counted.items():
+            if times > 1:
+                raise MaquetteError("MQ-2117", name=name, what=what)
+    settings = {"data.source": terms.data, "train.budget": terms.budget, "train.device": terms.device}
+    entries = [
+        Entry(name, read(recipe, terms.overrides, **settings, **{"train.seed": seed}), out / f"{name}-{seed}")
+        for seed in terms.seeds
+        for name, recipe in zip(names, recipes, strict=True)
+    ]
+    for what, option, key in (
+        ("data", "--data", lambda recipe: recipe.data.source),
+        ("a medium", "medium.size=… or medium=…", lambda recipe: recipe.medium.to_tree()),
+        ("a budget", "--budget", lambda recipe: recipe.train.budget),
+    ):
+        values = {entry.name: str(key(entry.recipe)) for entry in entries}
+        if len(set(values.values())) > 1:
+            differing = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise MaquetteError("MQ-2116", what=what, differing=differing, option=option)
+    return entries
+
+
+def hold(out: Path, tree: dict[str, Any]) -> None:
+    """Write down what is compared in `out`, or make sure that it is what was begun there (MQ-7032)."""
+    path = out / PLAN
+    if not path.exists():
+        files.write_json(path, tree)
+    elif differing := sorted(_differences(files.read_json(path), tree, "")):
+        raise MaquetteError("MQ-7032", str(out), differences=", ".join(differing[:5]))
+
+
+def _differences(a: Any, b: Any, path: str) -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for key in a.keys() | b.keys() for d in _differences(a.get(key), b.get(key), f"{path}.{key}")]
+    return [] if a == b else [path.lstrip(".")]
+
+
+def trained(entry: Entry, quiet: bool) -> Run:
+    """The run of an entry: begun, or continued to its end."""
+    if (entry.folder / "recipe.json").exists():
+        return session.resume(entry.folder, quiet)
+    return session.start(entry.recipe, entry.folder, quiet)
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def heading(n: int) -> page.Words:
+    """The title of a comparison of `n` recipes."""
+    english = NUMBERS[n].capitalize() if n < len(NUMBERS) else str(n)
+    chinese = CHINESE_NUMBERS[n] if n < len(CHINESE_NUMBERS) else str(n)
+    return (f"{english} recipe{'s' * (n != 1)}, one budget", f"{chinese}个配方，同一预算")
+
+
+def lede(met: page.Study) -> page.Words:
+    """What was done, in a sentence."""
+    names = list(dict.fromkeys(report.name for report in met.reports))
+    listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    told = {english: value for (english, _), value in met.facts}
+    made = next(score.stamp.made for score in met.reports[0].scores)
+    return (
+        f"{listed}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} samples of each were held "
+        "against real ones.",
+        f"{'、'.join(names)}：各用 {told['Budget']} 的预算学习 {met.title}，并各取 {made:,} 个样本与真实样本对照。",
+    )

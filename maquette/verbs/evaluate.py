@@ -1,0 +1,110 @@
+"""Score a run against real samples, and write its report as data and as a page."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import Dataset
+from maquette.data.source import Data, open_data
+from maquette.evaluate.evaluate import Options
+from maquette.evaluate.evaluate import evaluate as score
+from maquette.evaluate.reference import Reference
+from maquette.evaluate.report import Report
+from maquette.evaluate.words import traits
+from maquette.media.base import Medium
+from maquette.pipeline import Pipeline, load
+from maquette.train.run import Run
+from maquette.verbs import study
+from maquette.verbs.page import Study
+from maquette.verbs.study import Shown
+
+SAMPLES = 2000
+"""How many samples are made and compared unless told otherwise."""
+
+
+def evaluate(
+    run: Path | str,
+    n: int | None = None,
+    data: str | None = None,
+    out: Path | str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Shown:
+    """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
+
+    Args:
+        n: how many samples; falls to what real ones there are.
+        data: real samples to compare with, instead of those that the run learnt from.
+        out: where the report goes, by default into the run.
+        seed: of the samples made.
+
+    Raises:
+        MaquetteError: no run, no data, or too few samples to score; nothing has been written then.
+    """
+    folder = Path(run)
+    pipeline, origin = load(folder, device), opened(folder)
+    dataset = open_data(source(pipeline, origin, data), pipeline.medium)
+    report = measure(pipeline, dataset, n, seed or 0, origin, quiet=quiet)
+    out = folder if out is None else Path(out)
+    wrote = report.write(out)
+    words = ["maquette", "evaluate", str(run), *(["--data", data] if data else []), *(["-n", str(n)] if n else [])]
+    shown = study.show(
+        out,
+        (report.name, report.name),
+        (f"What {report.name} makes, held against real samples.", f"{report.name} 生成的样本与真实样本的对照。"),
+        [single(report, dataset, pipeline.medium, origin, shlex.join(words))],
+    )
+    return dataclasses.replace(shown, paths=[wrote, *shown.paths])
+
+
+def measure(
+    pipeline: Pipeline,
+    dataset: Dataset,
+    n: int | None,
+    seed: int,
+    run: Run | None,
+    reference: Reference | None = None,
+    name: str = "",
+    quiet: bool = False,
+) -> Report:
+    """The report of a loaded model; `run` tells how long it trained."""
+    seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
+    options = Options(name=name, train_seconds=seconds)
+    return score(pipeline, dataset, n or SAMPLES, seed, reference=reference, options=options, say=speaker(quiet))
+
+
+def single(report: Report, dataset: Dataset, medium: Medium, run: Run | None, command: str) -> Study:
+    """The study of one model."""
+    return Study(
+        title=report.name,
+        reports=[report],
+        command=command,
+        facts=study.facts(dataset, [report], [run] if run else []),
+        words=traits([report]),
+        metrics=study.metrics({report.name: run}) if run else {},
+        real=study.real_sheet(dataset, medium),
+        environment=study.environment([report]),
+    )
+
+
+def opened(folder: Path) -> Run | None:
+    """The run in `folder`, or None where it is a bundle alone."""
+    return Run.open(folder) if (folder / "recipe.json").exists() else None
+
+
+def source(pipeline: Pipeline, run: Run | None, data: str | None) -> Data:
+    """Which real samples to compare with."""
+    if run is not None:
+        return run.recipe.data if data is None else dataclasses.replace(run.recipe.data, source=data)
+    if data is None:
+        raise MaquetteError("MQ-2118")
+    return Data(source=data, conditional=bool(pipeline.classes))
+
+
+def speaker(quiet: bool) -> Callable[[str], None]:
+    """Says lines to the person who waits."""
+    return lambda line: None if quiet else print(line, file=sys.stderr, flush=True)

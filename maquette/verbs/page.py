@@ -1,0 +1,378 @@
+"""Reports as one self-contained page: no network, no script, pictures as data, charts drawn by `charts.py`.
+
+One renderer serves a single evaluation and a comparison. It computes nothing new: figures come from reports, order and
+sentences from `evaluate/ranking.py`.
+"""
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from maquette import __version__
+from maquette.core.exit import Mark
+from maquette.evaluate.ranking import OVER_SEEDS, Ranking
+from maquette.evaluate.report import KINDS, Report, Score
+from maquette.evaluate.scores.intervals import Estimate, of_mean
+from maquette.evaluate.words import Traits
+from maquette.verbs import charts
+from maquette.verbs.charts import short
+from maquette.verbs.sample import Sheet
+
+COLOURS = 8
+CHARTED = ("fid", "kid", "precision", "recall", "coverage", "density", "inception_score", "label_accuracy")
+MOST_CHARTS = 6
+ARROWS = {"lower": "↓", "higher": "↑"}
+BINS = 60
+"""Points that a learning curve is thinned to."""
+
+CHINESE = {
+    "fid": "Fréchet 距离",
+    "kid": "核距离",
+    "inception_score": "Inception 式评分",
+    "precision": "精确率",
+    "recall": "召回率",
+    "density": "密度",
+    "coverage": "覆盖率",
+    "label_accuracy": "标签准确率",
+    "modes": "找到的模式数",
+    "quality": "高质量占比",
+    "likelihood": "负对数似然",
+    "psnr": "重建 PSNR",
+    "ssim": "重建 SSIM",
+    "near_copies": "近似复制",
+    "samples_per_second": "生成速度",
+    "classes": "按标签",
+    "neighbours": "最近的训练样本",
+    "reconstructions": "重建",
+    "interpolation": "样本之间",
+}
+
+Words = tuple[str, str]
+"""The same in English and in Chinese."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Models that met on one data set under one budget.
+
+    Attributes:
+        reports: several of one name are seeds of one contestant.
+        ranking: of contestants; those that it does not rank come last.
+        facts: what stands under the title, by name.
+        metrics: the lines of metrics.jsonl by contestant.
+        verdict: sentences about all of them; `words`: what each is good and bad at.
+        environment: what the figures were computed with.
+    """
+
+    title: str
+    reports: Sequence[Report]
+    command: str
+    facts: Sequence[tuple[Words, str]] = ()
+    verdict: Sequence[str] = ()
+    ranking: Ranking | None = None
+    words: Mapping[str, Traits] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+    real: bytes | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """The reports of one name, one for each seed it was trained with."""
+
+    name: str
+    colour: int
+    reports: Sequence[Report]
+
+    @property
+    def first(self) -> Report:
+        return self.reports[0]
+
+    def estimate(self, name: str) -> Estimate | None:
+        """A score: the report's own for one seed, the mean with its interval over several."""
+        scores = [score for report in self.reports if (score := report.score(name)) is not None]
+        if not scores:
+            return None
+        if len(scores) == 1:
+            return Estimate(scores[0].value, scores[0].low, scores[0].high, scores[0].method)
+        return of_mean([score.value for score in scores], OVER_SEEDS)
+
+    def mean_cost(self, name: str) -> float | None:
+        """The mean over seeds of a field of `Cost`; None where a report does not know it."""
+        values = [getattr(report.cost, name) for report in self.reports]
+        return None if None in values else sum(values) / len(values)
+
+
+def render(title: Words, lede: Words, studies: Sequence[Study]) -> bytes:
+    """The page as UTF-8 HTML."""
+    page = {"title": title, "lede": lede, "studies": [_study(study) for study in studies]}
+    return _template().render(page=page, version=__version__).encode()
+
+
+@cache
+def _template() -> Any:
+    loader = PackageLoader("maquette.verbs")
+    world = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    world.globals["css"] = Markup(loader.get_source(world, "report.css")[0])
+    return world.get_template("report.html")
+
+
+def contestants(reports: Sequence[Report]) -> list[Contestant]:
+    """Reports gathered by name, in the order in which the names first appear."""
+    names = list(dict.fromkeys(report.name for report in reports))
+    return [
+        Contestant(name, i % COLOURS, [report for report in reports if report.name == name])
+        for i, name in enumerate(names)
+    ]
+
+
+def _study(study: Study) -> dict[str, Any]:
+    all_ = ordered(study)
+    return {
+        "title": study.title,
+        "several": len(all_) > 1,
+        "columns": {1: 2, 2: 2, 3: 3, 4: 4}.get(len(all_), 3),
+        "smooth": not _is_pixels(study),
+        "facts": study.facts,
+        "verdict": study.verdict,
+        "warnings": [f"{r.name}: {warning}" for r in study.reports for warning in r.warnings],
+        "contestants": [_card(one, study) for one in all_],
+        "real": _shot(study.real, "Real samples", "", None) if study.real else None,
+        "rows": [_row(name, all_) for name in KINDS if any(one.estimate(name) for one in all_)],
+        "charts": [chart for name in CHARTED if (chart := _interval_chart(name, all_))][:MOST_CHARTS],
+        "costs": _cost_charts(all_),
+        "words": any(traits.sentences for traits in study.words.values()),
+        "learning": any(study.metrics.values()),
+        "galleries": _galleries(all_),
+        "command": study.command,
+        "stamps": _stamps(study),
+    }
+
+
+def ordered(study: Study) -> list[Contestant]:
+    """Its contestants as the ranking places them, then those that it leaves out."""
+    all_ = contestants(study.reports)
+    places = [place.name for place in study.ranking.places] if study.ranking else []
+    return sorted(all_, key=lambda one: places.index(one.name) if one.name in places else len(places))
+
+
+def _is_pixels(study: Study) -> bool:
+    """Whether pictures show samples enlarged by a whole number, so that a browser must not smooth them."""
+    return all(report.score("modes") is None for report in study.reports)
+
+
+# -- contestants ------------------------------------------------------------------------------------------------------
+
+
+def _card(one: Contestant, study: Study) -> dict[str, Any]:
+    cost = one.first.cost
+    facts: list[tuple[Words, str]] = []
+    for name in ("fid", "modes", "quality"):
+        if (estimate := one.estimate(name)) is not None:
+            facts.append(((KINDS[name].title, CHINESE[name]), short(estimate.value)))
+    facts.append((("Parameters", "参数"), short(cost.parameters)))
+    facts.append((("Samples/s", "样本/秒"), short(one.mean_cost("samples_per_second") or 0)))
+    if (seconds := one.mean_cost("train_seconds")) is not None:
+        facts.append((("Trained for", "训练时间"), duration(seconds)))
+    curves, key = _curves(one, study.metrics.get(one.name, ()))
+    return {
+        "name": one.name,
+        "colour": one.colour,
+        "rank": _rank(one.name, study.ranking),
+        "samples": _picture(one, "samples"),
+        "facts": facts,
+        "words": study.words.get(one.name, Traits((), ())),
+        "curves": curves,
+        "key": key,
+    }
+
+
+def _rank(name: str, ranking: Ranking | None) -> str:
+    """`2 / 4`; with an = before it when the place before cannot be told apart."""
+    places = ranking.places if ranking else ()
+    for number, place in enumerate(places, 1):
+        if place.name == name and len(places) > 1:
+            return f"{'= ' if place.tied else ''}{number} / {len(places)}"
+    return ""
+
+
+def _picture(one: Contestant, name: str) -> dict[str, Any] | None:
+    report = one.first
+    listed = next((picture for picture in report.pictures if picture.name == name), None)
+    if listed is None:
+        return None
+    return _shot(report.images[name], f"{listed.title} of {one.name}", listed.caption, Mark(report.model, report.seed))
+
+
+def _shot(png: bytes, alt: str, caption: str, mark: Mark | None) -> dict[str, Any]:
+    """A picture for the template; what a model made carries its mark here too."""
+    marked = Sheet().encode(png, mark) if mark else png
+    width, height = struct.unpack(">II", marked[16:24])
+    uri = "data:image/png;base64," + base64.b64encode(marked).decode()
+    return {"uri": uri, "width": width, "height": height, "alt": alt, "caption": caption}
+
+
+def _galleries(all_: Sequence[Contestant]) -> list[dict[str, Any]]:
+    """Every further picture that the reports have, grouped by what it shows."""
+    titles = {
+        picture.name: picture.title for one in all_ for picture in one.first.pictures if picture.name != "samples"
+    }
+    return [
+        {
+            "title": title,
+            "title_zh": CHINESE.get(name, title),
+            "note": "",
+            "shots": [({"name": o.name, "colour": o.colour}, shot) for o in all_ if (shot := _picture(o, name))],
+        }
+        for name, title in titles.items()
+    ]
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def _row(name: str, all_: Sequence[Contestant]) -> dict[str, Any]:
+    scores = [one.first.score(name) for one in all_]
+    known = [score for score in scores if score is not None]
+    kind, floors = known[0], [score.floor for score in known if score.floor is not None]
+    best = _best(name, all_)
+    return {
+        "title": kind.title + (f" ({kind.unit})" if kind.unit and kind.unit != "share" else ""),
+        "title_zh": CHINESE.get(name, kind.title),
+        "about": KINDS[name].about,
+        "arrow": ARROWS[kind.better],
+        "cells": [_cell(one.estimate(name), one is best) for one in all_],
+        "floor": short(sum(floors) / len(floors)) if floors else "",
+    }
+
+
+def _cell(estimate: Estimate | None, best: bool) -> dict[str, Any]:
+    if estimate is None:
+        return {"text": "–", "interval": "", "best": False}
+    bounded = estimate.low is not None and estimate.high is not None
+    interval = f"{short(estimate.low)} – {short(estimate.high)}" if bounded else ""  # type: ignore[arg-type]
+    return {"text": short(estimate.value), "interval": interval, "best": best}
+
+
+def _best(name: str, all_: Sequence[Contestant]) -> Contestant | None:
+    """Who alone has the best value, if at least two have one and all were measured alike."""
+    having = [one for one in all_ if one.first.score(name) is not None]
+    scores: list[Score] = [score for one in having if (score := one.first.score(name)) is not None]
+    if len(having) < 2 or any(scores[0].stamp.unlike(score.stamp) for score in scores):
+        return None
+    sign = 1 if scores[0].better == "lower" else -1
+    first, second = sorted((sign * e.value, i) for i, one in enumerate(having) if (e := one.estimate(name)))[:2]
+    return having[first[1]] if short(first[0]) != short(second[0]) else None
+
+
+def _marks(name: str, all_: Sequence[Contestant]) -> list[charts.Mark]:
+    pairs = [(one, one.estimate(name)) for one in all_]
+    return [charts.Mark(one.name, one.colour, e.value, e.low, e.high) for one, e in pairs if e is not None]
+
+
+def _interval_chart(name: str, all_: Sequence[Contestant]) -> dict[str, Any] | None:
+    marks = _marks(name, all_)
+    scores = [score for one in all_ if (score := one.first.score(name)) is not None]
+    if len(marks) < 2:
+        return None
+    kind = KINDS[name]
+    floor = scores[0].floor
+    svg = charts.intervals(kind.title, marks, floor, kind.better, 0.0 if kind.better == "lower" else None)
+    return {"title": kind.title, "title_zh": CHINESE[name], "svg": Markup(svg)}
+
+
+def _cost_charts(all_: Sequence[Contestant]) -> list[dict[str, Any]]:
+    """Fréchet distance against what a model costs, where at least two have both."""
+    floor = next((s.floor for one in all_ if (s := one.first.score("fid")) is not None), None)
+    costs = {
+        ("Seconds to make 1,000 samples", "生成 1,000 个样本的秒数"): lambda o: (
+            1000 / o.mean_cost("samples_per_second")
+        ),
+        ("Parameters", "参数"): lambda o: o.mean_cost("parameters"),
+        ("Seconds of training", "训练秒数"): lambda o: o.mean_cost("train_seconds"),
+    }
+    made = []
+    for (title, title_zh), cost in costs.items():
+        pairs = [(one, one.estimate("fid")) for one in all_]
+        marks = [
+            charts.Mark(one.name, one.colour, cost(one), y=e.value) for one, e in pairs if e is not None and cost(one)
+        ]
+        if len(marks) > 1 and max(m.x for m in marks) > 1.1 * min(m.x for m in marks):
+            svg = charts.scatter(f"Fréchet distance against {title.lower()}", marks, title, "Fréchet distance", floor)
+            made.append({"title": title, "title_zh": title_zh, "svg": Markup(svg)})
+    return made
+
+
+# -- learning curves --------------------------------------------------------------------------------------------------
+
+
+def _curves(one: Contestant, lines: Sequence[dict[str, Any]]) -> tuple[Markup, list[tuple[str, str]]]:
+    """The losses of a contestant's players over seconds, and the names of the lines."""
+    names = list(dict.fromkeys(key for line in lines for key in line if key.endswith(".loss")))
+    series, key = [], []
+    for i, name in enumerate(names):
+        points = [(line["seconds"], line[name]) for line in lines if line.get(name) is not None and "seconds" in line]
+        if len(points) > 1:
+            player = name.removesuffix(".loss")
+            series.append(charts.Series(player, one.colour, thinned(points), second=i > 0))
+            key.append((f"{player} loss", f"c{one.colour}" + (" dashed" if i else "")))
+    if not series:
+        return Markup(""), []
+    return Markup(charts.lines(f"Losses of {one.name}", series, "seconds")), key
+
+
+def thinned(points: Sequence[tuple[float, float]], bins: int = BINS) -> list[tuple[float, float]]:
+    """At most `bins` points, each the mean of as many neighbours.
+
+    >>> thinned([(0, 1.0), (1, 3.0), (2, 5.0), (3, 7.0)], bins=2)
+    [(0.5, 2.0), (2.5, 6.0)]
+    """
+    edges = [len(points) * i // bins for i in range(bins + 1)]
+    groups = [points[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+# -- small print ------------------------------------------------------------------------------------------------------
+
+
+def _stamps(study: Study) -> list[dict[str, Any]]:
+    """What the scores were computed with, each different stamp once, and the environment."""
+    groups: dict[tuple, list[str]] = {}
+    for report in study.reports:
+        for score in report.scores:
+            pairs = tuple((k, _said(v)) for k, v in score.stamp.to_tree().items() if v not in ("", {}))
+            groups.setdefault(pairs, []).append(f"{report.name} {score.title}")
+    by_scores: dict[tuple, list[str]] = {}
+    for pairs, names in groups.items():
+        by_scores.setdefault(pairs, names)
+    made = [{"title": f"Measured with: {dict(p).get('extractor', '')}", "pairs": p} for p in by_scores]
+    notes = dict.fromkeys(note for report in study.reports for note in report.notes)
+    made.append({"title": "Notes", "pairs": [(str(i), note) for i, note in enumerate(notes, 1)]})
+    made.append({"title": "Environment", "pairs": list(study.environment.items())})
+    return [group for group in made if group["pairs"]]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(4.21), duration(95), duration(3700)
+    ('4.2 s', '1 min 35 s', '1 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,132 @@
+"""From reports and runs to what a person reads: a study of the page, a table for the terminal, the files of both."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.core import files
+from maquette.data.dataset import Dataset
+from maquette.evaluate.report import KINDS, Report
+from maquette.media.base import Medium
+from maquette.train.run import Run
+from maquette.verbs import page
+from maquette.verbs.charts import short
+from maquette.verbs.env import about
+from maquette.verbs.page import ARROWS, Contestant, Study, Words, duration, ordered
+
+PAGE = "report.html"
+REAL = 32
+"""Real samples shown above the made ones."""
+TABLE = ("fid", "kid", "precision", "recall", "coverage", "modes", "quality", "likelihood")
+"""Scores of the table in the terminal, which has less room than the page."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What evaluating or comparing made: the reports, the files they stand in, and a table for the terminal."""
+
+    reports: list[Report]
+    paths: list[Path]
+    table: str
+
+
+def show(out: Path, title: Words, lede: Words, studies: Sequence[Study]) -> Shown:
+    """Write `out/report.html`, and say the same as a table."""
+    files.write_file(out / PAGE, page.render(title, lede, studies))
+    reports = [report for study in studies for report in study.reports]
+    return Shown(reports, [out / PAGE], "\n".join(table(study) for study in studies))
+
+
+def facts(dataset: Dataset, reports: Sequence[Report], runs: Sequence[Run]) -> list[tuple[Words, str]]:
+    """What stands under the title: the data, what each model was given, what was scored."""
+    scored = next((score.stamp for report in reports for score in report.scores), None)
+    lines: list[tuple[Words, str]] = []
+    if runs:
+        recipe = runs[0].recipe
+        lines.append((("Data", "数据"), f"{recipe.data.source}, {_items(recipe.medium.build())}"))
+    lines.append((("Training items", "训练样本"), f"{len(dataset.train.items):,}"))
+    if dataset.classes:
+        lines.append((("Classes", "类别"), f"{len(dataset.classes):,}"))
+    if runs:
+        lines.append((("Budget", "预算"), runs[0].recipe.train.budget))
+    if scored is not None:
+        lines.append((("Scored", "评分样本"), f"{scored.made:,} made, {scored.real:,} real"))
+    lines.append((("Seeds", "种子"), ", ".join(dict.fromkeys(str(report.seed) for report in reports))))
+    return lines
+
+
+def _items(medium: Medium) -> str:
+    return "×".join(map(str, medium.stored)) + (" coordinates" if len(medium.stored) == 1 else "")
+
+
+def real_sheet(dataset: Dataset, medium: Medium) -> bytes:
+    """A sheet of real items: as many as are looked at in one glance, spread over the set."""
+    split = dataset.test if len(dataset.test.items) else dataset.train
+    flat = len(medium.stored) == 1
+    shown = len(split.items) if flat else REAL
+    step = max(1, len(split.items) // shown)
+    return medium.sheet(split.items[::step][:shown], columns=REAL // 2)
+
+
+def metrics(runs: Mapping[str, Run]) -> dict[str, list[dict]]:
+    """The training lines of each contestant's first run."""
+    return {name: run.metrics() for name, run in runs.items()}
+
+
+def environment(reports: Sequence[Report]) -> dict[str, str]:
+    """What the figures were computed on."""
+    devices = dict.fromkeys(report.cost.device for report in reports)
+    return about() | {"sampled on": "; ".join(devices)}
+
+
+# -- the terminal -----------------------------------------------------------------------------------------------------
+
+
+def table(study: Study) -> str:
+    """One row a contestant, in rank order; best values are marked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    all_ = ordered(study)
+    names = [name for name in TABLE if any(one.estimate(name) for one in all_)]
+    grid = Table(title=study.title, title_justify="left", header_style="", box=None, pad_edge=False)
+    grid.add_column("")
+    for name in names:
+        kind = KINDS[name]
+        grid.add_column(f"{kind.title} {ARROWS[kind.better]}", justify="right")
+    grid.add_column("samples/s", justify="right")
+    grid.add_column("parameters", justify="right")
+    grid.add_column("trained", justify="right")
+    for one in all_:
+        grid.add_row(one.name, *(_cell(name, one) for name in names), *_costs(one))
+    floors = [_floor(name, study.reports) for name in names]
+    if any(floors):
+        grid.add_row("real against real", *floors, "", "", "", style="dim")
+    console = Console(file=io.StringIO(), width=max(100, 22 + 14 * len(grid.columns)))
+    console.print(grid)
+    sentences = "".join(f"\n  {sentence}" for sentence in study.verdict)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + sentences  # type: ignore[attr-defined]
+
+
+def _cell(name: str, one: Contestant) -> str:
+    estimate = one.estimate(name)
+    if estimate is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return short(estimate.value)
+    return f"{short(estimate.value)} ±{short((estimate.high - estimate.low) / 2)}"
+
+
+def _costs(one: Contestant) -> tuple[str, str, str]:
+    seconds = one.mean_cost("train_seconds")
+    return (
+        short(one.mean_cost("samples_per_second") or 0),
+        short(one.first.cost.parameters),
+        "–" if seconds is None else duration(seconds),
+    )
+
+
+def _floor(name: str, reports: Sequence[Report]) -> str:
+    floors = [s.floor for report in reports if (s := report.score(name)) is not None and s.floor is not None]
+    return short(sum(floors) / len(floors)) if floors else ""

@@ -72,6 +72,7 @@ class Keeper:
         """A checkpoint and a bundle of where the learner stands."""
         self.log_line(now=True)
         if self._main:
+            self.log.sync()
             self.run.commit(self.learner.checkpoint())
             self._bundle()
 

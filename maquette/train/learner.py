@@ -84,6 +84,7 @@ class Learner:
         tree = self.recipe.to_tree()
         for name in ("budget", "keep", "samples", "sample_every", "validate_every", "checkpoint_every", "device"):
             tree["train"].pop(name)
+        tree["train"]["optimizers"] = {name: mover.settings.to_tree() for name, mover in self.movers.items()}
         tree["data"].pop("source")  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
         return _flat(tree, "") | same | {"device": self.device.type}

@@ -1,5 +1,6 @@
 """What training says: metrics.jsonl, TensorBoard, and to the person who waits (on stderr; stdout is for data)."""
 
+import contextlib
 import io
 import sys
 import time
@@ -18,6 +19,8 @@ EVERY = 10
 """Steps per line of metrics: its numbers are means over them, so the device is waited for once in so many steps."""
 SPEAK_EVERY = 5.0
 """Seconds between lines where there is no terminal."""
+_PARTS = 1000
+"""Of the budget, as the bar counts them."""
 
 
 class Log:
@@ -77,11 +80,18 @@ class Log:
         if not self.quiet:
             self._print(text)
 
+    def sync(self) -> None:
+        """Hand everything so far to the system, so that a killed process loses none of it."""
+        if self._events is not None:
+            with files.storage_errors(self.run.events):
+                self._events.flush()
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
         if self._events is not None:
-            self._events.close()
+            with contextlib.suppress(OSError):  # a full disk has been told of; metrics.jsonl has it all
+                self._events.close()
 
     def _tensorboard(self) -> Any:
         if self._events is None:
@@ -100,7 +110,7 @@ class Log:
         losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name.endswith("loss"))
         pace = f"{rate:.1f} steps/s  {rate * self.batch:.0f} samples/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=clock.progress, losses=losses, pace=pace, step=clock.step)
+            self._bar.update(self._task, completed=_PARTS * clock.progress, losses=losses, pace=pace, step=clock.step)
         elif now - self._spoke >= SPEAK_EVERY or clock.over:
             self._spoke = now
             done = clock.progress - self._began
@@ -121,7 +131,9 @@ class Log:
         )
         bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
         bar.start()
-        return bar, bar.add_task("", total=1.0, losses="", pace="", step=clock.step)
+        return bar, bar.add_task(
+            "", total=_PARTS, completed=int(_PARTS * clock.progress), losses="", pace="", step=clock.step
+        )
 
     def _print(self, text: str) -> None:
         if self._bar is not None:

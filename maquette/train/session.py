@@ -61,16 +61,14 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
         MaquetteError: as `start`; MQ-5011 no run, MQ-5013 no whole checkpoint, MQ-7010 it was made otherwise.
     """
     run = Run.open(folder)
+    recipe = run.recipe
     if budget is not None:
-        recipe = dataclasses.replace(run.recipe, train=dataclasses.replace(run.recipe.train, budget=budget))
-        run = Run(run.path, recipe, run.facts)
-    learner = prepare(run.recipe)
+        recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, budget=budget))
+    learner = prepare(recipe)
     if not learner.ranks.main:
         learner.ranks.barrier()  # until rank 0 has put the folder in order
         return _resume(learner, run, quiet)
     with run.locked():
-        if budget is not None:
-            Run.create(run.path, run.recipe, run.facts)
         learner.ranks.barrier()
         return _resume(learner, run, quiet)
 
@@ -89,18 +87,20 @@ def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
 
 def _resume(learner: Learner, run: Run, quiet: bool) -> Run:
     compare_identity(run.facts["identity"], learner.identity())
-    warnings: list[MaquetteError] = changed_environment(run.facts)
+    warnings = changed_environment(run.facts)
     if checkpoint := run.newest(warnings.append):
         learner.restore(checkpoint)
     if learner.ranks.main:
         run.rewind(learner.clock.step)
+        if learner.recipe != run.recipe:
+            run = Run.create(run.path, learner.recipe, facts(learner))
     return _work(learner, run, quiet, warnings)
 
 
 def _work(learner: Learner, run: Run, quiet: bool, warnings: Sequence[MaquetteError] = ()) -> Run:
     keeper = Keeper(learner, run, quiet or not learner.ranks.main)
     try:
-        for warning in warnings:
+        for warning in warnings if learner.ranks.main else ():
             keeper.log.warn(warning)
         with listening() as signals:
             train(learner, keeper, signals)
@@ -178,12 +178,14 @@ def facts(learner: Learner) -> dict[str, Any]:
 
 
 def compare_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume what would not end in the same bits; raises MQ-7010 with every field that differs."""
-    saved_fields, fields = _plain(saved), _plain(now)
-    differing = [key for key in sorted(saved_fields.keys() | fields) if saved_fields.get(key) != fields.get(key)]
+    """Refuse to resume what would not end in the same bits; raises MQ-7010 with every field that differs.
+
+    A field that a later version of Maquette has added was not saved, and its default is what the run was made with.
+    """
+    then, now = _plain(saved), _plain(now)
+    differing = [f"{key} {then[key]} then, {now.get(key, 'nothing')} now" for key in then if then[key] != now.get(key)]
     if differing:
-        said = [f"{key} {saved_fields.get(key, 'nothing')} then, {fields.get(key, 'nothing')} now" for key in differing]
-        raise MaquetteError("MQ-7010", differences="; ".join(said))
+        raise MaquetteError("MQ-7010", differences="; ".join(differing))
 
 
 def changed_environment(saved: dict[str, Any]) -> list[MaquetteError]:

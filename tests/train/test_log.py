@@ -68,7 +68,7 @@ def test_a_terminal_gets_a_bar(run: Run, clock: Clock, monkeypatch: pytest.Monke
     clock.tick()
     log.note({"model.loss": torch.tensor(2.5)})
     log.flush(clock, Ranks(), {})
-    assert log._bar.tasks[0].completed == 0.25 and "model.loss 2.5" in log._bar.tasks[0].fields["losses"]
+    assert log._bar.tasks[0].completed == 250 and "model.loss 2.5" in log._bar.tasks[0].fields["losses"]
     log.close()
 
 

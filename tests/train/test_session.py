@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,7 @@ def test_a_finished_run_gets_its_bundle_back(finished: Path, tmp_path: Path) -> 
 def test_a_longer_budget_goes_on(copied: Path) -> None:
     run = resume(copied, quiet=True, budget="15steps")
     assert run.checkpoints()[0].name == "step-00000015" and Run.open(copied).recipe.train.budget == "15steps"
+    assert read_bundle(run.bundle).card["budget"] == "15steps"
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "state.json", "MANIFEST.json"])
@@ -236,6 +239,23 @@ def test_a_disk_that_refuses_leaves_the_last_checkpoint_whole(
         monkeypatch.setattr(files, "on_call", None)
         resume(run, quiet=True)
         assert all(same(finished, run, name) for name in tensors(run))
+
+
+def test_a_file_that_cannot_grow_is_told_with_its_name(tmp_path: Path) -> None:
+    """The system itself refuses here: no file may grow beyond 4,000 bytes once training has begun."""
+    programme = (
+        "import resource, sys\nfrom maquette.core.errors import MaquetteError\nfrom maquette.train import session\n"
+        "from tests.train.tiny import ring\nwork = session._work\n"
+        "def limited(*a):\n    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n    return work(*a)\n"
+        "session._work = limited\n"
+        "try:\n    session.start(ring(), sys.argv[1], quiet=True)\n"
+        "except MaquetteError as bad:\n    print(bad.code, bad.where)\n"
+    )
+    arguments = [sys.executable, "-c", programme, tmp_path / "run"]
+    done = subprocess.run(arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    code, where = done.stdout.split()
+    assert code == "MQ-5001" and Path(where).is_relative_to(tmp_path / "run"), done.stderr
+    assert Run.open(tmp_path / "run").newest(lambda warning: pytest.fail(str(warning))) is None
 
 
 def test_an_error_in_the_loop_saves_nothing_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ def _drop_torn_line(handle: int) -> None:
         os.ftruncate(handle, at)
 
 
-def commit_folder(path: Path | str, fill: Callable[[Path], None], extra: dict[str, Any] | None = None) -> None:
-    """A folder at `path` with what `fill(folder)` puts there and a manifest (with `extra`), whole or not at all.
+def commit_folder(path: Path | str, fill: Callable[[Path], None]) -> None:
+    """A folder at `path` with what `fill(folder)` puts there and a manifest of it, whole or not at all.
 
     `fill` writes with `put` and `put_json` (or a library's writer). A folder that stood there before is kept until the
     new one is durable; after a crash between the two renames `settle` brings one of them back.
@@ -117,7 +117,7 @@ def commit_folder(path: Path | str, fill: Callable[[Path], None], extra: dict[st
             aside.mkdir()
             fill(aside)
             listed = {str(f.relative_to(aside)): describe_file(f) for f in sorted(aside.rglob("*")) if f.is_file()}
-            put_json(aside / MANIFEST, {"files": listed} | (extra or {}))
+            put_json(aside / MANIFEST, {"files": listed})
             for file in sorted(aside.rglob("*")):
                 _sync_file(file)
             sync_folder(aside)
@@ -346,7 +346,6 @@ class Folder:
         listed = manifest.get("files") if isinstance(manifest, dict) else None
         if not isinstance(listed, dict) or not all(_listed_well(name, entry) for name, entry in listed.items()):
             raise self.damaged(f"{MANIFEST} has no list of files")
-        self.manifest: dict[str, Any] = manifest
         self.listed: dict[str, dict[str, Any]] = listed
 
     def read(self, name: str) -> bytes:

@@ -271,8 +271,9 @@ class Outer(Config):
 @pytest.mark.parametrize(
     "tree",
     [
-        {"maybe": 3}, {"maybe": None}, {"number_or_text": "x"}, {"number_or_text": 7}, {"pair": [1, 3]}, {"many": [1, 2]},
-        {"inner": {"x": {"size": 2}}}, {"word": "b"}, {"word": 1}, {"any": {"deep": [1]}}, {"flag": True},
+        {"maybe": 3}, {"maybe": None}, {"number_or_text": "x"}, {"number_or_text": 7}, {"pair": [1, 3]},
+        {"many": [1, 2]}, {"inner": {"x": {"size": 2}}}, {"word": "b"}, {"word": 1}, {"any": {"deep": [1]}},
+        {"flag": True},
     ],
 )  # fmt: skip
 def test_types_are_read_and_come_back(tree: dict) -> None:
@@ -321,10 +322,9 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 trees = st.recursive(
     scalars, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.text(max_size=6), t, max_size=3), max_leaves=8
 )
-words = st.sampled_from(
-    "data: medium: model: train: kind: gan mlp points image source ring8 budget 20steps optimizers lr 1e-4 { } [ ] , - "
-    "& * ! !! | > # % @ ` \" ' : ? ~ \\ \t \n \r \x00 \x85 \ufeff << .nan 1e999 é 😀".split(" ")
-)
+WORDS = """data: medium: model: train: kind: gan mlp points image source ring8 budget 20steps optimizers lr 1e-4 { } [ ]
+ , - & * ! !! | > # % @ ` " ' : ? ~ \\ << .nan 1e999 é 😀"""
+words = st.sampled_from([*WORDS.split(), "\t", "\n", "\r", "\x00", "\x85", "\ufeff"])
 
 
 @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -1,0 +1,40 @@
+"""Where and how numbers are computed."""
+
+import pytest
+import torch
+from torch import nn
+
+from maquette.core import devices
+from maquette.core.errors import MaquetteError
+
+
+def test_auto_finds_some_device_and_cpu_is_always_there() -> None:
+    assert devices.pick_device("cpu") == torch.device("cpu") and devices.pick_device().type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "toaster", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2009.*\n.*use auto or cpu"):
+        devices.pick_device(name)
+
+
+def test_placing_keeps_names_and_objects() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(2))
+    model(torch.randn(1, 3, 8, 8))
+    before, names = list(model.parameters()), list(model.state_dict())
+    devices.place(model, torch.device("cpu"), "channels_last")
+    assert all(a is b for a, b in zip(before, model.parameters(), strict=True)) and names == list(model.state_dict())
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    x = devices.arrange(torch.randn(2, 3, 8, 8), "channels_last")
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert devices.arrange(torch.randn(2, 3), "channels_last").is_contiguous()
+
+
+def test_bf16_is_for_products_and_fp32_changes_nothing() -> None:
+    layer, x = nn.Linear(4, 4), torch.randn(2, 4)
+    with devices.autocast(torch.device("cpu"), "bf16"):
+        assert layer(x).dtype == torch.bfloat16
+    with devices.autocast(torch.device("cpu"), "fp32"):
+        assert layer(x).dtype == torch.float32
+    assert devices.peak_memory(torch.device("cpu")) > 1e6 and isinstance(devices.has_fast_bf16(), bool)
+    devices.synchronize(torch.device("cpu"))

@@ -9,7 +9,7 @@ OUT ?= demo
 
 BIN := $(VENV)/bin
 BENCH := $(BENCH_VENV)/bin
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -40,10 +40,10 @@ crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; wha
 	$(PYTEST) -n $(JOBS) -m crash
 
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
-	$(BENCH)/python benchmarks/speed.py
+	$(BENCH)/python -m benchmarks.speed
 
 bench-quality: $(BENCH_VENV)/stamp  ## quality against peers at equal wall time (10 minutes a contestant)
-	$(BENCH)/python benchmarks/quality.py
+	$(BENCH)/python -m benchmarks.quality
 
 constraints:  ## resolve constraints.txt again (needs uv)
 	{ sed '/^[^#]/d' constraints.txt; echo torch==2.13.0 | uv pip compile pyproject.toml --all-extras --constraint - \
@@ -73,5 +73,5 @@ $(BENCH_VENV)/bin/python:
 
 $(BENCH_VENV)/stamp: pyproject.toml constraints.txt benchmarks/requirements.txt | $(BENCH_VENV)/bin/python
 	$(BENCH)/python $(PIP_INSTALL) -e ".[dev,hf]" -r benchmarks/requirements.txt
-	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps torch-fidelity==0.4.0
+	$(BENCH)/python -m pip install -qq --disable-pip-version-check --no-deps torch-fidelity==0.4.0
 	@touch $@

@@ -32,7 +32,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: Float[Tensor, "n d"] | Float[np.ndarray, "n d"]) -> "Moments":
-        rows = np.array(features, dtype=np.float64)
+        rows = np.asarray(features).astype(np.float64)
         mean = rows.mean(0)
         rows -= mean
         return cls(len(rows), mean, rows.T @ rows)  # numpy computes x^T x in half the work (BLAS syrk)

@@ -1,4 +1,4 @@
-"""Families of generative model compared within minutes, from data that come along: what Maquette does, shown at once."""
+"""Families of generative model compared within minutes, on data that come along: what Maquette does, at a glance."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -63,6 +63,19 @@ def has_fast_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
 
 
+def seed(number: int, device: torch.device) -> None:
+    """Seed the global generators that dropout and the like draw from.
+
+    `torch.manual_seed` seeds the generators of devices that are not in use as well, by queueing a call with its
+    traceback each time: that costs as much as a small network's step, and the queue grows for ever.
+    """
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device: before reading a clock, and nowhere else."""
     if device.type == "cuda":

@@ -15,6 +15,8 @@ from maquette.train.warnings import Warnings
 
 HELD_OUT = 512
 """How many held-out items a validation looks at, always the same ones."""
+TOGETHER = 64
+"""Of them, how many at once at least: more than a small training batch has."""
 
 
 class Keeper:
@@ -45,7 +47,7 @@ class Keeper:
         batches = held_out(
             split,
             learner.medium,
-            settings.batch,
+            max(settings.batch, TOGETHER),
             HELD_OUT,
             settings.seed,
             learner.device,

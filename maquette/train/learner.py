@@ -92,7 +92,7 @@ class Learner:
 
 def build_model(recipe: Recipe, medium: Medium, classes: int, device: torch.device) -> Model:
     """A fresh model on `device`, its weights a function of the recipe's seed."""
-    torch.manual_seed(seeds.mix(recipe.train.seed, seeds.BUILD))
+    devices.seed(seeds.mix(recipe.train.seed, seeds.BUILD), device)
     model = recipe.model.build(medium.space, classes)
     devices.place(model, device, recipe.train.layout)
     return model.train()

@@ -46,7 +46,7 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
 def take_step(learner: Learner) -> Stats:
     """One training step: every turn that is due, the average, and the model's own hook."""
     step, progress, settings = learner.clock.step, learner.clock.progress, learner.recipe.train
-    torch.manual_seed(seeds.mix(settings.seed, seeds.TRAIN, step, learner.ranks.rank))
+    devices.seed(seeds.mix(settings.seed, seeds.TRAIN, step, learner.ranks.rank), learner.device)
     batch, notes = learner.batches(step), {}
     x = devices.arrange(batch.x, settings.layout)
     for number, (name, turn) in enumerate(learner.turns.items()):

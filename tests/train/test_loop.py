@@ -113,3 +113,12 @@ def test_bf16_keeps_fp32_weights() -> None:
     note = steps(learner, 2)[1]
     assert note["left.loss"].isfinite()
     assert all(p.dtype == torch.float32 for p in learner.model.parameters())
+
+
+def test_seeding_a_step_leaves_nothing_behind() -> None:
+    """torch.manual_seed would queue a call for each device that is not in use, at every step."""
+    learner = tiny.learner()
+    steps(learner, 1)
+    queued = len(torch.cuda._queued_calls)
+    steps(learner, 5)
+    assert len(torch.cuda._queued_calls) == queued

@@ -334,7 +334,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-6020": Entry(
         en=(
-            "step {step}: samples differ {ratio} times as much as real items: the model may be collapsing onto few modes",
+            "step {step}: samples differ {ratio} times as much as real items: the model may be losing modes",
             "lower the generator's rate, raise the batch, or regularise the critic (spectral norm, gradient penalty)",
         ),
         zh=(

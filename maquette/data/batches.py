@@ -65,7 +65,7 @@ class Batches:
         self.first, self.n = rank * (batch // world), batch // world
         self.device, self.stream = torch.device(device), stream
         self._orders: dict[int, np.ndarray] = {}
-        medium.augment(torch.empty(0, *medium.space.shape), self.how, torch.empty(0, UNIFORMS))  # refuses mistakes now
+        medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
 
     @property
     def steps_per_epoch(self) -> int:

@@ -156,11 +156,12 @@ def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> N
     all_on = next(split for split, side in sides.items() if side.labels)
     items = np.fromfile(aside / f"{all_on}.items", medium.dtype).reshape(-1, *medium.stored)
     hashes = np.array([_hash(item, seed) for item in items])
-    old, lowest = sides[all_on], hashes == hashes.min()
-    for split, chosen in ((TRAIN, ~lowest if not lowest.all() else lowest), (TEST, lowest & ~lowest.all())):
+    labels, notes = sides[all_on].labels, sides[all_on].notes
+    tested = (hashes == hashes.min()) & (hashes != hashes.max())  # when all are copies of one, it is learnt from
+    for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
         files.put(aside / f"{split}.items", items[chosen].tobytes())
-        sides[split].labels = list(itertools.compress(old.labels, chosen))
-        sides[split].notes = list(itertools.compress(old.notes, chosen))
+        sides[split].labels = list(itertools.compress(labels, chosen))
+        sides[split].notes = list(itertools.compress(notes, chosen))
 
 
 def _hash(item: np.ndarray, seed: int) -> float:

@@ -7,7 +7,7 @@ side but never ranked. Rankings and pages read reports and nothing else.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from maquette.core import files
 from maquette.core.config import Config
@@ -115,7 +115,7 @@ class Score(Config):
     @classmethod
     def of(
         cls, name: str, estimate: Estimate | float, stamp: Stamp, floor: float | None = None, unit: str | None = None
-    ) -> Self:
+    ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
         kind = KINDS[name]
         e = estimate if isinstance(estimate, Estimate) else Estimate(float(estimate))
@@ -203,7 +203,7 @@ class Report(Config):
         return folder / REPORT
 
     @classmethod
-    def read(cls, folder: Path | str) -> Self:
+    def read(cls, folder: Path | str) -> "Report":
         """What `write` wrote.
 
         Raises:

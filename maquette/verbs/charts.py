@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-Span = tuple[float, float]
+Number = int | float
+Span = tuple[Number, Number]
 
 WIDTH = 300.0
 MARGIN = {"left": 40.0, "right": 12.0, "top": 10.0, "bottom": 36.0}
@@ -21,7 +22,7 @@ class Series:
 
     name: str
     colour: int
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[Number, Number]]
     second: bool = False
 
 
@@ -31,32 +32,32 @@ class Mark:
 
     name: str
     colour: int
-    x: float
-    low: float | None = None
-    high: float | None = None
-    y: float = 0.0
+    x: Number
+    low: Number | None = None
+    high: Number | None = None
+    y: Number = 0.0
 
 
 @dataclass(frozen=True)
 class Axis:
     """A number line from `low` to `high` laid on units `start` to `end`, linear or logarithmic."""
 
-    low: float
-    high: float
-    start: float
-    end: float
+    low: Number
+    high: Number
+    start: Number
+    end: Number
     log: bool = False
 
-    def __call__(self, value: float) -> float:
+    def __call__(self, value: Number) -> float:
         low, high, at = (_log(v) if self.log else v for v in (self.low, self.high, value))
         share = (at - low) / (high - low)
         return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 2)
 
-    def ticks(self, wanted: int = 4) -> list[float]:
+    def ticks(self, wanted: int = 4) -> list[Number]:
         return _log_ticks(self.low, self.high) if self.log else nice_ticks(self.low, self.high, wanted)
 
 
-def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "", height: float = 170) -> str:
+def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "", height: Number = 170) -> str:
     """Curves over a common x axis; every line ends in a dot."""
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points if math.isfinite(y)]
@@ -75,7 +76,9 @@ def lines(title: str, series: Sequence[Series], x_label: str, y_label: str = "",
     return _svg(title, told, height, body)
 
 
-def intervals(title: str, marks: Sequence[Mark], floor: float | None, better: str, lowest: float | None = None) -> str:
+def intervals(
+    title: str, marks: Sequence[Mark], floor: Number | None, better: str, lowest: Number | None = None
+) -> str:
     """One row a contestant: a dot with its 95 % interval, and real against real as a dashed line.
 
     Args:
@@ -109,7 +112,7 @@ def intervals(title: str, marks: Sequence[Mark], floor: float | None, better: st
 
 
 def scatter(
-    title: str, marks: Sequence[Mark], x_label: str, y_label: str, floor: float | None, height: float = 210
+    title: str, marks: Sequence[Mark], x_label: str, y_label: str, floor: Number | None, height: Number = 210
 ) -> str:
     """Quality (y, lower is better) against cost (x), both logarithmic where they span a lot; names beside the dots."""
     ys = [m.y for m in marks] + ([] if floor is None else [floor])
@@ -138,7 +141,7 @@ def scatter(
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def short(value: float) -> str:
+def short(value: Number) -> str:
     """A number as people write it: three digits that matter, thousands with k and M.
 
     >>> short(0.012345), short(3.0), short(1234.5), short(2_600_000)
@@ -153,7 +156,7 @@ def short(value: float) -> str:
     return _digits(value)
 
 
-def _digits(value: float) -> str:
+def _digits(value: Number) -> str:
     if abs(value) < 1e-12:  # rounding noise
         return "0"
     if abs(value) < 1e-4:
@@ -163,7 +166,7 @@ def _digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def nice_ticks(low: Number, high: Number, wanted: int = 4) -> list[Number]:
     """Round numbers (1, 2 or 5 times a power of ten apart) within [low, high], about `wanted` of them.
 
     >>> nice_ticks(0, 10, 4), nice_ticks(0.9, 2.2, 3)
@@ -178,7 +181,7 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def _log_ticks(low: Number, high: Number) -> list[Number]:
     powers = range(math.floor(_log(low)), math.ceil(_log(high)) + 1)
     for multiples in ((1,), (1, 3), (1, 2, 5)):
         ticks = [m * 10.0**p for p in powers for m in multiples if low <= m * 10.0**p <= high]
@@ -187,18 +190,18 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def _log(value: float) -> float:
+def _log(value: Number) -> float:
     return math.log10(max(value, 1e-300))
 
 
-def _room(values: Sequence[float]) -> Span:
+def _room(values: Sequence[Number]) -> Span:
     """The values' range with a little room on both sides, but not below 0 when none of them is."""
     low, high = min(values), max(values)
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     return (max(0.0, low - room) if low >= 0 else low - room), high + room
 
 
-def _fitting(values: Sequence[float], start: float, end: float) -> Axis:
+def _fitting(values: Sequence[Number], start: Number, end: Number) -> Axis:
     """Logarithmic when the values are positive and span a factor of 5, else linear."""
     low, high = min(values), max(values)
     if low > 0 and high / low >= 5:
@@ -209,7 +212,7 @@ def _fitting(values: Sequence[float], start: float, end: float) -> Axis:
 # -- pieces -----------------------------------------------------------------------------------------------------------
 
 
-def _grid(x: Axis, y: Axis, height: float, x_label: str, y_label: str) -> list[str]:
+def _grid(x: Axis, y: Axis, height: Number, x_label: str, y_label: str) -> list[str]:
     left, right, bottom = MARGIN["left"], WIDTH - MARGIN["right"], height - MARGIN["bottom"]
     out = [
         f'<line class="grid" x1="{left}" x2="{right}" y1="{y(t)}" y2="{y(t)}"/>'
@@ -225,7 +228,7 @@ def _grid(x: Axis, y: Axis, height: float, x_label: str, y_label: str) -> list[s
     return out
 
 
-def _svg(title: str, told: str, height: float, body: Sequence[str]) -> str:
+def _svg(title: str, told: str, height: Number, body: Sequence[str]) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" xmlns="http://www.w3.org/2000/svg">'
         f"<title>{escape(title)}</title><desc>{escape(told)}</desc>{''.join(body)}</svg>"

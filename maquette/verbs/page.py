@@ -21,7 +21,7 @@ from maquette.evaluate.report import KINDS, Report, Score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.words import Traits
 from maquette.verbs import charts
-from maquette.verbs.charts import short
+from maquette.verbs.charts import Number, Span, short
 from maquette.verbs.sample import Sheet
 
 COLOURS = 8
@@ -327,7 +327,7 @@ def _curves(one: Contestant, lines: Sequence[dict[str, Any]]) -> tuple[Markup, l
     return Markup(charts.lines(f"Losses of {one.name}", series, "seconds")), key
 
 
-def thinned(points: Sequence[tuple[float, float]], bins: int = BINS) -> list[tuple[float, float]]:
+def thinned(points: Sequence[Span], bins: int = BINS) -> list[Span]:
     """At most `bins` points, each the mean of as many neighbours.
 
     >>> thinned([(0, 1.0), (1, 3.0), (2, 5.0), (3, 7.0)], bins=2)
@@ -364,7 +364,7 @@ def _said(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: Number) -> str:
     """A time as people say it.
 
     >>> duration(4.21), duration(95), duration(3700)

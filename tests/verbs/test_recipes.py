@@ -65,7 +65,7 @@ MALFORMED = {
     "impossible value": (RECIPE.replace("batch: 32", "batch: 0"), 2),
     "impossible budget": (RECIPE.replace("40steps", "40parsecs"), 2),
     "unknown player": (RECIPE + "  optimizers: {critics: {lr: 1.0e-3}}\n", 2),
-    "wrong space": (RECIPE.replace("kind: image\n  size: 8", "kind: points").replace("digits", "ring8"), 2),
+    "wrong space": ("data: {source: ring8}\nmedium: {kind: points}\nmodel: {kind: pixelcnn}\n", 2),
     "no such data": (RECIPE.replace("source: digits", "source: nowhere/at/all"), 3),
     "no such augmentation": (RECIPE.replace("source: digits", "source: digits\n  augment: {flop: 1}"), 2),
     "deep": ("a: " + "{b: " * 40 + "1" + "}" * 40 + "\n", 2),

@@ -169,7 +169,12 @@ def _classes(rows: list[Row]) -> dict[str, dict[str, int]]:
 
 def _facts(path: Path, row: Row, medium: Medium) -> Facts:
     """What the medium says of the file itself; nothing for rows of a table."""
-    return medium.facts(files.read_file(path.resolve()), row.name) if path.is_file() else Facts()
+    if not path.is_file():
+        return Facts()
+    try:
+        return medium.facts(files.read_file(path.resolve()), row.name)
+    except MaquetteError as bad:  # its item could be read, so it is no bad file
+        return Facts(notes=(f"damaged where it does not matter: {bad.values.get('reason', bad.code)}",))
 
 
 def _move(report: CheckReport, source: Source, root: Path, to: Path) -> None:

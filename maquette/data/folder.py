@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source, in_order
-from maquette.data.table import METADATA, Entry, read_metadata, stamp
+from maquette.data.table import METADATA, Entry, read_metadata
 from maquette.media.base import Medium
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
@@ -34,7 +35,7 @@ def find(path: Path, medium: Medium) -> Source:
     roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
     entries = _metadata(root, [root, *(root / name for name in roots)])
     rows, stamps = [], []
-    for name in found:
+    for name, *stamp in found:
         top, _, rest = name.partition("/")
         if roots and top not in roots:
             ignored[f"outside {'/, '.join(roots)}/"] += 1
@@ -45,8 +46,10 @@ def find(path: Path, medium: Medium) -> Source:
         inside = rest if roots else name
         entry = entries.get(name) or Entry(label=inside.partition("/")[0] if "/" in inside else None)
         rows.append(_row(root, name, medium, roots.get(top, ""), entry))
-        stamps.append([name, *stamp(root / name)])
-    missing = [_row(root, name, medium, "", entries[name]) for name in sorted(set(entries) - set(found))]
+        stamps.append([name, *stamp])
+    missing = [
+        _row(root, name, medium, "", entries[name]) for name in sorted(set(entries) - {name for name, *_ in found})
+    ]
     rows += missing
     if not rows:
         raise _nothing(path, medium, ignored)
@@ -63,8 +66,8 @@ def find(path: Path, medium: Medium) -> Source:
     )
 
 
-def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Iterator[str]:
-    """The files that `medium` may read, as paths within `root`; what is passed over is counted."""
+def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Iterator[tuple[str, int, int]]:
+    """The files that `medium` may read: path within `root`, size, time. What is passed over is counted."""
     try:
         entries = list(os.scandir(root / inside))
     except OSError as bad:
@@ -79,9 +82,18 @@ def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Ite
         elif entry.name in METADATA:
             continue
         elif suffix in medium.suffixes:
-            yield name
+            yield name, *_stamp(entry)
         else:
             ignored[suffix or "without a suffix"] += 1
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """What changes when the file does; of a link to nowhere (-1, -1), and reading it will say so."""
+    try:
+        info = entry.stat()
+    except OSError:
+        return -1, -1
+    return info.st_size, info.st_mtime_ns
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str]:
@@ -121,8 +133,11 @@ def _nothing(path: Path, medium: Medium, ignored: Counter[str]) -> MaquetteError
 
 def _licence(root: Path) -> str:
     """The first line of a licence file, if there is one."""
-    for path in sorted(root.iterdir()):
-        if path.stem.upper() in ("LICENSE", "LICENCE", "COPYING") and path.is_file():
-            with path.open(encoding="utf-8", errors="replace") as file:
-                return next((line.strip()[:200] for line in file if line.strip()), "not stated")
+    for name in sorted(entry.name for entry in os.scandir(root)):
+        if Path(name).stem.upper() in ("LICENSE", "LICENCE", "COPYING"):
+            try:
+                text = files.read_file(root / name, 1 << 20).decode("utf-8", "replace")
+            except MaquetteError:  # a folder of that name, or one that may not be read
+                continue
+            return next((line.strip()[:200] for line in text.splitlines() if line.strip()), "not stated")
     return "not stated"

@@ -208,7 +208,9 @@ def watched(pairs: Iterable[Any], name: str, count: int | None) -> Iterable[Any]
 def _refuse_many(bad: list[tuple[str, str]], total: int | None, max_bad: float, source: Source) -> None:
     if total is not None and len(bad) > max_bad * total:
         first = f"{bad[0][0]}: {bad[0][1]}"
-        raise MaquetteError("MQ-3003", source.place, bad=len(bad), total=total, share=f"{max_bad:.0%}", first=first)
+        raise MaquetteError(
+            "MQ-3003", source.place, bad=len(bad), total=total, share=f"{100 * max_bad:g}%", first=first
+        )
 
 
 @contextlib.contextmanager

@@ -121,3 +121,5 @@ def read_bytes(path: Path) -> bytes:
         return files.read_file(path.resolve(), decode.MAX_BYTES)
     except MaquetteError as bad:
         raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
+    except OSError as bad:  # the disk itself
+        raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None

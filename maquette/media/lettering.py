@@ -30,17 +30,26 @@ def typeface_for(text: str) -> str:
     Raises:
         MaquetteError: MQ-3016 when none has.
     """
-    from matplotlib import font_manager, ft2font
-
     wanted = {ord(c) for c in text if not c.isspace()}
-    for path in [str(typefaces() / "DejaVuSans.ttf"), *sorted(font_manager.findSystemFonts())]:
-        try:
-            has = ft2font.FT2Font(path).get_charmap().keys()
-        except (RuntimeError, OSError):  # a file that only looks like a typeface
-            continue
-        if wanted <= has and "LastResort" not in path:
+    own = str(typefaces() / "DejaVuSans.ttf")
+    if wanted <= _characters(own):
+        return own
+    from matplotlib import font_manager  # looks through the system's typefaces when imported: seconds the first time
+
+    for path in sorted(font_manager.findSystemFonts()):
+        if wanted <= _characters(path):
             return path
     raise MaquetteError("MQ-3016", text=text)
+
+
+def _characters(path: str) -> set[int]:
+    """The code points that a typeface has; none when the file only looks like a typeface."""
+    from matplotlib import ft2font
+
+    try:
+        return set(ft2font.FT2Font(path).get_charmap())
+    except (RuntimeError, OSError):
+        return set()
 
 
 def label(item: np.ndarray, text: str) -> np.ndarray:

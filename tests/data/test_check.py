@@ -116,6 +116,16 @@ def test_bad_files_are_moved_and_the_folder_is_clean(tmp_path: Path) -> None:
     assert (root / "train/a/empty.png").exists()
 
 
+def test_damage_behind_the_first_frame_costs_nothing(tmp_path: Path) -> None:
+    data = frames("GIF")
+    second = data.index(b"\x2c", data.index(b"\x2c") + 20)  # the second picture's descriptor
+    (tmp_path / "moving.gif").write_bytes(data[: second + 4])
+    (tmp_path / "whole.gif").write_bytes(data)
+    report = check(tmp_path, GREY)
+    assert report.readable == 2 and report.bad == []
+    assert any("where it does not matter" in note for note in report.notes)
+
+
 def test_a_table_of_points_can_be_checked(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("1,2\n3,4\n1,2\n5,x\n")
     report = check(tmp_path / "p.csv", PointsConfig().build())

@@ -12,6 +12,7 @@ from PIL import Image as pillow
 from maquette.core.errors import MaquetteError
 from maquette.media import decode
 from maquette.media.image import Config
+from maquette.media.marks import read_mark
 from tests.media.pictures import FORMATS, bomb, frames, malformed, mutants, photo, rotated, saved, sixteen, whole
 
 GREY, RGB = Config(size=40, channels=1).build(), Config(size=40, channels=3).build()
@@ -150,12 +151,19 @@ def test_links_are_followed_and_pipes_are_not_waited_for(tmp_path: Path) -> None
             RGB.read(tmp_path / name)
 
 
+def test_a_file_too_large_to_be_a_picture_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(decode.MAX_BYTES + 1)
+    with pytest.raises(MaquetteError, match="268,435,457 bytes"):
+        RGB.read(tmp_path / "huge.png")
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_damaged_copies_never_raise_anything_else(suffix: str) -> None:
     """300 mutants of each format: pixels or MQ-3001, whatever Pillow thinks of them."""
     data, refused = dict(whole())[f"good.{suffix}"], 0
     for mutant in mutants(data, 300, seed=len(suffix) * 100 + ord(suffix[0])):
-        for act in (RGB.from_bytes, RGB.facts):
+        for act in (RGB.from_bytes, RGB.facts, read_mark):
             try:
                 act(mutant, f"mutant.{suffix}")
             except MaquetteError as bad:

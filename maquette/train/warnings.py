@@ -10,6 +10,8 @@ from maquette.core.errors import MaquetteError
 
 EARLY = 0.2
 """Share of the budget before which a model may look as it likes."""
+FEWEST = 300
+"""Steps before which it may do so whatever the budget."""
 LEAST_DIVERSITY = 0.25
 """Samples that differ by less than this share of what real items differ by are too much alike."""
 LEAST_ACTIVE = 1.0
@@ -25,7 +27,7 @@ class Warnings:
     def samples(self, made: Tensor, real: Tensor, step: int, progress: float) -> MaquetteError | None:
         """Mode collapse: samples from different noise that are nearly the same."""
         ratio = diversity(made) / max(diversity(real), 1e-12)
-        if self._due("MQ-6020", progress >= EARLY and ratio < LEAST_DIVERSITY):
+        if self._due("MQ-6020", _settled(step, progress) and ratio < LEAST_DIVERSITY):
             return MaquetteError("MQ-6020", step=step, ratio=f"{ratio:.2f}")
         return None
 
@@ -33,13 +35,17 @@ class Warnings:
         """Posterior collapse: a model that reports how many axes of its latent code are `active` reports none."""
         counts = [value for name, value in values.items() if name.rpartition(".")[2] == "active"]
         active = min(counts, default=LEAST_ACTIVE)
-        if self._due("MQ-6021", progress >= EARLY and active < LEAST_ACTIVE):
+        if self._due("MQ-6021", _settled(step, progress) and active < LEAST_ACTIVE):
             return MaquetteError("MQ-6021", step=step, active=f"{active:.2g}")
         return None
 
     def _due(self, code: str, sign: bool) -> bool:
         self._seen[code] = self._seen.get(code, 0) + 1 if sign else 0 if self._seen.get(code, 0) < 2 else 2
         return sign and self._seen[code] == 2
+
+
+def _settled(step: int, progress: float) -> bool:
+    return progress >= EARLY and step >= FEWEST
 
 
 def diversity(x: Tensor) -> float:

@@ -111,4 +111,6 @@ RING: dict[str, Any] = {
 
 def ring(**train: Any) -> Recipe:
     """A recipe that the strict reader reads back, for what goes through a run's folder."""
-    return Recipe.from_tree(RING | {"train": {"budget": "12steps", "batch": 16, "samples": 8} | train})
+    return Recipe.from_tree(
+        RING | {"train": {"budget": "12steps", "batch": 16, "samples": 8, "sample_every": 0.5} | train}
+    )

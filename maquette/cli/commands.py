@@ -54,7 +54,7 @@ def evaluate(asked: Namespace) -> None:
     n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
 
-    made = evaluate(asked.RUN, n, asked.data, asked.out, seed, asked.device)
+    made = evaluate(asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception)
     _say(made.table)
     _print_all(made.paths)
 

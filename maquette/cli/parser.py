@@ -89,6 +89,7 @@ VERBS: dict[str, Verb] = {
             Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
+            Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
             DEVICE,
         ),
         example="maquette evaluate runs/dcgan",

@@ -11,6 +11,7 @@ from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
 from maquette.evaluate.evaluate import Options
 from maquette.evaluate.evaluate import evaluate as score
+from maquette.evaluate.importer import import_inception
 from maquette.evaluate.reference import Reference
 from maquette.evaluate.report import Report
 from maquette.evaluate.words import traits
@@ -32,6 +33,7 @@ def evaluate(
     out: Path | str | None = None,
     seed: int | None = None,
     device: str = "auto",
+    inception: Path | str | None = None,
     quiet: bool = False,
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
@@ -41,10 +43,14 @@ def evaluate(
         data: real samples to compare with, instead of those that the run learnt from.
         out: where the report goes, by default into the run.
         seed: of the samples made.
+        inception: the published weights of the standard FID network, which are not ours to give; converted in a child
+            process that can do nothing else, kept in the cache folder, and used from then on.
 
     Raises:
         MaquetteError: no run, no data, or too few samples to score; nothing has been written then.
     """
+    if inception is not None:
+        speaker(quiet)(f"standard network kept as {import_inception(inception)}")
     folder = Path(run)
     pipeline, origin = load(folder, device), opened(folder)
     dataset = open_data(source(pipeline, origin, data), pipeline.medium)

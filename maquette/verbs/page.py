@@ -27,6 +27,8 @@ from maquette.verbs.sample import Sheet
 COLOURS = 8
 CHARTED = ("fid", "kid", "precision", "recall", "coverage", "density", "inception_score", "label_accuracy")
 MOST_CHARTS = 6
+PLAIN = ("", "share", "modes")
+"""Units that need not be named beside a score's title."""
 ARROWS = {"lower": "↓", "higher": "↑"}
 BINS = 60
 """Points that a learning curve is thinned to."""
@@ -137,7 +139,8 @@ def _study(study: Study) -> dict[str, Any]:
     return {
         "title": study.title,
         "several": len(all_) > 1,
-        "columns": {1: 2, 2: 2, 3: 3, 4: 4}.get(len(all_), 3),
+        "columns": _columns(len(all_)),
+        "sheets": _columns(len(all_) + (study.real is not None and not _is_pixels(study))),
         "smooth": not _is_pixels(study),
         "facts": study.facts,
         "verdict": study.verdict,
@@ -153,6 +156,11 @@ def _study(study: Study) -> dict[str, Any]:
         "command": study.command,
         "stamps": _stamps(study),
     }
+
+
+def _columns(n: int) -> int:
+    """How many of `n` cards stand side by side where there is room."""
+    return max(2, n) if n <= 4 else 4 if n % 4 == 0 or n > 9 else 3
 
 
 def ordered(study: Study) -> list[Contestant]:
@@ -243,7 +251,7 @@ def _row(name: str, all_: Sequence[Contestant]) -> dict[str, Any]:
     kind, floors = known[0], [score.floor for score in known if score.floor is not None]
     best = _best(name, all_)
     return {
-        "title": kind.title + (f" ({kind.unit})" if kind.unit and kind.unit != "share" else ""),
+        "title": kind.title + (f" ({kind.unit})" if kind.unit not in PLAIN else ""),
         "title_zh": CHINESE.get(name, kind.title),
         "about": KINDS[name].about,
         "arrow": ARROWS[kind.better],

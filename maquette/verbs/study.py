@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.core import files
 from maquette.data.dataset import Dataset
-from maquette.evaluate.report import KINDS, Report
+from maquette.evaluate.report import Report
 from maquette.media.base import Medium
 from maquette.train.run import Run
 from maquette.verbs import page
@@ -18,8 +18,18 @@ from maquette.verbs.page import ARROWS, Contestant, Study, Words, duration, orde
 PAGE = "report.html"
 REAL = 32
 """Real samples shown above the made ones."""
-TABLE = ("fid", "kid", "precision", "recall", "coverage", "modes", "quality", "likelihood")
-"""Scores of the table in the terminal, which has less room than the page."""
+TABLE = {
+    "fid": "Fréchet",
+    "kid": "kernel",
+    "precision": "precision",
+    "recall": "recall",
+    "coverage": "coverage",
+    "modes": "modes",
+    "quality": "in modes",
+    "likelihood": "likelihood",
+}
+"""Scores of the table in the terminal, which has less room than the page, by what they are called there."""
+UNITS = {"bits per dimension": "bits/dim", "nats per sample": "nats"}
 
 
 @dataclass(frozen=True)
@@ -93,17 +103,16 @@ def table(study: Study) -> str:
     grid = Table(title=study.title, title_justify="left", header_style="", box=None, pad_edge=False)
     grid.add_column("")
     for name in names:
-        kind = KINDS[name]
-        grid.add_column(f"{kind.title} {ARROWS[kind.better]}", justify="right")
-    grid.add_column("samples/s", justify="right")
-    grid.add_column("parameters", justify="right")
-    grid.add_column("trained", justify="right")
+        known = next(score for report in study.reports if (score := report.score(name)) is not None)
+        grid.add_column(f"{UNITS.get(known.unit, TABLE[name])} {ARROWS[known.better]}", justify="right", no_wrap=True)
+    for cost in ("samples/s", "parameters", "trained"):
+        grid.add_column(cost, justify="right", no_wrap=True)
     for one in all_:
         grid.add_row(one.name, *(_cell(name, one) for name in names), *_costs(one))
     floors = [_floor(name, study.reports) for name in names]
     if any(floors):
         grid.add_row("real against real", *floors, "", "", "", style="dim")
-    console = Console(file=io.StringIO(), width=max(100, 22 + 14 * len(grid.columns)))
+    console = Console(file=io.StringIO(), width=32 + 16 * len(grid.columns))
     console.print(grid)
     sentences = "".join(f"\n  {sentence}" for sentence in study.verdict)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + sentences  # type: ignore[attr-defined]
@@ -115,7 +124,7 @@ def _cell(name: str, one: Contestant) -> str:
         return "–"
     if estimate.low is None or estimate.high is None:
         return short(estimate.value)
-    return f"{short(estimate.value)} ±{short((estimate.high - estimate.low) / 2)}"
+    return f"{short(estimate.value)} ±{float(f'{(estimate.high - estimate.low) / 2:.1g}'):g}"
 
 
 def _costs(one: Contestant) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ FROZEN = {
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --seed --label --guidance --solver --steps --temperature --eta --interpolate --image "
     "--mask --factor --grid --out --visible --device",
-    "evaluate": "RUN -n --data --out --seed --device",
+    "evaluate": "RUN -n --data --out --seed --inception --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "recipes": "",
     "show": "RECIPE key=value",

@@ -180,6 +180,22 @@ def test_an_image_run_is_scored_with_pictures(run: Run, tmp_path: Path, monkeypa
     assert "Nearest training items" in page and "Reconstructions" in page and "pixelated" in page
 
 
+def test_foreign_weights_that_are_none_are_refused(
+    compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"not weights")
+    words = [
+        "evaluate",
+        str(compared / "one-0"),
+        "--inception",
+        str(tmp_path / "weights.pth"),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main(words) == 2
+    assert "MQ-2082" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
 # -- demo -------------------------------------------------------------------------------------------------------------
 
 

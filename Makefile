@@ -22,7 +22,7 @@ demo: $(VENV)/base.stamp  ## train the four families on embedded data and write 
 	$(BIN)/maquette demo --out $(OUT)
 
 test: check  ## everything that continuous integration asks for
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not crash and not gpu"
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow and not crash and not gpu"
 
 check: lint types  ## formatting, lint and types
 
@@ -34,7 +34,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/pyright
 
 slow: $(VENV)/dev.stamp  ## the tests that take minutes
-	$(PYTEST) -n $(JOBS) --dist worksteal -m slow
+	$(PYTEST) -n $(JOBS) --dist loadfile -m slow
 
 crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; what is resumed must match bit for bit
 	$(PYTEST) -n $(JOBS) -m crash

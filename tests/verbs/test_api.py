@@ -29,7 +29,7 @@ def test_what_is_not_offered_is_an_attribute_error() -> None:
 def test_a_package_with_a_verbs_name_is_the_verb_too(name: str) -> None:
     package, verb = getattr(maquette, name), maquette.__getattr__(name)
     assert inspect.ismodule(package) and callable(package) and inspect.isfunction(verb)
-    with pytest.raises(TypeError, match=rf"{name}\(\)"):
+    with pytest.raises(TypeError, match="missing"):
         package()
 
 

@@ -38,6 +38,8 @@ WRITING_METHODS = {
     "rename", "symlink_to", "hardlink_to",
 }  # fmt: skip
 WRITERS = {Path("core/files.py")}
+ALLOWED = {Path("evaluate/importer.py"): {"torch.load"}}
+"""The converter of foreign weights: in a child process that may open nothing else, with `weights_only=True`."""
 
 
 def called(node: ast.Call) -> str:
@@ -116,7 +118,16 @@ def families(source: str, names: set[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_nothing_executes_what_a_file_says(path: Path) -> None:
-    assert list(dangers((ROOT / path).read_text(encoding="utf-8"))) == []
+    found = dangers((ROOT / path).read_text(encoding="utf-8"))
+    assert [danger for danger in found if danger.rpartition(" ")[2] not in ALLOWED.get(path, set())] == []
+
+
+def test_foreign_weights_are_read_as_weights_only() -> None:
+    for path, calls in ALLOWED.items():
+        source = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        for node in ast.walk(source):
+            if isinstance(node, ast.Call) and called(node) in calls:
+                assert literal(argument(node, 99, "weights_only")) is True
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p not in WRITERS], ids=str)

@@ -9,8 +9,8 @@ from maquette.train.recipe import Budget
 class Clock:
     """Counts steps and seconds; `progress` runs from 0 to 1 over the budget.
 
-    Seconds are the wall time of the loop with all that a user waits for (sheets, validation, checkpoints), not the
-    packing of data before it. A budget of seconds is looked at between steps, so the last step may run over.
+    Seconds are the wall time of the loop with all that a user waits for (sheets, validation, checkpoints), from
+    `start` on, not the packing of data before it. A budget of seconds is looked at between steps, so the last step may run over.
 
     Args:
         step, seconds: where a resumed run stands.
@@ -24,6 +24,10 @@ class Clock:
         self._began, self._before_this = time.monotonic() - seconds, seconds
         self.asked_to_stop = False
         self.progress = self._before = self._measure(seconds)
+
+    def start(self) -> None:
+        """The loop begins now: what came before (packing, the first look at the model) is not counted."""
+        self._began = time.monotonic() - self._before_this
 
     @property
     def seconds(self) -> float:

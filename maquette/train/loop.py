@@ -27,6 +27,7 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
         MaquetteError: MQ-6001 a loss or gradient is not finite; MQ-5001 the disk is full or read-only.
     """
     clock, settings = learner.clock, learner.recipe.train
+    clock.start()
     while not clock.over:
         cancel.check()
         keeper.note(take_step(learner))

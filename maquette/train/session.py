@@ -45,7 +45,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
         files.require_space(out, 2 * checkpoint_bytes(learner))
     inspect(learner)
     if learner.ranks.main:
-        with files.lock(out):
+        with run.locked():
             Run.refuse_existing(out)
             return _work(learner, Run.create(out, recipe, run.facts), quiet)
     return _work(learner, run, quiet)

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--every-call", action="store_true", help="one kill at each storage call, instead of random")
     parser.add_argument("--only", choices=sorted(RECIPES), nargs="*", default=sorted(RECIPES))
     options = parser.parse_args(argv)
-    began, wrong, trials = time.monotonic(), [], 0
+    began, wrong, trials = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory(prefix="maquette-crash-") as folder, ThreadPoolExecutor(options.jobs) as pool:
         for family in options.only:
             course = Course.of(family, Path(folder) / family)
@@ -39,13 +39,12 @@ def main(argv: list[str] | None = None) -> int:
             if options.every_call:
                 plans = [("call", float(k)) for k in range(course.calls)]
             said = list(pool.map(partial(_trial, course), range(len(plans)), plans))
-            wrong += [f"{family}, {plan}: {text}" for plan, text in zip(plans, said, strict=True) if text]
-            trials += len(plans)
+            for plan, text in zip(plans, said, strict=True):
+                print(f"DIFFERS {family}, killed at {plan}: {text}\n" if text else "", end="")
+            wrong, trials = wrong + sum(map(bool, said)), trials + len(plans)
             print(f"{family}: {len(plans) - sum(map(bool, said))} of {len(plans)} identical", flush=True)
             shutil.rmtree(Path(folder) / family)
-    for line in wrong:
-        print("DIFFERS", line)
-    print(f"identical: {trials - len(wrong)} of {trials} ({time.monotonic() - began:.0f} s)")
+    print(f"identical: {trials - wrong} of {trials} ({time.monotonic() - began:.0f} s)")
     return 1 if wrong else 0
 
 

@@ -40,6 +40,8 @@ def test_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock.time, "monotonic", lambda: now)
     time = Clock(Budget.parse("1min"), 5, Ranks(), step=3, seconds=30.0)
     assert time.progress == 0.5 and not time.over
+    now += 1000  # packing data, say
+    time.start()
     now += 6
     time.tick()
     assert time.progress == pytest.approx(0.6) and time.passed(0.1) and not time.passed(0.25)

@@ -202,6 +202,13 @@ def test_a_run_is_not_overwritten(finished: Path, tmp_path: Path) -> None:
         start(tiny.ring(), tmp_path)
 
 
+def test_what_a_killed_beginning_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.recipe.json.123.tmp").write_text("{")
+    start(tiny.ring(), tmp_path / "run", quiet=True)
+    assert [p.name for p in (tmp_path / "run").rglob(".*")] == [".lock"]
+
+
 def test_only_runs_are_resumed(tmp_path: Path) -> None:
     with pytest.raises(MaquetteError, match="MQ-5004"):
         resume(tmp_path / "none")

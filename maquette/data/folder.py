@@ -31,26 +31,12 @@ def find(path: Path, medium: Medium) -> Source:
     """
     root = path.absolute()
     ignored: Counter[str] = Counter()
-    found = sorted(_walk(root, "", medium, ignored))
+    found = {name: stamp for name, *stamp in sorted(_walk(root, "", medium, ignored))}
     roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
     entries = _metadata(root, [root, *(root / name for name in roots)])
-    rows, stamps = [], []
-    for name, *stamp in found:
-        top, _, rest = name.partition("/")
-        if roots and top not in roots:
-            ignored[f"outside {'/, '.join(roots)}/"] += 1
-            continue
-        if entries and name not in entries:
-            ignored["not in the metadata"] += 1
-            continue
-        inside = rest if roots else name
-        entry = entries.get(name) or Entry(label=inside.partition("/")[0] if "/" in inside else None)
-        rows.append(_row(root, name, medium, roots.get(top, ""), entry))
-        stamps.append([name, *stamp])
-    missing = [
-        _row(root, name, medium, "", entries[name]) for name in sorted(set(entries) - {name for name, *_ in found})
-    ]
-    rows += missing
+    kept = [name for name in found if _belongs(name, roots, entries, ignored)]
+    missing = sorted(set(entries) - set(found))
+    rows = [_row(root, name, medium, roots, entries) for name in [*kept, *missing]]
     if not rows:
         raise _nothing(path, medium, ignored)
     labels = {row.label for row in rows if row.label is not None}
@@ -60,7 +46,12 @@ def find(path: Path, medium: Medium) -> Source:
     return Source(
         name=root.name or "folder",
         place=str(root),
-        key=[stamps, {name: [e.label, e.text] for name, e in entries.items()}, sorted(roots.items()), reading.licence],
+        key=[
+            [[name, *found[name]] for name in kept],
+            {name: [e.label, e.text] for name, e in entries.items()},
+            sorted(roots.items()),
+            reading.licence,
+        ],
         read=lambda: reading,
         ignored=dict(sorted(ignored.items())),
     )
@@ -118,8 +109,22 @@ def _metadata(root: Path, folders: list[Path]) -> dict[str, Entry]:
     return entries
 
 
-def _row(root: Path, name: str, medium: Medium, split: str, entry: Entry) -> Row:
-    return Row(name, lambda: medium.read(root / name), split, entry.label, entry.text)
+def _belongs(name: str, roots: dict[str, str], entries: dict[str, Entry], ignored: Counter[str]) -> bool:
+    """Whether a file that was found is one of the set; one that is not is counted."""
+    if roots and name.partition("/")[0] not in roots:
+        ignored[f"outside {'/, '.join(roots)}/"] += 1
+        return False
+    if entries and name not in entries:
+        ignored["not in the metadata"] += 1
+        return False
+    return True
+
+
+def _row(root: Path, name: str, medium: Medium, roots: dict[str, str], entries: dict[str, Entry]) -> Row:
+    top, _, rest = name.partition("/")
+    label, slash, _ = (rest if roots else name).partition("/")
+    entry = entries.get(name) or Entry(label=label if slash else None)
+    return Row(name, lambda: medium.read(root / name), roots.get(top, ""), entry.label, entry.text)
 
 
 def _nothing(path: Path, medium: Medium, ignored: Counter[str]) -> MaquetteError:

@@ -122,6 +122,8 @@ def _items(path: Path, text: str, medium: Medium) -> list[Row]:
         return []
     named = not all(_is_number(cell) for cell in lines[0][1].split(","))
     table = records(path, "\n".join(line for _, line in lines)) if named else [{"": line} for _, line in lines]
+    if len(table) != len(lines) - named:
+        raise MaquetteError("MQ-3014", str(path), reason="a sample takes more than one line")
     rows = []
     for (n, _), record in zip(lines[named:], table, strict=True):
         item = ",".join(value for key, value in record.items() if key not in LABELS).encode()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from maquette.core.errors import MaquetteError
-from maquette.data.source import Data, open_data
+from maquette.data.source import Data, find, open_data
 from maquette.media.points import Config
-from tests.data.making import labels_by_name, opened, refused, write
+from tests.data.making import GREY, labels_by_name, opened, refused, write
+from tests.media.pictures import mutants
 
 POINTS = Config().build()
 
@@ -54,3 +55,28 @@ def test_an_empty_table_of_points_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("# nothing\n")
     with pytest.raises(MaquetteError, match="there is no row here"):
         open_data(Data(source=str(tmp_path / "t.csv")), POINTS)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("points.csv", 'x,"label",y\n1,"a",2\n3,b,4\n5,"c ""d""",6\n'),
+        ("metadata.csv", 'file_name,label,text\na.png,1,first\nb.png,2,"second, and more"\n'),
+        ("metadata.jsonl", '{"file_name": "a.png", "label": 1}\n{"file_name": "b.png", "text": "ä"}\n'),
+    ],
+)
+def test_damaged_tables_never_raise_anything_else(tmp_path: Path, name: str, text: str) -> None:
+    write(tmp_path, "a.png", "b.png")
+    refusals = 0
+    for mutant in mutants(text.encode(), 300, seed=1):
+        (tmp_path / name).write_bytes(mutant)
+        try:
+            source = find(
+                str(tmp_path / name if name == "points.csv" else tmp_path), POINTS if name == "points.csv" else GREY
+            )
+            for row in source.read().rows:
+                assert row.name
+        except MaquetteError as bad:
+            assert bad.code in ("MQ-3002", "MQ-3014")
+            refusals += 1
+    assert refusals > 10

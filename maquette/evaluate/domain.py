@@ -7,6 +7,7 @@ variance over the training split. It is trained once for given data and seed and
 of its weights is in every stamp.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from maquette.media.base import Medium
 
 VERSION = 1
 """Counts up whenever the same data and seed would give other weights."""
-PASSES = 48_000
+PASSES = 32_000
 """Pictures seen in training, counted with repetition."""
 BATCH = 128
 RATE = 4e-3
@@ -87,7 +88,7 @@ class Domain(nn.Module):
         features = torch.cat([deep, *(m.mean((2, 3)) for m in maps)], 1)
         return (features - self.mean) / self.deviation, self.head(deep)
 
-    def _deep_and_maps(self, x: Pictures) -> tuple[Float[Tensor, "b w"], list[Pictures]]:
+    def _deep_and_maps(self, x: Pictures) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b _ _ _"]]]:
         x = F.avg_pool2d(x, self.pool) if self.pool > 1 else x
         x = x.contiguous(memory_format=torch.channels_last)
         maps = []
@@ -119,8 +120,8 @@ def train_or_load(
         "classes": classes if classes > 1 else 4,
     }
     folder = files.cache_folder() / "extractors" / files.digest(json.dumps(config, sort_keys=True).encode())[:24]
-    if (kept := _load(folder, config, medium)) is not None:
-        return kept
+    with contextlib.suppress(MaquetteError):  # not there, or not whole: it can be made again
+        return _read(folder, config, medium)
     say("training the domain extractor (once for these data)")
     network = train(dataset, medium, config["task"], config["classes"], seed, device)
     say(f"domain extractor: {network.accuracy:.1%} of held-out pictures right")
@@ -130,19 +131,17 @@ def train_or_load(
         files.put_tensors(here / WEIGHTS, network.state_dict())
 
     files.commit_folder(folder, fill)
-    return network, files.Folder(folder).listed[WEIGHTS]["sha256"]
+    # read back, so that the first evaluation computes in the very layout of all later ones
+    return _read(folder, config, medium)
 
 
-def _load(folder: Path, config: dict, medium: Medium) -> tuple[Domain, str] | None:
-    """What the cache holds; None when it is not there or not whole (it can be made again)."""
-    try:
-        kept = files.Folder(folder)
-        tree, weights = kept.read_json(CONFIG), kept.read_tensors(WEIGHTS)
-    except MaquetteError:
-        return None
+def _read(folder: Path, config: dict, medium: Medium) -> tuple[Domain, str]:
+    """What the cache folder holds; raises `MaquetteError` unless it is whole and just this."""
+    kept = files.Folder(folder)
+    tree, weights = kept.read_json(CONFIG), kept.read_tensors(WEIGHTS)
     accuracy = tree.pop("accuracy", None)
     if tree != config or not isinstance(accuracy, float):
-        return None
+        raise kept.damaged(f"{CONFIG} describes another network")
     network = _build(medium, config["task"], config["classes"])
     network.load_state_dict(weights)
     network.accuracy = accuracy
@@ -151,7 +150,7 @@ def _load(folder: Path, config: dict, medium: Medium) -> tuple[Domain, str] | No
 
 def _build(medium: Medium, task: str, classes: int) -> Domain:
     channels, size, _ = medium.space.shape
-    return Domain(channels, size, classes, task)
+    return Domain(channels, size, classes, task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 # -- learning ---------------------------------------------------------------------------------------------------------
@@ -163,7 +162,7 @@ def train(dataset: Dataset, medium: Medium, task: str, classes: int, seed: int, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(seed, VERSION, 1))
         network = _build(medium, task, classes)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device)
     rows = np.sort(torch.randperm(len(dataset.train), generator=draw)[:ITEMS].numpy())
     labels = torch.from_numpy(np.asarray(dataset.train.labels)[rows])
     x = medium.to_tensor(np.asarray(dataset.train.items[rows]))

@@ -45,7 +45,7 @@ class Extractor(ABC):
     note: str = ""
     """A sentence on what it is and how far to trust it."""
     batch: int = BATCH
-    pool: int = 10_000
+    pool: int = 5_000
     """How many training items it can be asked to look at for neighbours."""
 
     @abstractmethod

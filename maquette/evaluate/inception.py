@@ -18,7 +18,7 @@ FEATURES = 2048
 CLASSES = 1008
 RESIZE = "299x299, bilinear as in TensorFlow 1, no antialiasing"
 
-Maps = Float[Tensor, "b c h w"]
+Maps = Float[Tensor, "b _ _ _"]
 
 
 class Conv(nn.Module):

@@ -71,4 +71,4 @@ def near_copies(made: np.ndarray, train: np.ndarray, unseen: np.ndarray, medium:
     threshold = distances[len(made) :].quantile(EXPECTED)
     return of_mean(
         (distances[: len(made)] < threshold).double().tolist(), "95 %, Student's t over made samples"
-    ).clipped(0, 1)
+    ).as_share()

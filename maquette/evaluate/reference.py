@@ -80,11 +80,11 @@ class Reference:
         if seen.logits is not None and self.extractor.labels and (labels >= 0).any():
             asked = torch.from_numpy(labels)
             right = (seen.logits.argmax(1) == asked)[asked >= 0]
-            made["label_accuracy"] = of_mean(right.double().tolist(), PER_ITEM).clipped(0, 1)
+            made["label_accuracy"] = of_mean(right.double().tolist(), PER_ITEM).as_share()
         if (modes := self.dataset.modes) is not None:
             found = modes_found(torch.from_numpy(items), torch.from_numpy(np.asarray(modes.centres)), modes.sigma)
             made["modes"] = Estimate(float(found.found))
-            made["quality"] = found.quality.clipped(0, 1)
+            made["quality"] = found.quality.as_share()
         return made
 
     def stamp(self, made: int, seed: int) -> Stamp:

@@ -83,6 +83,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
+def number(value: float) -> str:
+    """Three digits that matter, as people write them.
+
+    >>> number(0.01234), number(41.26), number(5678.9)
+    ('0.0123', '41.3', '5,680')
+    """
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 # -- what is judged, in the order in which it is told -----------------------------------------------------------------
 
 
@@ -90,7 +99,7 @@ def _closeness(own: Figures, others: Others) -> Sentences:
     ratio, value = own.ratio("fid"), own.value("fid")
     if ratio is None or value is None:
         return
-    said = f"Fréchet distance {value:.3g}, {ratio:.2g} times that of real against real"
+    said = f"Fréchet distance {number(value)}, {number(ratio)} times that of real against real"
     if ratio <= NEAR_FLOOR:
         yield True, f"As a whole its samples are close to real ones ({said})."
     elif ratio >= FAR_FLOOR:
@@ -126,7 +135,7 @@ def _modes(own: Figures, others: Others) -> Sentences:
         if missed <= 0:
             yield True, f"It finds all {known:.0f} modes."
         else:
-            yield False, f"It misses {missed:.3g} of {known:.0f} modes."
+            yield False, f"It misses {number(missed)} of {known:.0f} modes."
     quality = own.value("quality")
     if quality is not None and quality >= QUALITY_GOOD:
         yield True, f"{quality:.0%} of its samples lie within 4 sigma of a mode."
@@ -151,7 +160,7 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
         if rivals:
             yield False, f"It cannot say how probable a sample is; {_list(rivals)} can."
         return
-    said = f"It says how probable a sample is ({value:.3g} {own.unit('likelihood')} on unseen data"
+    said = f"It says how probable a sample is ({number(value)} {own.unit('likelihood')} on unseen data"
     best = rivals and value < min(rivals.values())
     yield True, said + (f", less than {_list(rivals)})." if best else ").")
 
@@ -173,22 +182,21 @@ def _memory_of_data(own: Figures, others: Others) -> Sentences:
 
 
 def _speed(own: Figures, others: Others) -> Sentences:
-    good, bad = "It samples fast: {rate:,.3g} a second, {times} {other}.", "It samples slowly: {rate:,.3g} a second, "
     for better, times, other in _beside(own, others, "sampling"):
-        rate = 1 / (own.cost("sampling") or float("inf"))
+        rate = f"{number(1 / (own.cost('sampling') or float('inf')))} a second"
         if better:
-            yield True, good.format(rate=rate, times=f"{times:,.2g} times as many as", other=other)
+            yield True, f"It samples fast: {rate}, {number(times)} times as many as {other}."
         else:
-            yield False, bad.format(rate=rate) + f"{other} makes {times:,.2g} times as many."
+            yield False, f"It samples slowly: {rate}, {other} makes {number(times)} times as many."
 
 
 def _size(own: Figures, others: Others) -> Sentences:
     for better, times, other in _beside(own, others, "size"):
         size = f"{own.cost('size'):,.0f} parameters"
         if better:
-            yield True, f"It is small: {size}; {other} has {times:,.2g} times as many."
+            yield True, f"It is small: {size}; {other} has {number(times)} times as many."
         else:
-            yield False, f"It is large: {size}, {times:,.2g} times those of {other}."
+            yield False, f"It is large: {size}, {number(times)} times those of {other}."
 
 
 JUDGES: tuple[Callable[[Figures, Others], Sentences], ...] = (
@@ -232,7 +240,7 @@ def verdict(ranking: Ranking) -> list[str]:
     if len(ranking.places) > 1:
         first, second = ranking.places[:2]
         by = f"by {ranking.title}, {ranking.better} is better"
-        figures = f"{first.estimate.value:.3g} against {second.estimate.value:.3g} of {second.name}"
+        figures = f"{number(first.estimate.value)} against {number(second.estimate.value)} of {second.name}"
         told.append(f"{first.name} comes first ({by}): {figures}.")
         told += [
             f"{a.name} and {b.name} are not told apart: their intervals overlap."

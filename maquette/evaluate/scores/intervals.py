@@ -25,11 +25,11 @@ class Estimate:
     high: float | None = None
     method: str = ""
 
-    def clipped(self, least: float, most: float) -> "Estimate":
-        """The same with an interval that does not leave what is possible."""
+    def as_share(self) -> "Estimate":
+        """The same with an interval that stays between 0 and 1."""
         if self.low is None or self.high is None:
             return self
-        return replace(self, low=max(least, self.low), high=min(most, self.high))
+        return replace(self, low=max(0.0, self.low), high=min(1.0, self.high))
 
 
 def group_slices(n: int, groups: int = GROUPS) -> list[slice]:

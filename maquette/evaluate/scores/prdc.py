@@ -34,7 +34,7 @@ def prdc(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> 
     real, made = real - centre, made - centre
     inside, met_real, met_made = _count(real, made, radii(real, k), radii(made, k))
     return Prdc(
-        precision=of_mean((inside > 0).double().tolist(), PER_SAMPLE).clipped(0, 1),
+        precision=of_mean((inside > 0).double().tolist(), PER_SAMPLE).as_share(),
         recall=_share_met(met_real),
         density=of_mean((inside.double() / k).tolist(), PER_SAMPLE),
         coverage=_share_met(met_made),
@@ -100,4 +100,4 @@ def _share_met(met: Bool[Tensor, "n g"]) -> Estimate:
     """Share of rows met by any group, with the jackknife over groups."""
     counts = met.sum(1, keepdim=True)
     alone = counts - met.long() > 0  # met without group g
-    return jackknife(float((counts > 0).double().mean()), alone.double().mean(0).tolist()).clipped(0, 1)
+    return jackknife(float((counts > 0).double().mean()), alone.double().mean(0).tolist()).as_share()

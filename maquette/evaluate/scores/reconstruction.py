@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 
 PER_PICTURE = "95 %, Student's t over pictures"
+WINDOW, SIGMA = 11, 1.5
 Pictures = Float[Tensor, "b c h w"]
 
 
@@ -24,15 +25,15 @@ def psnr(originals: Pictures, copies: Pictures, span: float) -> float:
 def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:
     """Mean structural similarity (Wang et al. 2004, equation 13), 1 for equal pictures.
 
-    Gaussian window of 11 pixels and sigma 1.5 (smaller pictures: the largest odd window that fits), placed only where
-    it lies wholly inside; constants (0.01 span)^2 and (0.03 span)^2.
+    Gaussian window of 11 pixels and sigma 1.5 on every pixel, edges reflected (so at least 6 pixels a side); constants
+    (0.01 span)^2 and (0.03 span)^2.
     """
     per_picture = _similarity(originals.double(), copies.double(), span).mean((1, 2, 3))
     return of_mean(per_picture.tolist(), PER_PICTURE)
 
 
 def _similarity(x: Pictures, y: Pictures, span: float) -> Pictures:
-    window = _window(min(11, *((side - 1) // 2 * 2 + 1 for side in x.shape[2:])), x)
+    window = _window(x)
     mean_x, mean_y = _blur(x, window), _blur(y, window)
     var_x, var_y = _blur(x * x, window) - mean_x**2, _blur(y * y, window) - mean_y**2
     covariance = _blur(x * y, window) - mean_x * mean_y
@@ -41,14 +42,15 @@ def _similarity(x: Pictures, y: Pictures, span: float) -> Pictures:
     return likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
 
 
-def _window(size: int, like: Tensor) -> Float[Tensor, " k"]:
-    at = torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
-    weights = torch.exp(-(at**2) / (2 * 1.5**2))
+def _window(like: Tensor) -> Float[Tensor, " k"]:
+    at = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+    weights = torch.exp(-(at**2) / (2 * SIGMA**2))
     return weights / weights.sum()
 
 
 def _blur(x: Pictures, window: Float[Tensor, " k"]) -> Pictures:
-    """Each channel by the separable window, valid positions only."""
-    channels, size = x.shape[1], len(window)
-    down = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
+    """Each channel by the separable window."""
+    channels = x.shape[1]
+    down = window.view(1, 1, WINDOW, 1).expand(channels, 1, WINDOW, 1)
+    x = F.pad(x, (WINDOW // 2,) * 4, mode="reflect")
     return F.conv2d(F.conv2d(x, down, groups=channels), down.mT, groups=channels)

@@ -1,0 +1,239 @@
+"""From a pipeline to a report: every family alike, what is found in known samples, repeatability, refusals."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maquette.core.config import kinds
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Autoencoder, Likelihood
+from maquette.evaluate import domain
+from maquette.evaluate.evaluate import Options, evaluate
+from maquette.evaluate.reference import Reference, prepare
+from maquette.evaluate.report import Report
+from maquette.media.base import MediumConfig
+from maquette.pipeline import Pipeline, Request
+from tests.conformance.cases import config_class, fitted, variants
+from tests.evaluate.made import CPU, PLANE, SMALL, digits, known, pipeline, ring
+
+N = 100
+CLASSES = tuple("0123456789")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(domain, "PASSES", 8000)
+    patch.setenv("MAQUETTE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Reference:
+    return prepare(digits(), SMALL.build(), CPU, N)
+
+
+@pytest.fixture(scope="module")
+def plane() -> Reference:
+    return prepare(ring(), PLANE.build(), CPU, 800)
+
+
+def untrained(kind: str, medium: MediumConfig, classes: tuple[str, ...] = ()) -> Pipeline | None:
+    space = medium.build().space
+    fits = (fitted(config, space) for _, config in variants(config_class("models", kind)))  # type: ignore[arg-type]
+    config = next((config for config in fits if config is not None), None)
+    if config is not None and "steps" in config.to_tree():
+        config = replace(config, steps=2)
+    return None if config is None else pipeline(medium, config, classes, name=kind)  # type: ignore[arg-type]
+
+
+def scores(report: Report) -> dict[str, float]:
+    return {score.name: score.value for score in report.scores}
+
+
+DISTANCES = {"fid", "kid", "precision", "recall", "density", "coverage"}
+
+# -- every family -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", kinds("models"))
+def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) -> None:
+    ready = untrained(kind, SMALL, CLASSES)
+    assert ready is not None
+    report = evaluate(ready, digits(), N, reference=pictures)
+    found = scores(report)
+    assert found.keys() >= DISTANCES | {"inception_score", "label_accuracy", "near_copies"}
+    assert ("likelihood" in found) == isinstance(ready.model, Likelihood)
+    assert ("psnr" in found) == ("ssim" in found) == isinstance(ready.model, Autoencoder)
+    listed = [picture.name for picture in report.pictures]
+    assert listed[:3] == ["samples", "classes", "neighbours"] and "interpolation" in listed
+    assert ("reconstructions" in listed) == isinstance(ready.model, Autoencoder)
+    for png in report.images.values():
+        assert Image.open(io.BytesIO(png)).format == "PNG"
+    assert report.cost.parameters == sum(p.numel() for p in ready.model.parameters())
+    assert (report.name, report.model_kind, report.model) == (kind, kind, ready.digest)
+    report.write(tmp_path)
+    assert Report.read(tmp_path) == report
+    json.dumps(report.to_tree(), allow_nan=False)
+
+
+def test_points_have_modes_and_no_pictures_of_pixels(plane: Reference) -> None:
+    ready = untrained("vae", PLANE)
+    assert ready is not None
+    report = evaluate(ready, ring(), 800, reference=plane)
+    assert scores(report).keys() >= DISTANCES | {"modes", "quality"}
+    assert "near_copies" not in scores(report) and [p.name for p in report.pictures] == ["samples"]
+    modes = report.score("modes")
+    assert modes is not None and modes.floor == 8
+
+
+# -- samples that are known -------------------------------------------------------------------------------------------
+
+
+def held(reference: Reference, items: np.ndarray) -> Report:
+    """The report of a model that makes just `items`."""
+    like = untrained("vae", SMALL if reference.medium.dtype == np.uint8 else PLANE)
+    assert like is not None
+    made = known(like, lambda request: np.resize(items, (request.total, *items.shape[1:])))
+    return evaluate(made, reference.dataset, reference.n, reference=reference)
+
+
+def test_the_very_real_samples_are_perfect(pictures: Reference) -> None:
+    found = scores(held(pictures, pictures.items))
+    assert found["fid"] == pytest.approx(0, abs=1e-4)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
+
+
+def test_real_samples_score_their_floor(pictures: Reference) -> None:
+    report = held(pictures, pictures.other)
+    for score in report.scores:
+        if score.floor is not None and score.name not in ("label_accuracy", "near_copies"):
+            assert score.value == pytest.approx(score.floor, rel=1e-6), score.name
+
+
+def test_a_model_that_memorises_is_seen(pictures: Reference) -> None:
+    report = held(pictures, np.asarray(digits().train.items[:N]))
+    assert scores(report)["near_copies"] == 1
+
+
+def test_a_collapsed_model_is_seen_and_said(pictures: Reference, plane: Reference) -> None:
+    report = held(pictures, pictures.other[:5])
+    assert any("5 of 100 samples differ" in warning for warning in report.warnings)
+    assert scores(report)["recall"] < 0.2
+    modes = ring().modes
+    assert modes is not None
+    points = modes.centres[:3].repeat(300, 0).astype(np.float32)
+    points += np.random.default_rng(0).normal(0, modes.sigma, points.shape).astype(np.float32)
+    assert scores(held(plane, points))["modes"] == 3
+
+
+def test_labels_are_asked_for_in_the_shares_of_the_data(pictures: Reference) -> None:
+    """A model that draws real items of the label asked for follows it as well as the real ones do."""
+    like = untrained("vae", SMALL, CLASSES)
+    assert like is not None
+    train, asked = digits().train, []
+
+    def draw(request: Request) -> np.ndarray:
+        labels = [digits().classes.index(str(c)) if isinstance(c, str) else c for c in request.label or (0,)]
+        asked.append(labels)
+        places = [np.flatnonzero(train.labels == labels[i % len(labels)]) for i in range(request.total)]
+        return np.stack([train.items[rows[i % len(rows)]] for i, rows in enumerate(places)])
+
+    report = evaluate(known(like, draw), digits(), N, reference=pictures)
+    assert asked[0] == pictures.labels.tolist()
+    score = report.score("label_accuracy")
+    assert score is not None and score.floor is not None and score.value >= score.floor - 0.1
+
+
+# -- repeatability, stamps, notes -------------------------------------------------------------------------------------
+
+
+def test_the_same_again_and_another_seed(pictures: Reference) -> None:
+    ready = untrained("gan", SMALL)
+    assert ready is not None
+    first, again = (evaluate(ready, digits(), N, reference=pictures) for _ in range(2))
+    fresh = evaluate(ready, digits(), N, reference=prepare(digits(), SMALL.build(), CPU, N))
+    assert first.scores == again.scores == fresh.scores and first.images == again.images == fresh.images
+    other = evaluate(ready, digits(), N, seed=1000, reference=pictures)
+    assert first.scores != other.scores
+    stamps = [report.scores[0].stamp for report in (first, other)]
+    assert stamps[0].unlike(stamps[1]) == [] and stamps[0].seed != stamps[1].seed
+
+
+def test_stamps_say_what_was_compared(pictures: Reference) -> None:
+    report = held(pictures, pictures.items)
+    stamp = report.scores[0].stamp
+    assert (stamp.extractor, stamp.weights) == ("domain", pictures.extractor.digest)
+    assert (stamp.real, stamp.made, stamp.split, stamp.data) == (N, N, "test", digits().fingerprint)
+    assert set(stamp.software) == {"maquette", "torch", "numpy"}
+    copies = report.score("near_copies")
+    assert copies is not None and (copies.stamp.extractor, copies.stamp.split) == ("pixels", "train")
+    assert any("few for" in note for note in report.notes)
+    assert any("the floor compares the train split" in note for note in report.notes)
+
+
+def test_the_way_of_drawing_is_noted_and_used(pictures: Reference) -> None:
+    like = untrained("vae", SMALL, CLASSES)
+    assert like is not None
+    seen: list[Request] = []
+
+    def draw(request: Request) -> np.ndarray:
+        seen.append(request)
+        return np.resize(pictures.items, (request.total, *pictures.items.shape[1:]))
+
+    options = Options(name="mine", guidance=2.0, train_seconds=30.0)
+    report = evaluate(known(like, draw, steps=500, seed=4), digits(), N, reference=pictures, options=options)
+    assert all(request.guidance == 2.0 for request in seen)
+    assert "Drawn with guidance 2." in report.notes
+    assert (report.name, report.seed, report.cost.train_seconds, report.cost.train_steps) == ("mine", 4, 30.0, 500)
+
+
+# -- what is compared with --------------------------------------------------------------------------------------------
+
+
+def test_a_small_test_split_leaves_two_halves_of_the_training_split() -> None:
+    reference = prepare(digits(), SMALL.build(), CPU, 600)
+    assert (reference.split, reference.floor_split, reference.n) == ("train", "train", 600)
+    rows = {item.tobytes() for item in reference.items}
+    assert len(rows & {item.tobytes() for item in reference.other}) < 5, "the halves share no row"
+    every = prepare(digits(), SMALL.build(), CPU, 5000)
+    assert every.n == len(digits().train) // 2
+
+
+def test_too_few_samples() -> None:
+    with pytest.raises(MaquetteError) as refused:
+        prepare(digits(), SMALL.build(), CPU, 10)
+    assert refused.value.code == "MQ-2083"
+
+
+def test_a_reference_of_other_data(plane: Reference) -> None:
+    ready = untrained("vae", SMALL)
+    assert ready is not None
+    with pytest.raises(MaquetteError) as refused:
+        evaluate(ready, digits(), N, reference=plane)
+    assert refused.value.code == "MQ-7021"
+
+
+def test_samples_that_are_not_finite(plane: Reference) -> None:
+    points = np.full((800, 2), 0.5, np.float32)
+    points[:80] = np.nan
+    with pytest.raises(MaquetteError) as refused:
+        held(plane, points)
+    assert refused.value.code == "MQ-6080" and "10.0%" in str(refused.value)
+
+
+def test_says_what_takes_time(pictures: Reference) -> None:
+    said: list[str] = []
+    ready = untrained("gan", SMALL)
+    assert ready is not None
+    torch.manual_seed(1)
+    evaluate(ready, digits(), N, reference=pictures, say=said.append)
+    assert said == [f"drawing {N} samples", "scoring"]

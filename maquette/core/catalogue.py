@@ -62,13 +62,11 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2081": Entry(
         en=(
             "the weights of the standard Inception are not there",
-            "convert a file that you have with maquette.evaluate.importer.import_inception, name the converted one in "
-            "MAQUETTE_INCEPTION, or let the domain extractor stand in",
+            "`maquette evaluate RUN --inception FILE` converts and keeps them; without them the domain extractor stands in",
         ),
         zh=(
             "找不到标准 Inception 的权重",
-            "请用 maquette.evaluate.importer.import_inception 转换已有的文件，在 MAQUETTE_INCEPTION 中指明转换后的文件，"
-            "或改用领域特征提取器",
+            "运行 `maquette evaluate RUN --inception FILE` 可转换并保存；没有它时由领域特征提取器代替",
         ),
     ),
     "MQ-2082": Entry(

@@ -62,7 +62,7 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2081": Entry(
         en=(
             "the weights of the standard Inception are not there",
-            "`maquette evaluate RUN --inception FILE` converts and keeps them; without them the domain extractor stands in",
+            "`maquette evaluate RUN --inception FILE` converts and keeps them; without, the domain extractor is used",
         ),
         zh=(
             "找不到标准 Inception 的权重",

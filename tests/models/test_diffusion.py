@@ -140,7 +140,7 @@ def test_draws_of_the_exact_model_have_the_data_s_spread(kind: str, schedule: st
 
 def test_the_bound_of_the_exact_model_is_the_entropy() -> None:
     """For N(0, std^2) the variational bound is tight: its mean is the entropy, ln(std sqrt(2 pi e)) per dimension."""
-    n, std, space = 100_000, 0.3, Real((4,))
+    n, std, space = 40_000, 0.3, Real((4,))
     model = exact(std, space)
     x = std * Seeds.for_batch(3, 0, n).normal(4)
     nll = model.nll(Batch(x, Given(), Seeds.for_batch(4, 0, n)))
@@ -150,7 +150,7 @@ def test_the_bound_of_the_exact_model_is_the_entropy() -> None:
 
 def test_the_bound_of_eight_bit_data_counts_levels() -> None:
     """The same Gaussian on 256 values has ln(255 / 2) nats more per dimension, the inverse width of a value."""
-    n, std = 100_000, 0.3
+    n, std = 40_000, 0.3
     model = exact(std, Real((4,), levels=256))
     x = ((std * Seeds.for_batch(3, 0, n).normal(4)).clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
     nll = model.nll(Batch(x, Given(), Seeds.for_batch(4, 0, n))).mean().item() / 4

@@ -1,1 +1,1 @@
-"""Floor 4: the loop and the run."""
+"""Floor 5: the loop and the run."""

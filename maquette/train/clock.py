@@ -9,8 +9,8 @@ from maquette.train.recipe import Budget
 class Clock:
     """Counts steps and seconds; `progress` runs from 0 to 1 over the budget.
 
-    Seconds are the wall time of the loop with all that a user waits for (sheets, validation, checkpoints), from
-    `start` on, not the packing of data before it. A budget of seconds is looked at between steps, so the last step may run over.
+    Seconds are the wall time of the loop with all that a user waits for (sheets, validation, checkpoints), not the
+    packing of data before it. A budget of seconds is looked at between steps, so the last step may run over.
 
     Args:
         step, seconds: where a resumed run stands.

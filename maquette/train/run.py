@@ -25,11 +25,15 @@ from maquette.train.recipe import Recipe
 
 FORMAT = 1
 STATE = "state.json"
+PARTS = ("model", "ema", "optimisers")
+"""The tensor files of a checkpoint."""
+FACTS = ("card", "identity", "versions", "threads")
+"""What `recipe.json` must say besides the recipe for a run to be resumed."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that training needs to go on: `tensors` by part (model, ema, optimisers), `step` and `seconds` reached."""
+    """All that training needs to go on: `tensors` by part, `step` and `seconds` reached."""
 
     step: int
     seconds: float
@@ -69,9 +73,10 @@ class Run:
         if not (path / "recipe.json").exists():
             raise MaquetteError("MQ-5011", str(path), reason="it has no recipe.json")
         tree = files.read_json(path / "recipe.json")
-        if not isinstance(tree, dict) or tree.get("format") != FORMAT or not isinstance(tree.get("facts"), dict):
+        facts = tree.get("facts") if isinstance(tree, dict) and tree.get("format") == FORMAT else None
+        if not isinstance(facts, dict) or not all(name in facts for name in FACTS):
             raise MaquetteError("MQ-5011", str(path), reason="its recipe.json was not written by this version")
-        return cls(path, Recipe.from_tree(tree.get("recipe")), tree["facts"])
+        return cls(path, Recipe.from_tree(tree.get("recipe")), facts)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,10 +117,10 @@ class Run:
         """Commit a checkpoint; older ones beyond the last `keep` go only after it is durable."""
 
         def fill(folder: Path) -> None:
-            for part, tensors in checkpoint.tensors.items():
-                files.put_tensors(folder / f"{part}.safetensors", tensors)
+            for part in PARTS:
+                files.put_tensors(folder / f"{part}.safetensors", checkpoint.tensors[part])
             state = {"format": FORMAT, "step": checkpoint.step, "seconds": checkpoint.seconds}
-            files.put_json(folder / STATE, state | {"parts": list(checkpoint.tensors)})
+            files.put_json(folder / STATE, state)
 
         path = self.path / "checkpoints" / f"step-{checkpoint.step:08d}"
         files.commit_folder(path, fill)
@@ -147,5 +152,7 @@ def _read(path: Path) -> Checkpoint:
     state = folder.read_json(STATE)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise folder.damaged(f"{STATE} was not written by this version")
-    tensors = {part: folder.read_tensors(f"{part}.safetensors") for part in state["parts"]}
-    return Checkpoint(state["step"], state["seconds"], tensors)
+    step, seconds = state.get("step"), state.get("seconds")
+    if not isinstance(step, int) or not isinstance(seconds, float | int) or path.name != f"step-{step:08d}":
+        raise folder.damaged(f"{STATE} does not say which step it is of")
+    return Checkpoint(step, float(seconds), {part: folder.read_tensors(f"{part}.safetensors") for part in PARTS})

@@ -139,7 +139,7 @@ class GAN(Model):
             "real_score": real_score.detach().mean(),
             "made_score": made_score.detach().mean(),
             "real_sign": real_score.detach().sign().mean(),
-            "spread": made.std(0).mean() / x.std(0).mean(),
+            "spread": (_spread(made) / _spread(x)).sqrt(),
         }
         if self.config.gradient_penalty > 0:
             penalty = self._gradient_penalty(x, made, batch.given, rng)
@@ -207,3 +207,8 @@ class GAN(Model):
 
     def draw(self, predict: Predictor, start: Float[Tensor, "b latent"], how: Sampling, rng: Seeds) -> Tensor:
         return predict(start)
+
+
+def _spread(x: Float[Tensor, "b *space"]) -> Float[Tensor, ""]:
+    """The variance among rows, averaged over dimensions: near 0 when all samples are one."""
+    return x.square().mean() - x.mean(0).square().mean()

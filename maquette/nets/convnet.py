@@ -127,7 +127,7 @@ class Down(Net):
         h = x
         for block in self.blocks:
             h = block(h)
-        out = self.head(h.flatten(1))
+        out = self.head(h.movedim(1, -1).flatten(1))
         if self.projection is not None:
             return out + (self.projection(condition.vector) * h.mean((2, 3))).sum(1, keepdim=True)
         return out if self.beside is None else out + self.beside(condition.vector)
@@ -145,8 +145,8 @@ class _Block(nn.Module):
 
     def forward(self, h: Tensor, vector: Tensor | None = None, shape: Shape | None = None) -> Tensor:
         h = self.layer(h)
-        if shape is not None:
-            h = h.unflatten(1, shape)
+        if shape is not None:  # dense units lie in memory as places of channels: no copy where convolutions want it so
+            h = h.unflatten(1, (*shape[1:], shape[0])).movedim(-1, 1)
         if self.norm is not None:
             h = self.norm(h)
         if self.modulation is not None:

@@ -1,0 +1,114 @@
+"""DCGAN's networks: shapes at every size, the paper's parameters and initialisation, and what they are told."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Condition
+from maquette.nets import convnet
+
+NORMS = ("batch", "group", "spectral", "none")
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 9, 28, 31, 32, 64, 127, 128])
+def test_code_to_picture_and_back(size: int, channels: int) -> None:
+    config = convnet.Config(width=8, widest=32, norm="group")
+    up, down = config.build((5,), (channels, size, size)), config.build((channels, size, size), (6,))
+    x = up(torch.randn(2, 5))
+    assert x.shape == (2, channels, size, size)
+    assert down(x).shape == (2, 6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("activation", ["leaky", "relu"])
+def test_every_choice_learns_in_every_parameter(norm: str, activation: str) -> None:
+    config = convnet.Config(width=8, norm=norm, activation=activation)  # type: ignore[arg-type]
+    up, down = config.build((4,), (1, 14, 12), vector=3), config.build((1, 14, 12), (1,), vector=3)
+    told = Condition(vector=torch.randn(3, 3))
+    down(up(torch.randn(3, 4), condition=told), condition=told).sum().backward()
+    for net in (up, down):
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "generator", "critic"), [(64, 3_576_704, 2_765_568), (32, 1_068_928, 663_296)], ids=["64", "32"]
+)
+def test_has_the_parameters_of_dcgan(size: int, generator: int, critic: int) -> None:
+    config = convnet.Config(width=64, norm="batch", bias=False)
+    assert count(config.build((100,), (3, size, size))) == generator
+    assert count(config.build((3, size, size), (1,))) == critic
+
+
+def test_starts_as_dcgan_does() -> None:
+    """Weights N(0, 0.02), gains N(1, 0.02), constants 0 (Radford et al. 2015, section 4)."""
+    torch.manual_seed(0)
+    up, down = (convnet.Config(norm="batch").build(*shapes) for shapes in (((100,), (3, 64, 64)), ((3, 64, 64), (1,))))
+    for net in (up, down):
+        weights = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+        gains = torch.cat([m.weight for m in net.modules() if "BatchNorm" in type(m).__name__])
+        for weight in weights:
+            assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+            assert abs(weight.mean().item()) < 1e-3
+        assert gains.mean().item() == pytest.approx(1, abs=0.005) and gains.std().item() == pytest.approx(0.02, rel=0.2)
+        assert all(p.eq(0).all() for name, p in net.named_parameters() if name.endswith("bias"))
+
+
+def test_without_normalisation_the_signal_keeps_its_size() -> None:
+    torch.manual_seed(0)
+    up = convnet.Config(norm="none").build((64,), (3, 64, 64))
+    down = convnet.Config(norm="none").build((3, 64, 64), (64,))
+    x = up(torch.randn(64, 64))
+    assert 0.5 < x.std().item() < 2.5
+    assert 0.5 < down(torch.randn_like(x)).std().item() < 2.5
+
+
+def test_spectral_norm_bounds_every_matrix() -> None:
+    torch.manual_seed(0)
+    down = convnet.Config(width=8, norm="spectral").build((1, 16, 16), (1,))
+    for _ in range(60):
+        down(torch.randn(2, 1, 16, 16))
+    for part in down.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            assert torch.linalg.svdvals(part.weight.flatten(1))[0].item() == pytest.approx(1, abs=5e-3)
+
+
+def told(net: nn.Module, x: Tensor) -> list[Tensor]:
+    return [net(x, condition=Condition(vector=v.expand(len(x), -1))) for v in (torch.zeros(3), torch.ones(3))]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("source", "target"), [((5,), (1, 8, 8)), ((1, 8, 8), (1,)), ((1, 8, 8), (6,))], ids=str)
+def test_what_it_is_told_matters(source: tuple[int, ...], target: tuple[int, ...], norm: str) -> None:
+    net = convnet.Config(width=8, norm=norm).build(source, target, vector=3)  # type: ignore[arg-type]
+    without, with_ones = told(net, torch.randn(4, *source))
+    assert not torch.allclose(without, with_ones, atol=1e-6)
+
+
+def test_a_critic_is_told_by_projection() -> None:
+    """D(x, v) - D(x, 0) = <V v, mean phi(x)>: linear in v, with a factor that depends on x."""
+    net = convnet.Config(width=8, norm="none").build((1, 8, 8), (1,), vector=3)
+    x, v = torch.randn(4, 1, 8, 8), torch.randn(1, 3)
+    at = [net(x, condition=Condition(vector=(k * v).expand(4, -1))) for k in (0.0, 1.0, 3.0)]
+    assert torch.allclose(at[2] - at[0], 3 * (at[1] - at[0]), atol=1e-5)
+    assert (at[1] - at[0]).std() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "timed"),
+    [((2,), (2,), False), ((1, 8, 8), (1, 8, 8), False), ((5,), (1, 3, 3), False), ((5,), (1, 8, 8), True)],
+)
+def test_refuses_what_it_cannot_map(source: tuple[int, ...], target: tuple[int, ...], timed: bool) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2009.*convnet"):
+        convnet.Config().build(source, target, timed=timed)
+
+
+@pytest.mark.parametrize("values", [{"width": 12}, {"width": 0}, {"widest": 32}, {"widest": 100}])
+def test_refuses_widths_that_do_not_divide(values: dict[str, int]) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2002"):
+        convnet.Config(**values)

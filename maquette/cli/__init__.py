@@ -1,1 +1,1 @@
-"""Floor 7: parse, call a verb, show."""
+"""Floor 8: parse, call a verb, show."""

@@ -1,1 +1,1 @@
-"""Floor 5: scores, reports, ranking."""
+"""Floor 6: scores, reports, ranking."""

@@ -1,1 +1,1 @@
-"""Floor 6: one function each; also the Python API."""
+"""Floor 7: one function each; also the Python API."""

@@ -1,0 +1,63 @@
+"""The pages agree with the code: links lead somewhere, names exist, both languages say the same commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import maquette
+from maquette.cli.parser import VERBS
+from maquette.core.catalogue import CATALOGUE
+from maquette.data.embedded import NAMES
+from maquette.verbs.recipes import recipes
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
+COMMAND = re.compile(r"(?:^|`)maquette ([a-z][a-z-]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_verbs_and_codes_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert set(COMMAND.findall(text)) <= set(VERBS)
+    assert set(re.findall(r"MQ-\d{4}", text)) <= set(CATALOGUE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_fit_a_terminal(page: Path) -> None:
+    """Prose is wrapped; tables and code may be as long as they need."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    long = [line for line in prose.splitlines() if len(line) > 130 and not line.startswith(("|", "<"))]
+    assert long == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_readme_names_recipes_and_data_that_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    stems = {recipe.name.rpartition("/")[2] for recipe in recipes()}
+    table = [line for line in text.splitlines() if line.startswith("|") and "points-" in line]
+    assert table, "the table of families names its recipes"
+    for line in table:
+        assert set(re.findall(r"`([a-z][a-z0-9-]+)`", line.split("|")[2])) <= stems
+    assert set(NAMES) <= set(re.findall(r"`([a-z0-9]+)`", text))
+
+
+def commands(page: Path) -> list[str]:
+    """The shell lines of a page, without their comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_both_languages_give_the_same_commands() -> None:
+    assert commands(ROOT / "README.md") == commands(ROOT / "README.zh.md")
+
+
+def test_the_changelog_names_this_version_or_what_is_to_come() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in text or f"## [{maquette.__version__}]" in text

@@ -1,0 +1,66 @@
+"""The commands of README.md do what they say: each is run in order, with its budget and numbers made small."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maquette.cli.main import main
+from tests.docs.test_pages import ROOT, commands
+
+SMALL = [
+    (r"--budget \S+", "--budget 2steps"),
+    (r"-n \d+", "-n 4"),
+    (r"medium\.size=\d+", "medium.size=16"),
+]
+TINY = "medium.size=16 train.batch=8 train.samples=4"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `photos/`: two classes of coloured noise, enough to score."""
+    folder = tmp_path_factory.mktemp("readme")
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        kind = ("dark", "light")[number % 2]
+        (folder / "photos" / kind).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 128, (20, 20, 3)) + 127 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / kind / f"{number}.png")
+    return folder
+
+
+def shortened(command: str) -> list[str]:
+    """The command's words after `maquette`, small enough for a test."""
+    for pattern, small in SMALL:
+        command = re.sub(pattern, small, command)
+    verb = command.split()[1]
+    if verb in ("train", "compare"):
+        command += f" {TINY}" if "medium.size" not in command else " train.batch=8 train.samples=4"
+    if verb in ("evaluate", "compare"):
+        command += " -n 50"
+    return shlex.split(command)[1:]
+
+
+def of_maquette(page: str) -> list[str]:
+    return [line for line in commands(ROOT / page) if line.startswith("maquette ")]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(place)
+    for command in of_maquette("README.md"):
+        assert main(shortened(command)) == 0, f"{command}\n{capsys.readouterr().err}"
+    for made in "runs/photos/recipe.json", "sheet.png", "runs/photos/report.html", "comparison/report.html":
+        assert (place / made).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_works(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block.replace("2000steps", "2steps"), names)
+    assert isinstance(names["items"], np.ndarray) and len(names["items"]) == 4

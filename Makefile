@@ -37,7 +37,8 @@ slow: $(VENV)/dev.stamp  ## the tests that take minutes
 	$(PYTEST) -n $(JOBS) --dist loadfile -m slow
 
 crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; what is resumed must match bit for bit
-	$(PYTEST) -n $(JOBS) -m crash
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash --every-call --only diffusion
 
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
 	$(BENCH)/python -m benchmarks.speed

@@ -1,5 +1,6 @@
 """One function per verb: its words to a verb's arguments, and what the verb made to stdout."""
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -17,13 +18,13 @@ def train(asked: Namespace) -> None:
     run = train(
         asked.RECIPE, asked.data, asked.budget, asked.out, asked.overrides, seed, asked.device, asked.quiet
     )  # fmt: skip
-    print(run.path)
+    _print_all([run.path])
 
 
 def resume(asked: Namespace) -> None:
     from maquette.verbs.train import resume
 
-    print(resume(asked.RUN, asked.budget, asked.quiet).path)
+    _print_all([resume(asked.RUN, asked.budget, asked.quiet).path])
 
 
 def sample(asked: Namespace) -> None:
@@ -164,4 +165,5 @@ def _say(text: str) -> None:
 
 
 def _print_all(paths: list[Path]) -> None:
-    print("\n".join(map(str, paths)))
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts one process a rank; one of them tells
+        print("\n".join(map(str, paths)))

@@ -1,8 +1,13 @@
 """train, resume and sample through the command line and through Python: what they make, what they refuse."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +168,21 @@ def test_env_prints_versions_and_settings(monkeypatch: pytest.MonkeyPatch, capsy
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert {"maquette", "python", "torch", "device", "MAQUETTE_LANG"} <= lines.keys()
     assert "GFLOP/s" in lines["matmul"]
+
+
+def test_the_real_command_stops_at_a_signal_and_goes_on(recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "maquette"]
+    words = ["train", str(recipe), "--out", "run", "--budget", "1h", "--quiet"]
+    environment = os.environ | {"PYTHONPATH": str(Path(maquette.__file__).parents[1])}
+    process = subprocess.Popen(
+        [*command, *words], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, b"") and b"Traceback" not in err
+    reached = Run.open(tmp_path / "run").metrics()[-1]["step"]
+    assert main(["resume", str(tmp_path / "run"), "--budget", f"{reached + 5}steps", "--quiet"]) == 0
+    assert Run.open(tmp_path / "run").metrics()[-1]["step"] == reached + 5

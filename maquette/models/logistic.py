@@ -22,11 +22,26 @@ def log_bin(
         sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)),
 
     whose logarithm loses nothing in float32, however far from the mean or however narrow the distribution.
-    `log_scale` is held above that of a tenth of half a step: narrower ones tell no levels apart.
     """
-    half = 1 / (levels - 1)
-    sharp = torch.exp(-log_scale.clamp(min=math.log(half / 10)))
+    half, sharp = 1 / (levels - 1), sharpness(log_scale, levels)
     below, above = -F.softplus((mean - x - half) * sharp), -F.softplus((x - mean - half) * sharp)
     step = torch.log(-torch.expm1(-2 * half * sharp))
     inner = below + above + step
     return torch.where(x < half - 1, below, torch.where(x > 1 - half, above, inner))
+
+
+def bins(
+    mean: Float[Tensor, "*shape"], log_scale: Float[Tensor, "*shape"], levels: int
+) -> Float[Tensor, "*shape levels"]:
+    """exp of `log_bin` for all levels at once: each edge between two levels is evaluated once."""
+    half, sharp = 1 / (levels - 1), sharpness(log_scale, levels)[..., None]
+    edges = torch.linspace(half - 1, 1 - half, levels - 1, device=mean.device)
+    t = (edges - mean[..., None]) * sharp
+    below, above = torch.sigmoid(t), torch.sigmoid(-t)
+    inner = below[..., 1:] * above[..., :-1] * -torch.expm1(-2 * half * sharp)
+    return torch.cat([below[..., :1], inner, above[..., -1:]], -1)
+
+
+def sharpness(log_scale: Float[Tensor, "*shape"], levels: int) -> Float[Tensor, "*shape"]:
+    """1 / scale, of scales from a tenth of half a step up: narrower distributions tell no levels apart."""
+    return torch.exp(-log_scale.clamp(min=-math.log(10 * (levels - 1))))

@@ -18,7 +18,7 @@ from maquette.core import cancel
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Likelihood, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.base import Model, ModelConfig, refuse_space
-from maquette.models.logistic import log_bin
+from maquette.models.logistic import bins, log_bin
 from maquette.nets import gated
 from maquette.nets.conditioning import LabelEmbedder
 
@@ -147,10 +147,9 @@ class Mixture:
 
     def next_value(self, x: Float[Tensor, "b c"], channel: int) -> Float[Tensor, "b levels"]:
         """log p of each level of `channel`, given the channels before it in `x`; for the output of one pixel."""
-        weights = self._joint(x, channel).log_softmax(1)
-        values = from_levels(torch.arange(self.levels, device=x.device), self.levels)
-        mean, log_scale = self._mean(x, channel)[..., None], self.log_scales[:, :, channel, None]
-        return torch.logsumexp(weights[..., None] + log_bin(values, mean, log_scale, self.levels), dim=1)
+        weights = self._joint(x, channel).softmax(1)
+        levels = bins(self._mean(x, channel), self.log_scales[:, :, channel], self.levels)
+        return (weights[:, None] @ levels)[:, 0].clamp_min(torch.finfo(levels.dtype).tiny).log()
 
     def _joint(self, x: Tensor, channels: int) -> Tensor:
         """log of (weight of each logistic * its probability of the first `channels` values), [b, k, *at]."""

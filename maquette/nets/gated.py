@@ -22,9 +22,9 @@ from maquette.nets.base import Net, NetConfig, Shape
 class Config(NetConfig):
     """A causal network of pictures."""
 
-    width: int = 48
+    width: int = 24
     """Channels of each stack."""
-    layers: int = 6
+    layers: int = 8
     kernel: int = 3
     """Columns that a layer of the vertical stack reads; odd. It reads (kernel + 1) / 2 rows."""
     first: int = 5
@@ -132,7 +132,7 @@ class Layer(nn.Module):
 def gate(y: Float[Tensor, "b two_c *space"], told: Tensor | None = None) -> Float[Tensor, "b c *space"]:
     """One half of the channels, let through by the sigmoid of the other (gated linear unit, Dauphin et al. 2017).
 
-    Equation 2 of the paper has the tanh of the first half: it learns no better and takes longer (docs/log.md).
+    Equation 2 of the paper has the tanh of the first half, which learnt no better here and takes longer.
     """
     return F.glu(y if told is None else y + told, dim=1)
 

@@ -313,7 +313,7 @@ def test_wrong_types_are_named_with_their_path(tree: Any, says: str) -> None:
 
 def test_field_docs_are_shown() -> None:
     shown = config.describe(class_of("nets", "gated")())
-    assert "width: 48  # Channels of each stack." in shown
+    assert "width: 24  # Channels of each stack." in shown
 
 
 # -- whatever a file says ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Predictor, Real, Sampling, Tokens
 from maquette.models import pixelcnn
-from maquette.models.logistic import log_bin
+from maquette.models.logistic import bins, log_bin
 from maquette.models.pixelcnn import Mixture, PixelCNN, count_parameters, invert
 from maquette.nets import gated
 from maquette.solvers.guidance import guide
@@ -49,6 +49,8 @@ def test_all_levels_together_have_probability_one(levels: int) -> None:
     log_scale = torch.tensor([-50.0, -7.0, -5.0, -3.0, -1.0, 0.0, 2.0, 6.0])[:, None]
     total = log_bin(values, mean, log_scale, levels).logsumexp(-1)
     torch.testing.assert_close(total, torch.zeros(8, 8), atol=2e-4, rtol=0)
+    once = bins(mean[..., 0].expand(8, 8), log_scale[:, 0].expand(8, 8), levels)
+    torch.testing.assert_close(once, log_bin(values, mean, log_scale, levels).exp(), rtol=1e-3, atol=1e-30)
 
 
 def test_a_bin_is_the_difference_of_two_sigmoids() -> None:

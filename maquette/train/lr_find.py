@@ -8,8 +8,11 @@ as an upper bound there.
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
+from maquette.core import files
 from maquette.core.errors import MaquetteError
+from maquette.train import curves
 from maquette.train.learner import Learner
 from maquette.train.loop import take_step
 from maquette.train.recipe import Recipe
@@ -33,18 +36,34 @@ class Sweep:
         return self.rates[self.losses.index(min(self.losses))] / 10
 
 
-def find_rates(recipe: Recipe, steps: int = 100) -> dict[str, Sweep]:
+def find_rates(recipe: Recipe, steps: int = 100, picture: Path | str | None = None) -> dict[str, Sweep]:
     """A sweep of `steps` steps from 1e-6 to 1 for each player, each from the recipe's own start.
 
+    Args:
+        picture: an SVG of the curves goes there.
+
     Raises:
-        MaquetteError: what is wrong with the recipe or its data.
+        MaquetteError: what is wrong with the recipe, its data or the place of the picture.
     """
     learner = prepare(recipe)
     sweeps = {}
     for player in learner.movers:
         sweeps[player] = sweep(learner, player, steps)
         learner = prepare(recipe, learner.dataset)
+    if picture is not None:
+        files.write_file(picture, plot(sweeps).encode())
     return sweeps
+
+
+def plot(sweeps: dict[str, Sweep]) -> str:
+    """An SVG of each player's loss against its rate, the rate on a logarithmic scale."""
+    panels = {
+        f"{player}: {sweep.suggestion:.2g}": {
+            curves.TRAINING: [(math.log10(rate), loss) for rate, loss in zip(sweep.rates, sweep.losses, strict=True)]
+        }
+        for player, sweep in sweeps.items()
+    }
+    return curves.draw(panels, {curves.TRAINING: "smoothed loss by learning rate"}, lambda x: f"{10**x:.0e}")
 
 
 def sweep(learner: Learner, player: str, steps: int) -> Sweep:

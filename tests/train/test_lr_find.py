@@ -1,8 +1,11 @@
 """The learning-rate range test."""
 
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
 import pytest
 
-from maquette.train.lr_find import HIGH, LOW, Sweep, sweep
+from maquette.train.lr_find import HIGH, LOW, Sweep, find_rates, sweep
 from tests.train import tiny
 
 
@@ -18,6 +21,13 @@ def test_a_sweep_rises_until_the_loss_bursts(player: str) -> None:
     factor = found.rates[1] / found.rates[0]
     assert all(b / a == pytest.approx(factor) for a, b in zip(found.rates, found.rates[1:], strict=False))
     assert 1e-5 < found.suggestion < 0.5
+
+
+def test_every_player_has_its_curve(tmp_path: Path) -> None:
+    found = find_rates(tiny.ring(), steps=30, picture=tmp_path / "rates.svg")
+    assert found.keys() == {"model"} and found["model"].suggestion < 0.5
+    texts = [e.text or "" for e in xml.parse(tmp_path / "rates.svg").iter()]
+    assert any(text.startswith("model: ") for text in texts) and "1e-06" in texts
 
 
 def test_a_rate_that_is_far_too_high_ends_it() -> None:

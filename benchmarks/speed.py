@@ -43,22 +43,19 @@ def show(tree: dict[str, Any]) -> None:
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = [
-        "| workload | contestant | per second | ratio (wall) | ratio (processor) | goal |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ["workload", "contestant", "per second", "against", "ratio (wall)", "ratio (processor time)", "goal"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for tree in results.values():
-        pairs = {pair["peer"]: pair for pair in tree["pairs"]}
         for name, result in tree["contestants"].items():
             rate = "not measured" if "failed" in result else f"{result['rate']:,.2f} {tree['unit']}"
-            pair = pairs.get(name, {})
-            ratios = [f"{r:.2f}" for r in pair.get("wall_and_cpu_ratio") or ("", "")] if pair else ["", ""]
-            ratios = [r or "" for r in ratios]
-            lines.append(f"| {tree['title']} | {name} | {rate} | {' | '.join(ratios)} | {pair.get('goal', '')} |")
-    when = {
-        f"{t['machine']['processor']}, torch {t['machine']['torch']}, {t['machine']['when']}" for t in results.values()
-    }
-    return "\n".join([*lines, "", *(f"Measured on {w} UTC." for w in sorted(when))])
+            pairs = [pair for pair in tree["pairs"] if pair["ours"] == name] or [{}]
+            for pair in pairs:
+                ratios = [f"{ratio:.2f}" for ratio in pair.get("wall_and_cpu_ratio") or ()] or ["", ""]
+                cells = [tree["title"], name, rate, pair.get("peer", ""), *ratios, str(pair.get("goal", ""))]
+                lines.append("| " + " | ".join(cells) + " |")
+    about = (tree["machine"] for tree in results.values())
+    when = {f"{m['processor']}, {m['cores']} cores, torch {m['torch']}, {m['when'].split()[0]}" for m in about}
+    return "\n".join([*lines, "", *(f"Measured on {w}." for w in sorted(when))])
 
 
 def main() -> None:

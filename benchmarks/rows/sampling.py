@@ -1,6 +1,6 @@
 """Drawing 32x32 colour pictures from the networks of the row `unet`, equal solvers and steps, 32 at a time.
 
-The weights are fresh on both sides: what they are does not change how long they take. Ours are drawn through a pipeline,
+The weights are fresh on both sides: what they are does not change how long they take. Ours are drawn by a pipeline,
 as `maquette.load(run, precision=…)` gives it.
 """
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Turn
+from maquette.core.types import Autoencoder, Batch, Denoiser, Given, Likelihood, Real, Sampling, Turn
 from maquette.models.base import Model
 from maquette.nets.norm import mixes_rows
 from maquette.solvers.guidance import guide
+from maquette.solvers.tasks import inpaint
 from tests.conformance.cases import Make, batch_for, noise
 
 CHECKS: list[Callable[[Make], None]] = []
@@ -208,6 +209,25 @@ def wraps_compose(make: Make) -> None:
     )
     assert not model.classes or not torch.equal(drawn(0.0), plain), "guidance makes no difference"
     assert drawn(1.5, twice=True).shape == plain.shape
+
+
+@check
+def a_denoiser_completes(make: Make) -> None:
+    """What is known is kept to the bit, under guidance too, and the rest is made."""
+    model = make()
+    if not isinstance(model, Denoiser):
+        return
+    train(model, model.turns(), steps=2)
+    model.eval()
+    known, rng = batch_for(model).x[:3], Seeds.for_samples(0, 3)
+    mask = torch.zeros(model.space.shape, dtype=torch.bool)
+    mask[..., ::2] = True
+    given = Given(label=torch.ones(3, dtype=torch.int64) if model.classes else None)
+    guided = guide(model.predictor(model.condition(given, 3)), model.predictor(model.condition(Given(), 3)), 2.0)
+    with torch.no_grad():
+        x = model.draw(inpaint(guided, known, mask), model.start(3, QUICK, rng), QUICK, rng)
+    assert torch.equal(x[:, mask], known[:, mask]), "what was known has changed"
+    assert not torch.equal(x[:, ~mask], known[:, ~mask]), "nothing was made"
 
 
 @check

@@ -13,6 +13,7 @@ from maquette.core.types import (
     Autoencoder,
     Batch,
     Condition,
+    Denoiser,
     Given,
     Likelihood,
     Predictor,
@@ -201,6 +202,24 @@ class Scrambled(Toy):
         return -super().decode(z)
 
 
+class Cleaner(Toy, Denoiser):
+    """A toy whose predictor takes a noisy sample and its level, and keeps every clause."""
+
+    def predictor(self, condition):
+        return lambda y, s: self.believe(self.encode(y), condition)
+
+    def start(self, n, how, rng):
+        return rng.normal(*self.space.shape)
+
+    def draw(self, predict, start, how, rng):
+        return predict(start, torch.ones(len(start)))
+
+
+class Headstrong(Cleaner):
+    def draw(self, predict, start, how, rng):
+        return 0.9 * super().draw(predict, start, how, rng)
+
+
 class Talker(Toy):
     def draw(self, predict, start, how, rng):
         return torch.full((len(start), *self.space.shape), 7)
@@ -217,6 +236,7 @@ BROKEN = {
     "a_draw_does_not_depend_on_the_batch_size": [Sociable],
     "the_condition_matters": [Unconditional],
     "wraps_compose": [Stubborn],
+    "a_denoiser_completes": [Headstrong],
     "the_config_survives_json": [Toy],
     "the_same_config_gives_the_same_names": [Renamed],
     "a_likelihood_is_one": [Improbable, Averaged, Backwards],
@@ -234,8 +254,9 @@ def maker(cls: type[Toy], config: Config | None = None, space: Space = SPACE):
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
-def test_the_toy_keeps(clause) -> None:
-    clause(maker(Toy))
+@pytest.mark.parametrize("cls", [Toy, Cleaner])
+def test_the_toy_keeps(clause, cls: type[Toy]) -> None:
+    clause(maker(cls))
 
 
 def test_every_clause_has_a_model_that_breaks_it() -> None:

@@ -33,8 +33,10 @@ RATE = 4e-3
 ITEMS = 20_000
 """At most so many of the training split are learnt from; a seed picks them."""
 HELD = 2_000
-PATH_WIDTHS = (32, 64, 96, 128)
+WIDTHS = (32, 64, 96, 128)
+"""Channels of the convolutions, one after the other."""
 WIDTH = 64
+"""Of the penultimate layer."""
 SIDE = 64
 """Larger pictures are averaged down to at most this."""
 
@@ -68,7 +70,7 @@ class Domain(nn.Module):
             number = len(self.blocks)
             # the second layer keeps its resolution where that is cheap: blur shows at small scales
             stride = 1 if number == 1 and side <= 16 else 2
-            width = PATH_WIDTHS[min(number, len(PATH_WIDTHS) - 1)]
+            width = WIDTHS[min(number, len(WIDTHS) - 1)]
             self.blocks.append(_block(source, width, 3 if number else 5, stride))
             source, side = width, -(-side // stride)
         self.deep = nn.Sequential(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ HELD_OUT = 512
 BATCH = 32
 COPIES = 1000
 """At most so many made samples are searched for among the training items."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ def evaluate(
         name=options.name or str(pipeline.card.get("name", "")) or pipeline.model.config.kind(),
         model_kind=pipeline.model.config.kind(),
         model=pipeline.digest,
-        seed=int(pipeline.card.get("seed", seed)),
+        seed=_whole(pipeline.card.get("seed"), seed),
         licence=dataset.licence,
         cost=Cost(
             parameters=cost.parameters(pipeline.model),
@@ -94,13 +97,18 @@ def evaluate(
             peak_bytes=drawn.peak_bytes,
             device=f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
             train_seconds=options.train_seconds,
-            train_steps=pipeline.card.get("steps"),
+            train_steps=_whole(pipeline.card.get("steps"), None),
         ),
         scores=tuple(_scores(pipeline, reference, drawn.result, ask)),
         notes=tuple(_notes(reference, ask)),
         warnings=tuple(_warnings(drawn.result, reference)),
     )
     return illustrated(report, shots(pipeline, reference, drawn.result, ask))
+
+
+def _whole(value: object, otherwise: T) -> int | T:
+    """A number from a card, which anyone may have written."""
+    return value if isinstance(value, int) else otherwise
 
 
 def asked_labels(pipeline: Pipeline, reference: Reference) -> tuple[int, ...] | None:

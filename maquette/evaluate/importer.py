@@ -117,6 +117,8 @@ def _child(path: str) -> None:
     data = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(data, dict) or not all(isinstance(t, Tensor) and isinstance(n, str) for n, t in data.items()):
         raise SystemExit("it does not hold a table of named tensors")
+    if sum(t.numel() * t.element_size() for t in data.values()) > MAX_BYTES:
+        raise SystemExit(f"its tensors are larger than {MAX_BYTES:,} bytes")
     sys.stdout.buffer.write(save({name: t.detach().clone().contiguous() for name, t in data.items()}))
 
 

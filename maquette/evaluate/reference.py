@@ -101,10 +101,6 @@ class Reference:
             software=software(),
         )
 
-    def sheet(self, count: int = 64) -> bytes:
-        """A PNG of real samples, to stand beside made ones."""
-        return self.medium.sheet(self.items[:count])
-
     @cached_property
     def pool(self) -> np.ndarray:
         """Training items among which neighbours in features are looked for."""

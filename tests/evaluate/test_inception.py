@@ -56,7 +56,7 @@ def test_the_last_block_pools_by_maximum_and_averages_leave_out_the_padding() ->
 
 
 def test_resize_is_that_of_tensorflow_1() -> None:
-    """Output pixel i stands at i * (input / output): [0, 3] at four pixels is 0, 1.5, 3, 3. Equal sizes change nothing."""
+    """Output pixel i stands at i * (input / output): [0, 3] at four pixels is 0, 1.5, 3, 3. Equal sizes stay."""
     row = torch.tensor([0.0, 3.0]).view(1, 1, 1, 2).expand(1, 1, 2, 2)
     assert resize(row, 4)[0, 0, 0].tolist() == [0, 1.5, 3, 3]
     x = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))

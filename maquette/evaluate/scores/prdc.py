@@ -55,9 +55,9 @@ def radii(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, " n"]:
             else:
                 _keep_nearest(best, where, cols, table.T.contiguous(), rows.start)
             _keep_nearest(best, where, rows, table, cols.start)
-    # the k candidates are few: their distances are taken again without cancellation
-    exact = torch.cat([(x[r, None] - x[where[r]]).square().sum(2) for r in torch.arange(len(x)).split(BLOCK)])
-    return exact.amax(1)
+    # the k-th neighbour is known now: its distance is taken again, without cancellation
+    kth = where.gather(1, best.argmax(1, keepdim=True))[:, 0]
+    return (x - x[kth]).square_().sum(1)
 
 
 def squared_distances(

@@ -49,14 +49,15 @@ class Config(ModelConfig):
     """Diffusion models and flows."""
 
     net: NetConfig = field(default_factory=unet.Config)
-    path: Literal["cosine", "linear", "edm", "flow"] = "cosine"
+    path: Literal["cosine", "linear", "edm", "flow"] = "flow"
     """How data and noise are mixed, and the clock that the network is told."""
-    prediction: Literal["noise", "x", "v", "velocity"] = "v"
-    """What the network says; on `flow` the velocity is the usual choice."""
-    times: Literal["uniform", "normal"] = "uniform"
+    prediction: Literal["noise", "x", "v", "velocity"] = "velocity"
+    """What the network says; the velocity goes with `flow`, v and noise with the other paths."""
+    times: Literal["uniform", "normal"] = "normal"
     """Which levels are practised: uniform in the path's time, or ln s normal as `spread` says."""
-    spread: tuple[float, float] = (-0.5, 1.2)
-    """Mean and standard deviation of ln s for normal times, s in units of `data_std`; (0, 1) is flow's logit-normal."""
+    spread: tuple[float, float] = (0.0, 1.0)
+    """Mean and standard deviation of ln s for normal times, s in units of `data_std`: (0, 1) is flow's logit-normal
+    (Esser et al. 2024), (-0.5, 1.2) EDM's choice."""
     weight: Literal["unit", "min_snr"] = "unit"
     """min_snr: weights min(1 / s^2, 5) on the error of x (Hang et al. 2023)."""
     data_std: float = 0.5

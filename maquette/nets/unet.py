@@ -28,7 +28,7 @@ class Config(NetConfig):
     """Channels of the first stage."""
     stages: tuple[int, ...] = (1, 2, 4)
     """Channels of each stage as multiples of `width`; each stage has half the resolution of the one before."""
-    blocks: tuple[int, ...] = (1, 2, 2)
+    blocks: tuple[int, ...] = (1, 1, 1)
     """Residual blocks of each stage, on the way down and again on the way up."""
     attention: int = 8
     """Attention where the longer side is at most this many pixels; 0 has none."""

@@ -104,10 +104,10 @@ class Bernoulli(nn.Module):
     def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
         if self.levels <= 2:
             return self(out, x)
-        # log of the geometric sum over k < n of exp(k r), r = logit / (n - 1); even in r but for a factor, and n at 0
-        n, r = self.levels, (out / (self.levels - 1)).abs().clamp(min=1e-4)
-        total = (n - 1) * r + (torch.expm1(-n * r) / torch.expm1(-r)).log()
-        return self(out, x) + total - F.softplus(out.abs())
+        # log of the geometric sum over k < n of exp(k r), r = |logit| / (n - 1): its limit at 0 is n
+        n, r = self.levels, (out / (self.levels - 1)).abs().double().clamp(min=1e-9)
+        total = (n - 1) * r + (torch.expm1(-n * r) / torch.expm1(-r)).log() - F.softplus((n - 1) * r)
+        return self(out, x) + total.float()
 
     def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
         return 2 * torch.sigmoid(out) - 1

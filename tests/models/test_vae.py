@@ -1,0 +1,311 @@
+"""The ELBO against values worked by hand, likelihoods that sum to one, bounds, codes and labels."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import Seeds
+from maquette.core.types import Batch, Given, Real, Sampling, Tokens
+from maquette.models import vae
+from maquette.nets import convnet, mlp
+
+PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
+SMALL = mlp.Config(width=16)
+
+
+def levels(n: int) -> Tensor:
+    """The values of a space with `n` levels."""
+    return torch.linspace(-1, 1, n)
+
+
+def batch(n: int = 8, space: Real = PLANE, step: int = 0, classes: int = 0) -> Batch:
+    rng = Seeds.for_batch(0, step, n)
+    given = Given(label=rng.integers(classes) if classes else None)
+    x = levels(space.levels)[rng.integers(space.levels, *space.shape)] if space.levels else rng.normal(*space.shape)
+    return Batch(x, given, Seeds.for_batch(1, step, n))
+
+
+def small(**fields: object) -> vae.Config:
+    return vae.Config(**{"encoder": SMALL, "decoder": SMALL, "latent": 4, **fields})  # type: ignore[arg-type]
+
+
+# -- the terms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mu", "sigma", "nats"), [(0, 1, 0.0), (1, 1, 0.5), (0, 2, 0.806853), (0, 0.1, 1.807585)])
+def test_kl_by_hand(mu: float, sigma: float, nats: float) -> None:
+    log_var = torch.full((1, 1), 2 * math.log(sigma))
+    assert vae.kl_to_standard_normal(torch.full((1, 1), float(mu)), log_var).item() == pytest.approx(nats, abs=1e-6)
+
+
+def test_kl_agrees_with_torch_and_adds_up() -> None:
+    mu, log_var = torch.randn(5, 3), torch.randn(5, 3)
+    theirs = kl_divergence(Normal(mu, (log_var / 2).exp()), Normal(0.0, 1.0)).sum(1)
+    assert torch.allclose(vae.kl_to_standard_normal(mu, log_var), theirs, atol=1e-5)
+
+
+def test_bernoulli_is_the_cross_entropy_on_logits() -> None:
+    logits, share = torch.randn(4, 6) * 5, torch.rand(4, 6)
+    theirs = F.binary_cross_entropy_with_logits(logits, share, reduction="none")
+    assert torch.allclose(vae.Bernoulli(256)(logits, 2 * share - 1), theirs, atol=1e-5)
+
+
+def test_an_undecided_picture_costs_784_ln_2() -> None:
+    nats = vae.Bernoulli(256)(torch.zeros(1, 28, 28), torch.rand(1, 28, 28) * 2 - 1)
+    assert nats.sum().item() == pytest.approx(543.427, abs=1e-2)
+
+
+def test_gaussian_by_hand() -> None:
+    law = vae.Gaussian(PLANE, scale=1.0)
+    x = torch.randn(3, 2)
+    assert torch.allclose(law(x, x), torch.full((3, 2), 0.918939), atol=1e-5)
+    wide = vae.Gaussian(PLANE, scale=0.3)
+    assert torch.allclose(wide(x, torch.zeros(3, 2)), -Normal(x, 0.3).log_prob(torch.zeros(3, 2)), atol=1e-4)
+
+
+def test_logistic_is_the_difference_of_two_sigmoids() -> None:
+    law = vae.Logistic(Real((1,), levels=16), scale=0.2)
+    mean = torch.full((16, 1), 0.1)
+    edges = torch.linspace(-1 - 1 / 15, 1 + 1 / 15, 17)
+    edges[0], edges[-1] = -math.inf, math.inf
+    by_hand = torch.sigmoid((edges - 0.1) / 0.2).diff()
+    assert torch.allclose((-law(mean, levels(16)[:, None])).exp().squeeze(1), by_hand, atol=1e-6)
+
+
+LAWS = {
+    "bernoulli": lambda n: vae.Bernoulli(n),
+    "logistic": lambda n: vae.Logistic(Real((1,), levels=n), 0.0),
+    "logistic, narrow": lambda n: vae.Logistic(Real((1,), levels=n), 1e-6),
+    "logistic, wide": lambda n: vae.Logistic(Real((1,), levels=n), 5.0),
+}
+
+
+@pytest.mark.parametrize("n", [2, 3, 16, 256])
+@pytest.mark.parametrize("out", [-30.0, -2.0, -1e-3, 0.0, 0.37, 1.0, 40.0])
+@pytest.mark.parametrize("name", LAWS)
+def test_levels_sum_to_one(name: str, out: float, n: int) -> None:
+    nats = LAWS[name](n).discrete(torch.full((n, 1), out), levels(n)[:, None])
+    assert nats.isfinite().all() and nats.min() >= -1e-4
+    assert (-nats.double()).exp().sum().item() == pytest.approx(1.0, abs=2e-4)
+
+
+def test_a_gaussian_of_levels_is_its_density_times_their_distance() -> None:
+    law = vae.Gaussian(Real((1,), levels=256), scale=0.1)
+    nats = law.discrete(torch.zeros(256, 1), levels(256)[:, None])
+    assert (-nats).exp().sum().item() == pytest.approx(1.0, abs=1e-3)
+    narrow = vae.Gaussian(Real((1,), levels=256), scale=1e-6)
+    assert narrow.discrete(torch.zeros(1, 1), torch.zeros(1, 1)).item() > 0, "no level is likelier than certain"
+
+
+def test_far_levels_keep_their_slope() -> None:
+    """A difference of two sigmoids would be 0 there, its log -inf and its slope lost."""
+    out = torch.full((1, 1), 40.0, requires_grad=True)
+    law = vae.Logistic(Real((1,), levels=256), scale=0.01)
+    nats = law(out, torch.zeros(1, 1))
+    nats.backward()
+    assert nats.isfinite() and out.grad is not None and out.grad.item() == pytest.approx(100.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("law", [vae.Gaussian, vae.Logistic])
+def test_the_learnt_scale_is_the_data_s(law: type) -> None:
+    """With the mean at 0, the best scale of N(0, 0.2^2) is 0.2; of a logistic of scale 0.1, 0.1."""
+    torch.manual_seed(0)
+    made = law(Real((1,), levels=256), 0.0)
+    u = torch.rand(4000, 1)
+    x = torch.randn(4000, 1) * 0.2 if law is vae.Gaussian else 0.1 * (u / (1 - u)).log()
+    x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    optimizer = torch.optim.Adam(made.parameters(), 0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        made(torch.zeros_like(x), x).mean().backward()
+        optimizer.step()
+    assert made.scale.item() == pytest.approx(0.2 if law is vae.Gaussian else 0.1, rel=0.05)
+
+
+# -- the bound --------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_reconstruction_plus_kl() -> None:
+    torch.manual_seed(0)
+    model = small(likelihood="bernoulli").build(PICTURE)
+    loss, stats = model.loss(batch(space=PICTURE), 1.0)
+    assert loss.item() == pytest.approx((stats["reconstruction"] + stats["kl"]).item())
+    for head in (model.encoder.last, model.decoder.last):
+        nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    loss, stats = model.loss(batch(space=PICTURE), 1.0)
+    assert stats["kl"].item() == 0 and loss.item() == pytest.approx(64 * math.log(2))
+
+
+def test_beta_and_warm_up_weigh_the_kl_term() -> None:
+    torch.manual_seed(0)
+    model = small(beta=4.0, warmup=0.5).build(PLANE)
+    for progress, weight in ((0.0, 0.0), (0.25, 2.0), (0.5, 4.0), (1.0, 4.0)):
+        loss, stats = model.loss(batch(), progress)
+        assert loss.item() == pytest.approx((stats["reconstruction"] + weight * stats["kl"]).item(), rel=1e-5)
+
+
+def test_the_bound_is_the_average_of_what_a_monte_carlo_run_gives() -> None:
+    """The closed form of the KL term against log q(z|x) - log p(z) at many codes."""
+    torch.manual_seed(0)
+    model = small().build(PLANE)
+    rows = batch(4)
+    with torch.no_grad():
+        exact = torch.stack([model.nll(Batch(rows.x, rows.given, Seeds.for_batch(0, s, 4))) for s in range(300)])
+        evidence = -model._evidence(rows, 300)
+    assert torch.allclose(exact.mean(0), evidence.mean(0), atol=0.15)
+
+
+class Tied(nn.Module):
+    """A net that gives [x/2, log 1/2]: the exact posterior of x = z + N(0, 1), z ~ N(0, 1)."""
+
+    def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
+        return torch.cat([x / 2, torch.full_like(x, math.log(0.5))], dim=1)
+
+
+class Identity(nn.Module):
+    def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
+        return x
+
+
+def test_with_the_exact_posterior_every_bound_is_the_likelihood() -> None:
+    """x = z + noise has the law N(0, 2): the ELBO's mean and each importance bound are -log N(x; 0, 2)."""
+    model = small(latent=2, likelihood="gaussian", scale=1.0).build(PLANE)
+    model.encoder, model.decoder = Tied(), Identity()
+    rows = batch(6)
+    truth = -Normal(0.0, math.sqrt(2)).log_prob(rows.x).sum(1)
+    for k in (2, 10):
+        assert torch.allclose(model.importance_bound(rows, k), truth, atol=1e-4)
+    many = torch.stack([model.nll(Batch(rows.x, rows.given, Seeds.for_batch(0, s, 6))) for s in range(2000)])
+    assert torch.allclose(many.mean(0), truth, atol=0.1)
+
+
+def test_more_codes_tighten_the_bound() -> None:
+    torch.manual_seed(0)
+    model = small().build(PLANE)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for step in range(100):
+        optimizer.zero_grad()
+        model.loss(batch(64, step=step), 1.0)[0].backward()
+        optimizer.step()
+    with torch.no_grad():
+        elbo, ten, hundred = (
+            torch.stack([model.importance_bound(batch(64, step=s), k) for s in range(20)]).mean() for k in (1, 10, 100)
+        )
+    assert hundred <= ten + 1e-3 and ten < elbo
+
+
+def test_nll_is_in_nats_of_levels() -> None:
+    """A decoder that cannot tell shares of white apart pays ln 256 for each of 64 values."""
+    model = small(likelihood="bernoulli").build(PICTURE)
+    for head in (model.encoder.last, model.decoder.last):
+        nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    assert torch.allclose(model.nll(batch(space=PICTURE)), torch.full((8,), 64 * math.log(256)), atol=1e-2)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
+    grads = []
+    for parts in (1, 2, 4):
+        torch.manual_seed(0)
+        model = small(warmup=0.7).build(PICTURE, classes=3)
+        for part in batch(space=PICTURE, classes=3).split(parts):
+            (model.loss(part, 0.5)[0] / parts).backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    scale = grads[0].abs().max()
+    assert torch.allclose(grads[0], grads[1], atol=1e-5 * scale) and torch.allclose(
+        grads[0], grads[2], atol=1e-5 * scale
+    )
+
+
+# -- codes and samples ------------------------------------------------------------------------------------------------
+
+
+def draw(model: vae.VAE, label: int | None = None, how: Sampling = Sampling(), n: int = 6) -> Tensor:
+    given, rng = Given(label=None if label is None else torch.full((n,), label)), Seeds.for_samples(3, n)
+    with torch.no_grad():
+        return model.eval().draw(model.predictor(model.condition(given, n)), model.start(n, how, rng), how, rng)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 28, 64, 128])
+def test_pictures_of_every_size(size: int, channels: int) -> None:
+    net = convnet.Config(width=8, widest=16)
+    space = Real((channels, size, size), levels=256)
+    model = vae.Config(encoder=net, decoder=net, latent=6).build(space)
+    rows = batch(2, space)
+    assert draw(model, n=2).shape == (2, *space.shape)
+    assert model.loss(rows, 0.0)[0].isfinite() and model.nll(rows).shape == (2,)
+    assert model.encode(rows.x).shape == (2, *model.latent.shape) == (2, 6)
+    assert model.decode(model.encode(rows.x)).shape == rows.x.shape
+
+
+def test_a_vae_learns_to_encode_and_decode() -> None:
+    """Points on a circle, one angle: a code of one active unit brings them back."""
+    torch.manual_seed(0)
+    model = small(latent=3, warmup=0.3).build(PLANE)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    angle = torch.linspace(0, math.pi, 256)
+    x = torch.stack([angle.cos(), angle.sin()], 1)
+    for step in range(400):
+        optimizer.zero_grad()
+        model.loss(Batch(x, Given(), Seeds.for_batch(0, step, 256)), step / 400)[0].backward()
+        optimizer.step()
+    back = model.decode(model.encode(x))
+    assert (back - x).norm(dim=1).mean() < 0.1
+    assert 1 <= vae.active_units(model.encode(x)) <= 2
+    radius = draw(model, n=200).norm(dim=1)
+    assert 0.85 < radius.mean() < 1.1 and radius.std() < 0.15
+
+
+def test_active_units_counts_axes_that_vary() -> None:
+    mu = torch.stack([torch.linspace(-1, 1, 50), torch.full((50,), 3.0), 0.05 * torch.linspace(-1, 1, 50)], 1)
+    assert vae.active_units(mu) == 1
+
+
+def test_a_label_changes_codes_and_samples() -> None:
+    torch.manual_seed(0)
+    net = convnet.Config(width=8, norm="none")
+    model = vae.Config(encoder=net, decoder=net, latent=4).build(PICTURE, classes=3)
+    one, two, none = draw(model, 1), draw(model, 2), draw(model)
+    assert not torch.allclose(one, two, atol=1e-5) and not torch.allclose(one, none, atol=1e-5)
+    x = batch(6, PICTURE).x
+    codes = [model._posterior(x, model.condition(Given(label=torch.full((6,), k)), 6))[0] for k in (1, 2)]
+    assert not torch.allclose(*codes, atol=1e-6)
+
+
+def test_samples_of_bernoulli_are_shares_of_white_in_the_space() -> None:
+    model = small(likelihood="bernoulli").build(PICTURE)
+    nn.init.constant_(model.decoder.last.bias, 50.0)
+    assert draw(model).max() == 1
+    nn.init.constant_(model.decoder.last.bias, -50.0)
+    assert draw(model).min() == -1
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "logistic"])
+def test_a_likelihood_of_levels_refuses_a_continuum(likelihood: str) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2008.*levels"):
+        small(likelihood=likelihood).build(PLANE)
+
+
+def test_the_space_decides_unless_told() -> None:
+    assert isinstance(small().build(PICTURE).likelihood, vae.Logistic)
+    assert isinstance(small().build(PLANE).likelihood, vae.Gaussian)
+    assert isinstance(small(likelihood="gaussian").build(PICTURE).likelihood, vae.Gaussian)
+
+
+def test_tokens_are_refused() -> None:
+    with pytest.raises(MaquetteError, match="MQ-2008"):
+        vae.Config().build(Tokens((4,), vocab=5))
+
+
+@pytest.mark.parametrize("fields", [{"latent": 0}, {"scale": -1.0}, {"beta": -1.0}, {"warmup": 2.0}])
+def test_refuses_what_cannot_be_meant(fields: dict[str, float]) -> None:
+    with pytest.raises(MaquetteError, match=f"MQ-2002.*{next(iter(fields))}"):
+        vae.Config(**fields)  # type: ignore[arg-type]

@@ -48,7 +48,6 @@ def of_maquette(page: str) -> list[str]:
     return [line for line in commands(ROOT / page) if line.startswith("maquette ")]
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_readme_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(place)
     for command in of_maquette("README.md"):
@@ -57,7 +56,6 @@ def test_the_commands_of_the_readme_work(place: Path, monkeypatch: pytest.Monkey
         assert (place / made).stat().st_size > 0
 
 
-@pytest.mark.slow
 def test_the_python_of_the_readme_works(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -31,7 +31,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.stamp
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 slow: $(VENV)/dev.stamp  ## the tests that take minutes
 	$(PYTEST) -n $(JOBS) --dist loadfile -m slow

@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,8 +81,9 @@ class Worker:
         env = os.environ | {"PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
         env |= {"MAQUETTE_CACHE": str(WORK / "cache")} | ({} if core is None else {"OMP_NUM_THREADS": "1"})
         argv = [*pin, sys.executable, "-m", "benchmarks.worker", row, name]
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (of stderr: a pipe nobody reads would stop it)
         self.child = subprocess.Popen(
-            argv, cwd=ROOT, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv, cwd=ROOT, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said
         )
         answer = self._answer()
         self.measured.facts = answer.get("facts", {})
@@ -100,16 +102,19 @@ class Worker:
             self.measured.rounds.append(Round(**answer))
 
     def _answer(self) -> dict[str, Any]:
-        assert self.child.stdout is not None and self.child.stderr is not None
+        assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if line:
             return json.loads(line)
-        last = self.child.stderr.read().strip().splitlines()
-        return {"failed": last[-1] if last else f"exit code {self.child.wait()}"}
+        self.child.wait()
+        self.said.seek(0)
+        last = self.said.read().strip().splitlines()
+        return {"failed": last[-1] if last else f"exit code {self.child.returncode}"}
 
     def close(self) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.close()
+        for end in (self.child.stdin, self.child.stdout, self.said):
+            assert end is not None
+            end.close()
         self.child.wait()
 
 

@@ -114,6 +114,7 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
         if key not in known:
             at = lines.at(_join(path, str(key)))
             raise MaquetteError("MQ-2001", at, path=path or "the recipe", key=key, near=nearest(str(key), known))
+    tree = {key: _over_default(known[key], value) for key, value in tree.items()}
     values = {key: _read(hints[key], value, _join(path, key), lines) for key, value in tree.items()}
     for name, f in known.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
@@ -125,6 +126,14 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
             raise
         full = _join(path, str(mistake.values["path"]))
         raise MaquetteError(mistake.code, lines.at(full) or full, **{**mistake.values, "path": full}) from None
+
+
+def _over_default(slot: dataclasses.Field, value: Any) -> Any:
+    """`value` laid over the slot's default component when it names no kind of its own, as `net.width=128` does."""
+    if not isinstance(value, dict) or "kind" in value or slot.default_factory is dataclasses.MISSING:
+        return value
+    default = slot.default_factory()
+    return default.to_tree() | value if isinstance(default, Config) and type(default).home else value
 
 
 def _slot(cls: type[Config]) -> type[Config]:

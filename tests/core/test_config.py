@@ -364,3 +364,10 @@ def test_no_bytes_escape_the_json_reader(data: bytes) -> None:
         json.dumps(parse_json(data, "x"), allow_nan=False).encode()
     except MaquetteError as refused:
         assert refused.code == "MQ-2005"
+
+
+def test_a_field_of_a_default_component_can_be_set_without_naming_its_kind():
+    from maquette.models import gan
+
+    changed = gan.Config.from_tree({"kind": "gan", "generator": {"width": 16}})
+    assert changed.generator == dataclasses.replace(gan.Config().generator, width=16)

@@ -142,13 +142,17 @@ class Diffusion(Model, Likelihood, Denoiser):
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def predictor(self, condition: Condition) -> Predictor:
-        """The canonical denoiser `(y, s) -> x_hat`, y = x + s noise with s [b]."""
-        std = self.config.data_std
+        """The canonical denoiser `(y, s) -> x_hat`, y = x + s noise with s [b].
+
+        Where the space has levels x_hat is kept in [-1, 1]: so is the mean that it estimates, which lies among the data.
+        """
+        std, bounded = self.config.data_std, bool(self.space.levels)
 
         def denoise(y: Float[Tensor, "b *space"], s: Float[Tensor, " b"]) -> Float[Tensor, "b *space"]:
             y, r = y / std, s / std
             said = self.output(y, r, condition)
-            return std * paths.denoised(self.prediction, self.path.alpha(r), r, y, said)
+            x = std * paths.denoised(self.prediction, self.path.alpha(r), r, y, said)
+            return x.clamp(-1, 1) if bounded else x
 
         return denoise
 

@@ -204,6 +204,13 @@ def test_pictures_stay_in_range() -> None:
     assert drawn(model, n=2, temperature=3.0).abs().max() <= 1
 
 
+def test_what_it_believes_of_a_picture_is_in_range_and_of_points_is_free() -> None:
+    for space, most in ((Real((1, 8, 8), 256), 1.0), (Real((1, 8, 8)), 5.0)):
+        denoise = diffusion.Config(net=unet.Config.tiny()).build(space).predictor(Condition())
+        x = denoise(torch.full((1, 1, 8, 8), 5.0), torch.tensor([0.01]))
+        assert x.max().item() == pytest.approx(most, rel=0.05)
+
+
 def test_temperature_spreads_the_start() -> None:
     model = diffusion.Config(net=mlp.Config()).build(Real((2,)))
     rng = Seeds.for_samples(0, 500)

@@ -170,7 +170,7 @@ def nice_ticks(low: Number, high: Number, wanted: int = 4) -> list[Number]:
     """Round numbers (1, 2 or 5 times a power of ten apart) within [low, high], about `wanted` of them.
 
     >>> nice_ticks(0, 10, 4), nice_ticks(0.9, 2.2, 3)
-    ([0.0, 5.0, 10.0], [1.0, 1.5, 2.0])
+    ([0, 5, 10], [1.0, 1.5, 2.0])
     """
     if high <= low:
         return [low]

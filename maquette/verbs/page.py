@@ -227,19 +227,24 @@ def _shot(png: bytes, alt: str, caption: str, mark: Mark | None) -> dict[str, An
 
 
 def _galleries(all_: Sequence[Contestant]) -> list[dict[str, Any]]:
-    """Every further picture that the reports have, grouped by what it shows."""
+    """Every further picture that the reports have, grouped by what it shows; a caption that all share stands once."""
     titles = {
         picture.name: picture.title for one in all_ for picture in one.first.pictures if picture.name != "samples"
     }
-    return [
-        {
-            "title": title,
-            "title_zh": CHINESE.get(name, title),
-            "note": "",
-            "shots": [({"name": o.name, "colour": o.colour}, shot) for o in all_ if (shot := _picture(o, name))],
-        }
-        for name, title in titles.items()
-    ]
+    groups = []
+    for name, title in titles.items():
+        shots = [({"name": o.name, "colour": o.colour}, shot) for o in all_ if (shot := _picture(o, name))]
+        captions = {shot["caption"] for _, shot in shots}
+        groups.append(
+            {
+                "title": title,
+                "title_zh": CHINESE.get(name, title),
+                "note": captions.pop() if len(captions) == 1 else "",
+                "columns": _columns(len(shots)),
+                "shots": shots,
+            }
+        )
+    return groups
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
@@ -351,15 +356,12 @@ def thinned(points: Sequence[Span], bins: int = BINS) -> list[Span]:
 
 def _stamps(study: Study) -> list[dict[str, Any]]:
     """What the scores were computed with, each different stamp once, and the environment."""
-    groups: dict[tuple, list[str]] = {}
+    measured: dict[tuple, list[str]] = {}
     for report in study.reports:
         for score in report.scores:
-            pairs = tuple((k, _said(v)) for k, v in score.stamp.to_tree().items() if v not in ("", {}))
-            groups.setdefault(pairs, []).append(f"{report.name} {score.title}")
-    by_scores: dict[tuple, list[str]] = {}
-    for pairs, names in groups.items():
-        by_scores.setdefault(pairs, names)
-    made = [{"title": f"Measured with: {dict(p).get('extractor', '')}", "pairs": p} for p in by_scores]
+            pairs = tuple((key, _said(value)) for key, value in score.stamp.to_tree().items() if value not in ("", {}))
+            measured.setdefault(pairs, []).append(score.title)
+    made = [{"title": ", ".join(dict.fromkeys(titles)), "pairs": pairs} for pairs, titles in measured.items()]
     notes = dict.fromkeys(note for report in study.reports for note in report.notes)
     made.append({"title": "Notes", "pairs": [(str(i), note) for i, note in enumerate(notes, 1)]})
     made.append({"title": "Environment", "pairs": list(study.environment.items())})
@@ -376,7 +378,7 @@ def duration(seconds: Number) -> str:
     """A time as people say it.
 
     >>> duration(4.21), duration(95), duration(3700)
-    ('4.2 s', '1 min 35 s', '1 h 2 min')
+    ('4.21 s', '1 min 35 s', '1 h 2 min')
     """
     if seconds < 60:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"

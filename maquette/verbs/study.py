@@ -9,6 +9,7 @@ from maquette.core import files
 from maquette.data.dataset import Dataset
 from maquette.evaluate.report import Report
 from maquette.media.base import Medium
+from maquette.train.recipe import Budget
 from maquette.train.run import Run
 from maquette.verbs import page
 from maquette.verbs.charts import short
@@ -59,11 +60,21 @@ def facts(dataset: Dataset, reports: Sequence[Report], runs: Sequence[Run]) -> l
     if dataset.classes:
         lines.append((("Classes", "类别"), f"{len(dataset.classes):,}"))
     if runs:
-        lines.append((("Budget", "预算"), runs[0].recipe.train.budget))
+        lines.append((("Budget", "预算"), spoken(runs[0].recipe.train.budget)))
     if scored is not None:
         lines.append((("Scored", "评分样本"), f"{scored.made:,} made, {scored.real:,} real"))
     lines.append((("Seeds", "种子"), ", ".join(dict.fromkeys(str(report.seed) for report in reports))))
     return lines
+
+
+def spoken(budget: str) -> str:
+    """A budget as people write it.
+
+    >>> spoken("90s"), spoken("2000steps"), spoken("5epochs")
+    ('1 min 30 s', '2,000 steps', '5 epochs')
+    """
+    read = Budget.parse(budget)
+    return duration(read.amount) if read.unit == "s" else f"{read.amount:,.0f} {read.unit}"
 
 
 def _items(medium: Medium) -> str:

@@ -378,7 +378,7 @@ def duration(seconds: Number) -> str:
     """A time as people say it.
 
     >>> duration(4.21), duration(95), duration(3700)
-    ('4.21 s', '1 min 35 s', '1 h 2 min')
+    ('4.21 s', '1 min 35 s', '1 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"

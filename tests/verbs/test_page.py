@@ -1,5 +1,6 @@
 """The page of a report: self-contained, well formed, accessible, and it says what the figures say."""
 
+import doctest
 import re
 from html.parser import HTMLParser
 
@@ -14,6 +15,7 @@ from maquette.evaluate.words import Traits
 from maquette.media import image
 from maquette.media.marks import read_mark
 from maquette.verbs import charts, page
+from maquette.verbs import study as study_module
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -215,3 +217,8 @@ def test_long_curves_are_thinned_to_means() -> None:
     thin = page.thinned([(i, float(i)) for i in range(1000)])
     assert len(thin) == page.BINS and thin[0][1] == pytest.approx(np.arange(16).mean(), abs=1)
     assert page.thinned([(0, 1.0), (1, 2.0)]) == [(0.0, 1.0), (1.0, 2.0)]
+
+
+@pytest.mark.parametrize("module", [charts, page, study_module], ids=lambda module: module.__name__)
+def test_doctests(module) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -144,7 +144,7 @@ class Diffusion(Model, Likelihood, Denoiser):
     def predictor(self, condition: Condition) -> Predictor:
         """The canonical denoiser `(y, s) -> x_hat`, y = x + s noise with s [b].
 
-        Where the space has levels x_hat is kept in [-1, 1]: so is the mean that it estimates, which lies among the data.
+        Where the space has levels x_hat is kept in [-1, 1], as is the mean of data that it estimates.
         """
         std, bounded = self.config.data_std, bool(self.space.levels)
 

@@ -164,7 +164,8 @@ class Logistic(_Scaled):
     discrete = forward
 
     def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return out
+        """The likeliest level: the open outer cells draw means of black and white far out of the space."""
+        return out.clamp(-1, 1)
 
 
 def kl_to_standard_normal(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:

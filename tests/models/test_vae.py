@@ -285,6 +285,13 @@ def test_samples_of_bernoulli_are_shares_of_white_in_the_space() -> None:
     assert draw(model).min() == -1
 
 
+def test_samples_of_logistic_stay_in_the_space() -> None:
+    """The outer cells are open, so the mean of a surely black place may lie far below -1."""
+    model = small(likelihood="logistic").build(PICTURE)
+    nn.init.constant_(model.decoder.last.bias, -30.0)
+    assert draw(model).min() == draw(model).max() == -1
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 

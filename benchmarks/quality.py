@@ -76,8 +76,8 @@ def done(name: str, asked: argparse.Namespace) -> bool:
     return facts.get("seconds") == asked.minutes * 60 and facts.get("made") == asked.samples
 
 
-def judge(samples: int) -> dict[str, Any]:
-    """Every contestant's scores against one reference; the real-against-real floor beside them."""
+def judge(asked: argparse.Namespace) -> dict[str, Any]:
+    """The scores of all who were trained as asked, against one reference; the real-against-real floor beside them."""
     import torch
 
     from benchmarks.peers import test_data
@@ -88,18 +88,18 @@ def judge(samples: int) -> dict[str, Any]:
     os.environ["MAQUETTE_CACHE"] = str(WORK / "cache")
     medium, device = Image(size=28, channels=1).build(), torch.device("cpu")
     dataset = open_data(Data(source=str(test_data("fashion_mnist"))), medium)
-    reference = prepare(dataset, medium, device, samples, extractor="domain", say=print)
+    reference = prepare(dataset, medium, device, asked.samples, extractor="domain", say=print)
     results: dict[str, Any] = {}
     for name in NAMES:
-        facts = read_json(folder_of(name) / "facts.json")
-        if not facts or facts["made"] != samples:
+        if not done(name, asked):
             continue
+        facts = read_json(folder_of(name) / "facts.json")
         items = np.load(folder_of(name) / "items.npy")
         seen = reference.extractor.see(items, medium, device)
         scores = reference.score(items, seen, np.full(len(items), -1))
         results[name] = facts | {key: estimate.value for key, estimate in scores.items()}
         (folder_of(name) / "sheet.png").write_bytes(medium.sheet(items[:64]))
-    stamp = reference.stamp(samples, 0).to_tree() | {"accuracy of the extractor": reference.extractor.note}
+    stamp = reference.stamp(asked.samples, 0).to_tree() | {"accuracy of the extractor": reference.extractor.note}
     return {"results": results, "floors": reference.floors, "stamp": stamp}
 
 
@@ -142,7 +142,7 @@ def main() -> None:
         return work(asked.child, asked.minutes * 60, asked.samples)
     if not asked.table:
         run_all(asked)
-        tree = judge(asked.samples) | {"machine": machine(), "parallel": asked.parallel}
+        tree = judge(asked) | {"machine": machine(), "parallel": asked.parallel}
         write_json(FILE, tree)
         print(table(tree))
     else:

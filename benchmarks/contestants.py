@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import diffusers_peer, peers, pythae_peer
-from benchmarks.rows.vae import LATENT, SAME_SIZE
+from benchmarks.rows.vae import AS_PYTHAE, LATENT
 
 SIZE = 28
 Outcome = tuple[np.ndarray, dict[str, Any]]
@@ -163,7 +163,7 @@ def diffusers(seconds: float, n: int, folder: Path) -> Outcome:
 CONTESTANTS: dict[str, Contestant] = {
     "gan": ours("dcgan"),
     "gan: pytorch/examples": dcgan_example,
-    "vae": ours("vae", *SAME_SIZE, judge=elbo_of_ours),
+    "vae": ours("vae-mlp", *AS_PYTHAE, judge=elbo_of_ours),
     "vae: pythae": pythae,
     "diffusion": ours("diffusion"),
     "diffusion: diffusers": diffusers,

@@ -8,17 +8,11 @@ TITLE = "VAE training, MLP, 28x28 grey, batch 64"
 UNIT = "images"
 PAIRS = [("maquette", "pythae", 1.9)]
 LATENT = 16
-SAME_SIZE = [
-    "model.encoder={kind: mlp, width: 512, depth: 1, activation: relu}",
-    "model.decoder={kind: mlp, width: 512, depth: 1, activation: relu}",
-    "model.likelihood=bernoulli",
-    f"model.latent={LATENT}",
-    "medium.size=28",
-]
+AS_PYTHAE = ["model.likelihood=bernoulli", f"model.latent={LATENT}", "medium.size=28", "train.batch=64"]
 
 
 def maquette():
-    learner = ours.learner("vae", peers.test_data("fashion_mnist"), *SAME_SIZE, "train.batch=64")
+    learner = ours.learner("vae-mlp", peers.test_data("fashion_mnist"), *AS_PYTHAE)
     return lambda: ours.step(learner), ours.facts(learner)
 
 

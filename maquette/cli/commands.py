@@ -115,8 +115,10 @@ def env(asked: Namespace) -> None:
 def lr_find(asked: Namespace) -> None:
     from maquette.verbs.lr_find import lr_find
 
-    for player, rate in lr_find(asked.RECIPE, asked.data, asked.overrides, asked.device).items():
+    for player, rate in lr_find(asked.RECIPE, asked.data, asked.overrides, asked.device, asked.out).items():
         print(f"train.optimizers.{player}.lr={rate:.3g}")
+    if asked.out:
+        print(asked.out)
 
 
 def demo(asked: Namespace) -> None:

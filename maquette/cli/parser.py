@@ -130,7 +130,7 @@ VERBS: dict[str, Verb] = {
     "lr-find": Verb(
         "try rising learning rates and suggest one for each player",
         ("RECIPE",),
-        (DATA, DEVICE._replace(default=None)),
+        (DATA, Option("--out", "FILE.svg", "draw each player's loss by learning rate"), DEVICE._replace(default=None)),
         overrides=True,
         example="maquette lr-find dcgan --data photos/",
     ),

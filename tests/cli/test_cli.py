@@ -26,7 +26,7 @@ FROZEN = {
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",
     "env": "",
-    "lr-find": "RECIPE --data --device key=value",
+    "lr-find": "RECIPE --data --out --device key=value",
     "demo": "--out --budget --quiet",
 }
 

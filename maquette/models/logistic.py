@@ -43,5 +43,8 @@ def bins(
 
 
 def sharpness(log_scale: Float[Tensor, "*shape"], levels: int) -> Float[Tensor, "*shape"]:
-    """1 / scale, of scales from a tenth of half a step up: narrower distributions tell no levels apart."""
-    return torch.exp(-log_scale.clamp(min=-math.log(10 * (levels - 1))))
+    """1 / scale, of scales from a tenth of half a step, below which no levels are told apart, to e^8, which is flat.
+
+    Without the upper bound a step's share of a wide distribution would vanish in float32 and its logarithm be infinite.
+    """
+    return torch.exp(-log_scale.clamp(-math.log(10 * (levels - 1)), 8.0))

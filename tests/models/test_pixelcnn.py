@@ -269,3 +269,12 @@ def test_other_spaces_are_refused_with_a_hint(space) -> None:
 def test_settings_out_of_range_are_refused(field: dict) -> None:
     with pytest.raises(MaquetteError, match="MQ-2002"):
         pixelcnn.Config(**field)
+
+
+@pytest.mark.parametrize("log_scale", [-1e4, -100.0, 60.0, 95.0, 1e4])
+def test_no_scale_however_extreme_gives_an_infinite_slope(log_scale: float) -> None:
+    x, mean = torch.tensor([-1.0, 0.0, 1.0]), torch.zeros(3, requires_grad=True)
+    scale = torch.full((3,), log_scale, requires_grad=True)
+    logs = log_bin(x, mean, scale, 256)
+    slopes = torch.autograd.grad(logs.sum(), [mean, scale])
+    assert all(bool(t.isfinite().all()) for t in (logs, *slopes))

@@ -11,13 +11,15 @@ BATCH = 128
 
 
 def maquette():
+    from maquette.core.devices import pick_device
     from maquette.data.batches import Batches
     from maquette.data.source import Data, open_data
     from maquette.media.image import Config as Image
 
+    device = pick_device("cpu")
     medium = Image(size=32, channels=3).build()
     data = open_data(Data(source=str(peers.test_data("emoji_noto"))), medium)
-    batches = Batches(data.train, medium, BATCH, seed=0, conditional=False)
+    batches = Batches(data.train, medium, BATCH, seed=0, device=device)
     step = iter(range(1 << 60))
     return lambda: len(batches(next(step))), {"items": len(data.train)}
 

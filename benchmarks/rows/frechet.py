@@ -31,8 +31,10 @@ def _contestant(distance, real, made):
 
 
 def maquette():
+    from maquette.core.devices import pick_device
     from maquette.evaluate.scores.frechet import Moments, frechet_distance
 
+    pick_device("cpu")  # as every verb does first
     return _contestant(lambda real, made: frechet_distance(Moments.of(real), Moments.of(made)), *features())
 
 

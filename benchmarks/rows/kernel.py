@@ -12,8 +12,10 @@ PAIRS = [("maquette", "torch-fidelity", 2.0)]
 
 
 def maquette():
+    from maquette.core.devices import pick_device
     from maquette.evaluate.scores.kernel import kernel_distance
 
+    pick_device("cpu")  # as every verb does first
     return _contestant(lambda real, made: kernel_distance(real, made).value, *features())
 
 

@@ -8,8 +8,10 @@ PAIRS = [("maquette", "prdc", 2.4)]
 
 
 def maquette():
+    from maquette.core.devices import pick_device
     from maquette.evaluate.scores.prdc import prdc
 
+    pick_device("cpu")  # as every verb does first
     return _contestant(lambda real, made: prdc(real, made, k=5).coverage.value, *features())
 
 

@@ -71,9 +71,9 @@ class Image(Medium):
 
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:
         pixels = torch.as_tensor(items).flatten(1, 2)  # [b, h*w, c]
-        # Bytes are moved into channels first, a quarter of what moving floats would be.
-        planes = pixels.transpose(1, 2).contiguous()
-        return planes.float().div_(127.5).sub_(1).unflatten(2, (self.size, self.size))
+        # Axes change places, numbers stay where they are: channels last in memory, as convolutions like them.
+        planes = pixels.transpose(1, 2).float()
+        return planes.div_(127.5).sub_(1).unflatten(2, (self.size, self.size))
 
     def from_tensor(self, x: Tensor) -> np.ndarray:
         levels = x.detach().float().add(1).mul(127.5).round().clamp(0, 255)

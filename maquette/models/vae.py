@@ -30,6 +30,7 @@ from maquette.core.types import (
     Turn,
 )
 from maquette.models.base import Model, ModelConfig, refuse_space
+from maquette.models.logistic import log_bin
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
@@ -145,21 +146,10 @@ class Gaussian(_Scaled):
 
 
 class Logistic(_Scaled):
-    """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016).
-
-    With a and b the standardised upper and lower edges,
-    sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)),
-    and b - a is the same everywhere: nothing cancels, however far x lies out.
-    """
+    """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016)."""
 
     def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        half = self.step / 2
-        inverse = 1 / self.scale
-        centred = x - out
-        below = F.softplus(-(centred + half) * inverse)  # -log P(under the upper edge)
-        above = F.softplus((centred - half) * inverse)  # -log P(over the lower edge)
-        both = -torch.log(-torch.expm1(-self.step * inverse))
-        return torch.where(x < half - 1, below, torch.where(x > 1 - half, above, below + above + both))
+        return -log_bin(x, out, self.scale.log(), self.levels)
 
     discrete = forward
 

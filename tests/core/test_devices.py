@@ -1,5 +1,8 @@
 """Where and how numbers are computed."""
 
+import platform
+import resource
+
 import pytest
 import torch
 from torch import nn
@@ -38,3 +41,18 @@ def test_bf16_is_for_products_and_fp32_changes_nothing() -> None:
         assert layer(x).dtype == torch.float32
     assert devices.peak_memory(torch.device("cpu")) > 1e6 and isinstance(devices.has_fast_bf16(), bool)
     devices.synchronize(torch.device("cpu"))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+def test_freed_tensors_stay_with_the_process() -> None:
+    """A loop that makes and drops large tensors gets the same pages again: next to no page is faulted in anew."""
+    devices.pick_device("cpu")
+
+    def work() -> None:
+        for _ in range(20):
+            torch.empty(4_000_000).fill_(1.0)  # 16 MB, 3,900 pages of 4 KiB
+
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3_900

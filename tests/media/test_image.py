@@ -27,7 +27,8 @@ def test_every_level_survives_the_round_trip_and_spans_minus_one_to_one(channels
     medium = Config(size=16, channels=channels).build()
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(channels, 3)
     x = medium.to_tensor(levels)
-    assert x.shape == (1, channels, 16, 16) and x.dtype == torch.float32 and x.is_contiguous()
+    assert x.shape == (1, channels, 16, 16) and x.dtype == torch.float32
+    assert x.is_contiguous(memory_format=torch.channels_last)
     assert x.min() == -1 and x.max() == 1
     assert torch.equal(x[0, 0].flatten(), torch.arange(256) / 127.5 - 1)
     assert np.array_equal(medium.from_tensor(x), levels)

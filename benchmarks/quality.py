@@ -1,7 +1,7 @@
 """Quality at equal wall time on Fashion-MNIST: `make bench-quality`; see README.md beside this file.
 
     python -m benchmarks.quality                    10 minutes each, one after the other, all cores
-    python -m benchmarks.quality --parallel         two at a time, one core and one thread each
+    python -m benchmarks.quality --cores 1          side by side, one core and one thread each
     python -m benchmarks.quality --only gan "gan: pytorch/examples" --minutes 2
     python -m benchmarks.quality --table            write the table of docs/quality.md from what was measured last
 
@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,14 @@ def work(name: str, seconds: float, n: int) -> None:
     write_json(folder / "facts.json", facts | {"seconds": seconds, "made": n, "machine": machine()})
 
 
-def start(name: str, asked: argparse.Namespace, core: int | None) -> subprocess.Popen:
-    """The contestant's process, on one core if `core` says which."""
+def start(name: str, asked: argparse.Namespace, cores: list[int]) -> subprocess.Popen:
+    """The contestant's process, on `cores` alone."""
     folder = folder_of(name)
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     folder.mkdir(parents=True)
     env = os.environ | {"PYTHONPATH": str(ROOT), "MAQUETTE_CACHE": str(WORK / "cache"), "HF_HUB_OFFLINE": "1"}
-    pin = [] if core is None else ["taskset", "-c", str(core)]
-    env |= {} if core is None else {"OMP_NUM_THREADS": "1"}
-    argv = [*pin, sys.executable, "-m", "benchmarks.quality", "--child", name]
+    env["OMP_NUM_THREADS"] = str(len(cores))
+    argv = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", "benchmarks.quality", "--child", name]
     argv += ["--minutes", str(asked.minutes), "--samples", str(asked.samples)]
     with open(folder / "log.txt", "w") as log:
         return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log)
@@ -60,13 +60,20 @@ def start(name: str, asked: argparse.Namespace, core: int | None) -> subprocess.
 def run_all(asked: argparse.Namespace) -> None:
     """Train whoever has not been, storing each as it ends."""
     waiting = [name for name in asked.only or NAMES if asked.again or not done(name, asked)]
-    side_by_side = 2 if asked.parallel else 1
-    while waiting:
-        now, waiting = waiting[:side_by_side], waiting[side_by_side:]
-        print(f"training {' beside '.join(now)} for {asked.minutes:g} minutes", flush=True)
-        children = {name: start(name, asked, core if asked.parallel else None) for core, name in enumerate(now)}
-        for name, child in children.items():
-            if child.wait() != 0:
+    free = sorted(os.sched_getaffinity(0))
+    each = asked.cores or len(free)
+    lanes = [free[i : i + each] for i in range(0, len(free) - each + 1, each)]
+    busy: dict[str, tuple[subprocess.Popen, list[int]]] = {}
+    while waiting or busy:
+        while waiting and lanes:
+            name, cores = waiting.pop(0), lanes.pop(0)
+            print(f"training {name} for {asked.minutes:g} minutes on {len(cores)} cores", flush=True)
+            busy[name] = start(name, asked, cores), cores
+        time.sleep(0.5)
+        for name, (child, _) in list(busy.items()):
+            if child.poll() is not None:
+                lanes.append(busy.pop(name)[1])
+            if child.poll():
                 tail = (folder_of(name) / "log.txt").read_text().strip().splitlines()[-1:]
                 print(f"  {name} was not measured: {' '.join(tail)} (log: {folder_of(name) / 'log.txt'})")
 
@@ -119,12 +126,16 @@ def table(tree: dict[str, Any]) -> str:
         if {ours, peer} <= tree["results"].keys():
             share = tree["results"][ours][figure] / tree["results"][peer][figure]
             lines.append(f"- {ours} : {peer}, {figure}: {share:.3f} (goal: at most {goal})")
-    stamp = tree["stamp"]
+    stamp, on = (
+        tree["stamp"],
+        {json.dumps(facts["machine"] | {"load": 0, "when": ""}) for facts in tree["results"].values()},
+    )
+    about = [f"{m['processor']}, {m['cores']} cores a contestant, torch {m['torch']}" for m in map(json.loads, on)]
     lines += [
         "",
         f"Extractor {stamp['extractor']} `{stamp['weights'][:16]}`, {stamp['made']} made against {stamp['real']}",
     ]
-    lines[-1] += f" real pictures of the {stamp['split']} split."
+    lines[-1] += f" real pictures of the {stamp['split']} split. {'; '.join(sorted(about))}."
     return "\n".join(lines)
 
 
@@ -133,7 +144,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of training for each contestant")
     parser.add_argument("--samples", type=int, default=2000, help="drawn from each and compared")
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--parallel", action="store_true", help="two at a time, one core and one thread each")
+    parser.add_argument("--cores", type=int, default=0, help="of each contestant, as many side by side as fit")
+    parser.add_argument("--judge", action="store_true", help="only score what was made before")
     parser.add_argument("--again", action="store_true", help="train anew whoever was trained before")
     parser.add_argument("--table", action="store_true", help="only write docs/quality.md from the results")
     parser.add_argument("--child", choices=NAMES, help=argparse.SUPPRESS)
@@ -141,8 +153,9 @@ def main() -> None:
     if asked.child:
         return work(asked.child, asked.minutes * 60, asked.samples)
     if not asked.table:
-        run_all(asked)
-        tree = judge(asked) | {"machine": machine(), "parallel": asked.parallel}
+        if not asked.judge:
+            run_all(asked)
+        tree = judge(asked)
         write_json(FILE, tree)
         print(table(tree))
     else:

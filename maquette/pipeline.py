@@ -20,7 +20,7 @@ from maquette.core.devices import Precision
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import Between, Seeds
-from maquette.core.types import Denoiser, Given, Predictor, Sampling
+from maquette.core.types import Denoiser, Given, Predictor, Sampling, Tokens
 from maquette.nets.conditioning import LabelEmbedder
 from maquette.solvers.guidance import guide
 from maquette.solvers.tasks import enlarge, inpaint
@@ -55,6 +55,8 @@ class Request(Config):
     """How to draw; none is the model's own way."""
     between: int = 0
     """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
+    prompt: tuple[str, ...] | str | None = None
+    """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
     image: Any = None
     """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
     mask: Any = None
@@ -114,17 +116,25 @@ class Pipeline:
     def batches(self, request: Request) -> Iterator[np.ndarray]:
         """The items of `generate`, as they are made."""
         how = request.sampling or Sampling()
+        tokens = isinstance(self.model.space, Tokens)
         if (how.solver or how.steps or how.eta) and not isinstance(self.model, Denoiser):
             raise MaquetteError("MQ-2104", "sampling", task="be drawn by a solver in steps")
-        labels, task = self.labels(request), self._task(request)
-        size = BATCH[self.device.type]
+        if how.of_tokens and not tokens:
+            raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
+        labels, task, known = self.labels(request), self._task(request), self._known_beginnings(request)
+        size = min(BATCH[self.device.type], request.total) if tokens else BATCH[self.device.type]
         for first in range(0, request.total, size):
             cancel.check()
             with torch.inference_mode(), devices.autocast(self.device, self.precision):
                 owner, rng = self._rows(request, first, size)
                 predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
-                x = self.model.draw(predict, self.model.start(size, how, rng), how, rng)
-            yield self.medium.from_tensor(x[: request.total - first].float().cpu())
+                start = self.model.start(size, how, rng)
+                for row, sample in enumerate(owner.tolist() if known else ()):
+                    beginning = known[sample % len(known)]
+                    start[row, : len(beginning)] = beginning
+                x = self.model.draw(predict, start, how, rng)
+            x = x[: request.total - first].cpu()
+            yield self.medium.from_tensor(x if tokens else x.float())
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
@@ -169,6 +179,13 @@ class Pipeline:
         if not any(part.classes and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
+
+    def _known_beginnings(self, request: Request) -> list[Tensor]:
+        """The tokens of each prompt."""
+        if request.prompt is None:
+            return []
+        prompts = (request.prompt,) if isinstance(request.prompt, str) else request.prompt
+        return [self.medium.asked(prompt).to(self.device) for prompt in prompts]
 
     def _task(self, request: Request) -> Wrap:
         """What is known of the samples, as a wrap of the predictor."""

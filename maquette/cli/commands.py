@@ -28,27 +28,34 @@ def resume(asked: Namespace) -> None:
 
 
 def sample(asked: Namespace) -> None:
+    from maquette.pipeline import load
     from maquette.verbs.sample import sample
 
-    how = {name: _value(getattr(asked, name)) for name in ("steps", "temperature", "eta")} | {"solver": asked.solver}
+    numbers = ("steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition")
+    how = {name: _value(getattr(asked, name)) for name in numbers} | {"solver": asked.solver}
+    pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device)
+    spoken = pipeline.medium.talks and not (asked.out or asked.grid)
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
-        getattr(asked, "RUN|BUNDLE"),
-        out=asked.out or (None if asked.grid else "samples"),
+        pipeline,
+        out=asked.out or (None if asked.grid or spoken else "samples"),
         grid=asked.grid,
         visible=asked.visible or "",
-        device=asked.device,
-        n=_value(asked.n),
+        n=_value(asked.n) if asked.n is not None else 1 if spoken else 16,
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),
         sampling={name: value for name, value in how.items() if value is not None},
         between=_value(asked.interpolate),
+        prompt=asked.prompt,
         image=asked.image,
         mask=asked.mask,
         factor=_value(asked.factor),
     )
-    _print_all(made.paths)
+    if spoken:
+        print(f"\n\n{'-' * 40}\n\n".join(pipeline.medium.words(item) or "" for item in made.items))
+    else:
+        _print_all(made.paths)
 
 
 def evaluate(asked: Namespace) -> None:

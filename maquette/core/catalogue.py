@@ -55,6 +55,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("{path}: {value} is not possible: {reason}", "{todo}"),
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
     ),
+    "MQ-2121": Entry(
+        en=("the prompt is {tokens} tokens long, and the model reads at most {most}", "shorten it"),
+        zh=("提示有 {tokens} 个词元，模型最多读取 {most} 个", "请缩短提示"),
+    ),
     "MQ-2080": Entry(
         en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
         zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像与点"),

@@ -6,7 +6,7 @@ jaxtyping names used throughout: b batch, c channels, d width, l length, `*space
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,12 +31,28 @@ class Real:
         return f"Real{self.shape}" + (f" with {self.levels} levels" if self.levels else "")
 
 
+class Marks(NamedTuple):
+    """The tokens of a space of sequences that are no content but say what the tokens after them are."""
+
+    end: int
+    """Ends a document, and stands before the first token of the next."""
+    prompt: int
+    """What follows is asked …"""
+    answer: int
+    """… and what follows this one is the answer."""
+
+
 @dataclass(frozen=True)
 class Tokens:
-    """Samples are int64 tensors of `shape` with values in [0, vocab)."""
+    """Samples are int64 tensors of `shape` with values in [0, vocab).
+
+    A space with `marks` holds windows cut from a stream of documents: the first token of a sample is its context and
+    not predicted, several documents may stand in one sample, and a prompt is given rather than learnt.
+    """
 
     shape: tuple[int, ...]
     vocab: int
+    marks: Marks | None = None
 
     def __str__(self) -> str:
         return f"Tokens{self.shape} of {self.vocab}"
@@ -127,18 +143,34 @@ Predictor = Callable[..., Tensor]
 class Sampling(Config):
     """How to draw: `solver` is a function's name in `maquette/solvers/ode.py`; 0 and "" mean the model's own choice.
 
-    `temperature` scales the spread of start noise or logits; `eta` in [0, 1] is DDIM's share of fresh noise.
+    `temperature` scales the spread of start noise or logits; `eta` in [0, 1] is DDIM's share of fresh noise. The rest
+    is for tokens: only the `top_k` likeliest (0: all), only the fewest whose probability reaches `top_p` (Holtzman et
+    al. 2020), only those at least `min_p` times as likely as the likeliest (Nguyen et al. 2024); `repetition` above 1
+    makes tokens that were there before less likely (Keskar et al. 2019).
     """
 
     solver: str = ""
     steps: int = 0
     temperature: float = 1.0
     eta: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition: float = 1.0
 
     def __post_init__(self) -> None:
         self.check(0 <= self.steps <= 10_000, "steps", "a whole number from 0 to 10000")
         self.check(0 < self.temperature <= 100, "temperature", "a number above 0, at most 100")
         self.check(0 <= self.eta <= 1, "eta", "between 0 and 1")
+        self.check(0 <= self.top_k <= 1_000_000, "top_k", "a whole number from 0 to 1000000")
+        self.check(0 < self.top_p <= 1, "top_p", "a share in (0, 1]")
+        self.check(0 <= self.min_p < 1, "min_p", "a share in [0, 1)")
+        self.check(1 <= self.repetition <= 100, "repetition", "a number from 1 to 100")
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether something is asked that only a model of tokens can do."""
+        return (self.top_k, self.top_p, self.min_p, self.repetition) != (0, 1.0, 0.0, 1.0)
 
 
 class Likelihood(ABC):

@@ -2,11 +2,12 @@
 
 Pictures: `digits` (1,797 real handwritten digits, from scikit-learn) and `glyphs` (see `glyphs.py`). Points, in units
 where everything lies in about [-2, 2]: `ring8` (8 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and
-`moons` (two half circles, interleaved).
+`moons` (two half circles, interleaved). Text: `pydoc` (the language reference that Python carries with it).
 """
 
 import io
 import math
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -60,6 +61,22 @@ def _digits(medium: Medium, seed: int) -> Source:
 def _glyphs(medium: Medium, seed: int) -> Source:
     _require(medium, ".png", "glyphs", "pictures")
     return glyphs.source(medium, seed)
+
+
+def _pydoc(medium: Medium, seed: int) -> Source:
+    """Python's own language reference, one document a topic, as this Python carries it."""
+    _require(medium, ".txt", "pydoc", "text")
+
+    def rows() -> Iterator[Row]:
+        from pydoc_data.topics import topics
+
+        for name, text in sorted(topics.items()):
+            yield Row(f"pydoc/{name}", lambda text=text: medium.from_bytes(text.encode(), "pydoc"))
+
+    def read() -> Reading:
+        return Reading(rows=rows(), licence="PSF License Agreement (The Python Software Foundation)")
+
+    return Source(name="pydoc", place="pydoc", key=["pydoc", 1, sys.version_info[:3]], read=read)
 
 
 def _mixture(name: str, centres: np.ndarray) -> Callable[[Medium, int], Source]:
@@ -128,6 +145,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "ring8": _mixture("ring8", _RING),
     "grid25": _mixture("grid25", _GRID),
     "moons": _moons,
+    "pydoc": _pydoc,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

@@ -8,15 +8,19 @@ Without a test folder a tenth is held out by a hash of its content, so that copi
 Hidden files and files of other suffixes are passed over and counted.
 """
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source, in_order
-from maquette.data.table import METADATA, Entry, read_metadata
+from maquette.data.table import METADATA, Entry, read_metadata, stamp
 from maquette.media.base import Medium
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
@@ -31,12 +35,16 @@ def find(path: Path, medium: Medium) -> Source:
     """
     root = path.absolute()
     ignored: Counter[str] = Counter()
-    found = {name: stamp for name, *stamp in sorted(_walk(root, "", medium, ignored))}
-    roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    if path.is_file():
+        root, found, roots = root.parent, {path.name: list(stamp(path))}, {}
+    else:
+        found = {name: stamp for name, *stamp in sorted(_walk(root, "", medium, ignored))}
+        roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    named = _named_for_splits(found) if medium.piece and not roots else {}
     entries = _metadata(root, [root, *(root / name for name in roots)])
     kept = [name for name in found if _belongs(name, roots, entries, ignored)]
     missing = sorted(set(entries) - set(found))
-    rows = [_row(root, name, medium, roots, entries) for name in [*kept, *missing]]
+    rows = [row for name in [*kept, *missing] for row in _rows(root, name, medium, roots | named, entries)]
     if not rows:
         raise _nothing(path, medium, ignored)
     labels = {row.label for row in rows if row.label is not None}
@@ -44,12 +52,12 @@ def find(path: Path, medium: Medium) -> Source:
         labels, rows = set(), [row._replace(label=None) for row in rows]
     reading = Reading(rows=rows, count=len(rows), classes=in_order(labels), licence=_licence(root))
     return Source(
-        name=root.name or "folder",
-        place=str(root),
+        name=path.absolute().stem or "folder",
+        place=str(path.absolute()),
         key=[
             [[name, *found[name]] for name in kept],
             {name: [e.label, e.text] for name, e in entries.items()},
-            sorted(roots.items()),
+            sorted((roots | named).items()),
             reading.licence,
         ],
         read=lambda: reading,
@@ -120,11 +128,57 @@ def _belongs(name: str, roots: dict[str, str], entries: dict[str, Entry], ignore
     return True
 
 
-def _row(root: Path, name: str, medium: Medium, roots: dict[str, str], entries: dict[str, Entry]) -> Row:
+def _rows(root: Path, name: str, medium: Medium, splits: dict[str, str], entries: dict[str, Entry]) -> Iterator[Row]:
+    """The file as one row, or as several where the medium wants large files in pieces."""
     top, _, rest = name.partition("/")
-    label, slash, _ = (rest if roots else name).partition("/")
+    inside = top in splits and bool(rest)
+    label, slash, _ = (rest if inside else name).partition("/")
     entry = entries.get(name) or Entry(label=label if slash else None)
-    return Row(name, lambda: medium.read(root / name), roots.get(top, ""), entry.label, entry.text)
+    split = splits.get(top, "")
+    parts = pieces(root / name, medium.piece) if medium.piece else []
+    if len(parts) < 2:
+        yield Row(name, lambda: medium.read(root / name), split, entry.label, entry.text)
+    for start, end in parts if len(parts) > 1 else []:
+        load = partial(_piece, root / name, start, end, medium)
+        yield Row(f"{name}:{start}", load, split, entry.label, entry.text)
+
+
+def pieces(path: Path, size: int) -> list[tuple[int, int]]:
+    """(start, end) of the parts of about `size` bytes of a text file, cut after a line's end, or after a character
+    where a line is longer than a part; [] when it cannot be opened (reading it will say why)."""
+    cuts = [0]
+    try:
+        with open(path, "rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            while total - cuts[-1] > 1.5 * size:
+                file.seek(cuts[-1] + size)
+                line = file.readline(size // 2)
+                at = file.tell()
+                if not line.endswith(b"\n"):  # too long a line: the first byte from here that begins a character
+                    file.seek(cuts[-1] + size)
+                    at = cuts[-1] + size + next((i for i, byte in enumerate(file.read(4)) if byte & 0xC0 != 0x80), 0)
+                cuts.append(at)
+    except OSError:
+        return []
+    return list(itertools.pairwise([*cuts, total]))
+
+
+def _piece(path: Path, start: int, end: int, medium: Medium) -> np.ndarray:
+    name = f"{path}:{start}"
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read(end - start)
+    except OSError as bad:
+        raise MaquetteError("MQ-3001", name, reason=bad.strerror or bad) from None
+    return medium.from_bytes(data, name)
+
+
+def _named_for_splits(names: Iterable[str]) -> dict[str, str]:
+    """File -> split when all files are called train.*, test.*, validation.* …; {} otherwise."""
+    stems = {name: Path(name).stem for name in names}
+    splits = splits_of(sorted(set(stems.values())))
+    return {name: splits[stem] for name, stem in stems.items()} if splits.keys() >= set(stems.values()) else {}
 
 
 def _nothing(path: Path, medium: Medium, ignored: Counter[str]) -> MaquetteError:

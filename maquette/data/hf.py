@@ -4,7 +4,7 @@
 its name: what changes there later is seen after its pack in the cache folder has been removed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,14 @@ import numpy as np
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Reading, Row, Source
 from maquette.data.folder import splits_of
-from maquette.data.table import LABELS, stamp
+from maquette.data.table import LABELS, record_columns, stamp
 from maquette.media.base import Medium
 
+Make = Callable[[dict[str, Any], str], np.ndarray]
+"""(row, its name) -> item."""
 
-def find(name: str, medium: Medium) -> Source:
+
+def find(name: str, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
     """The source called `name`: a local path, or NAME or NAME:CONFIG on the hub.
 
     Reading it raises MQ-3010 when `datasets` is not installed, MQ-3015 when it cannot open or read the data, and
@@ -28,31 +31,36 @@ def find(name: str, medium: Medium) -> Source:
     path = Path(name).expanduser()
     if not path.exists():
         return Source(
-            name=name.rpartition("/")[2], place=f"hf:{name}", key=["hf", name], read=lambda: _read(name, None, medium)
+            name=name.rpartition("/")[2],
+            place=f"hf:{name}",
+            key=["hf", name, dict(columns)],
+            read=lambda: _read(name, None, medium, columns),
         )
     found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     return Source(
         name=path.absolute().stem,
         place=f"hf:{path.absolute()}",
-        key=[[str(file.relative_to(path)), *stamp(file)] for file in found],
-        read=lambda: _read(name, path, medium),
+        key=[[[str(file.relative_to(path)), *stamp(file)] for file in found], dict(columns)],
+        read=lambda: _read(name, path, medium, columns),
     )
 
 
-def _read(name: str, path: Path | None, medium: Medium) -> Reading:
+def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, str]) -> Reading:
     with _telling(name):
         opened = _opened(name, path)
         features = next(iter(opened.values())).features or {}
     files = [column for column, feature in features.items() if type(feature).__name__ in ("Image", "Audio")]
-    if not files:
+    record = record_columns(features, medium, columns)
+    if not files and not record:
         todo = f"its columns are: {', '.join(features) or 'unknown'}"
         raise MaquetteError("MQ-3002", name, what="column of files", todo=todo)
     classes = [column for column, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     label = next(iter(classes + [column for column in LABELS if column in features]), "")
+    make = _of_record(record, medium) if record else _of_file(files[0], medium)
     splits = splits_of(opened)
     info = next(iter(opened.values())).info
     return Reading(
-        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, files[0], label, medium),
+        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, make, label, "" if record else files[0]),
         classes=list(features[label].names) if label in classes else None,
         licence=info.license or "not stated",
     )
@@ -72,13 +80,12 @@ def _opened(name: str, path: Path | None) -> dict[str, Any]:
 
 
 def _rows(
-    name: str, opened: dict[str, Any], splits: dict[str, str], column: str, label: str, medium: Medium
+    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, column: str
 ) -> Iterator[Row]:
+    """`make` makes an item of a row; `column` holds files that are to be left undecoded, "" for none."""
     for part, stream in opened.items():
-        feature = stream.features[column]
-        names = getattr(stream.features.get(label), "names", None)
-        undecoded = stream.cast_column(column, type(feature)(decode=False))
-        rows = iter(undecoded)
+        names = getattr((stream.features or {}).get(label), "names", None)
+        rows = iter(stream.cast_column(column, type(stream.features[column])(decode=False)) if column else stream)
         for n in range(2**63):
             with _telling(name):
                 row = next(rows, None)
@@ -87,7 +94,7 @@ def _rows(
             found = row.get(label)
             if names is not None:
                 found = names[found] if found is not None and found >= 0 else None
-            load = partial(_load, row[column], medium, f"{part}:{n}")
+            load = partial(make, row, f"{part}:{n}")
             caption = row.get("text")
             yield Row(
                 f"{part}:{n}",
@@ -96,6 +103,14 @@ def _rows(
                 None if found in (None, "") else str(found),
                 caption if isinstance(caption, str) else "",
             )
+
+
+def _of_record(columns: Mapping[str, str], medium: Medium) -> Make:
+    return lambda row, name: medium.from_record({own: row[other] for own, other in columns.items()}, name)
+
+
+def _of_file(column: str, medium: Medium) -> Make:
+    return lambda row, name: _load(row[column], medium, name)
 
 
 def _load(file: dict[str, Any] | None, medium: Medium, name: str) -> np.ndarray:

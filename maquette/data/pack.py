@@ -41,7 +41,7 @@ def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dat
     Raises:
         MaquetteError: MQ-3003 when more than `max_bad` of the rows cannot be read, MQ-3002 when none can.
     """
-    identity = [source.place, type(medium).__name__, medium.stored, medium.dtype.str, seed]
+    identity = [source.place, *medium.identity, seed]
     folder = files.cache_folder() / f"{_slug(source.name)}-{_digest(identity)[:16]}"
     key = _digest([FORMAT, source.key])
     dataset = _opened(folder, key, source, medium)
@@ -111,22 +111,29 @@ def _split(folder: Path, split: str, n: int, medium: Medium) -> Split:
 class _Side:
     """The rows of one split while they are written."""
 
-    def __init__(self, append: Callable[[bytes], object]):
-        self.append = append
+    def __init__(self, append: Callable[[bytes], object], medium: Medium):
+        self.append, self.cutter, self.whole = append, medium.cutter(), medium.whole
         self.labels: list[str | None] = []
         self.notes: list[tuple[str, str]] = []
 
     def add(self, row: Row, item: np.ndarray) -> None:
-        self.append(item.tobytes())
-        self.labels.append(row.label)
-        self.notes.append((row.name, row.text))
+        self._write(self.cutter.put(item), row)
+
+    def close(self) -> None:
+        self._write(self.cutter.rest(), Row("the end", lambda: np.empty(0)))
+
+    def _write(self, items: list[np.ndarray], row: Row) -> None:
+        for item in items:
+            self.append(item.tobytes())
+            self.labels.append(row.label if self.whole else None)
+            self.notes.append((row.name, row.text))
 
 
 def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float, seed: int) -> None:
     reading, bad = source.read(), list[tuple[str, str]]()
     undecided = False
     with contextlib.ExitStack() as stack:
-        sides = {s: _Side(stack.enter_context(files.putting(aside / f"{s}.items"))) for s in (TRAIN, TEST)}
+        sides = {s: _Side(stack.enter_context(files.putting(aside / f"{s}.items")), medium) for s in (TRAIN, TEST)}
         for row, item in watched(loaded(reading.rows), source.name, reading.count):
             if isinstance(item, MaquetteError):
                 bad.append((row.name, str(item.values.get("reason", item.code))))
@@ -134,6 +141,8 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
                 continue
             undecided |= not row.split
             sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item)
+        for side in sides.values():
+            side.close()
     if not any(side.labels for side in sides.values()):
         first = f"first: {bad[0][0]}: {bad[0][1]}" if bad else "the source is empty"
         raise MaquetteError("MQ-3002", source.place, what=f"readable {type(medium).__name__.lower()}", todo=first)

@@ -1,15 +1,18 @@
 """Which samples to learn from: the `data:` part of a recipe, and the one function that opens any source."""
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError, nearest
 from maquette.data import embedded, folder, hf, table
-from maquette.data.dataset import Dataset, Source
-from maquette.data.pack import packed
+from maquette.data.dataset import TEST, Dataset, Source
+from maquette.data.pack import loaded, packed
 from maquette.media.base import Medium
 
 
@@ -23,6 +26,8 @@ class Data(Config):
     """Whether the model is told the labels."""
     augment: dict[str, Any] = field(default_factory=dict)
     """For images: flip (share), crop (pixels of padding), rotate (degrees), colour (strength)."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Of tables with other names: what the medium calls a column -> what it is called there ({prompt: en})."""
     max_bad: float = 0.01
     """The share of unreadable files up to which they are named, counted and left out."""
     seed: int = 0
@@ -39,25 +44,34 @@ def open_data(data: Data, medium: Medium) -> Dataset:
         MaquetteError: MQ-3013 no such source, MQ-3002 nothing to read there, MQ-3003 more unreadable files than
             `max_bad` allows, MQ-3012 conditional without labels, and what the readers say of metadata and columns.
     """
-    dataset = packed(find(data.source, medium, data.seed), medium, data.max_bad, data.seed)
+    dataset = packed(find(data.source, medium, data.seed, data.columns), medium, data.max_bad, data.seed)
     if data.conditional and not dataset.classes:
         raise MaquetteError("MQ-3012", data.source)
     return dataset
 
 
-def find(source: str, medium: Medium, seed: int = 0) -> Source:
+def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
+    """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
+    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows):
+        if row.split != TEST and isinstance(item, np.ndarray):
+            yield item
+
+
+def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] = {}) -> Source:
     """The reader's view of a source named as in a recipe; an embedded set's name wins over a folder of that name."""
     if source.startswith("hf:"):
-        return hf.find(source.removeprefix("hf:"), medium)
+        return hf.find(source.removeprefix("hf:"), medium, columns)
     if source in embedded.NAMES:
         return embedded.find(source, medium, seed)
     path = Path(source).expanduser()
     if path.is_dir():
-        return hf.find(str(path), medium) if _holds_tables(path) else folder.find(path, medium)
+        return hf.find(str(path), medium, columns) if _holds_tables(path) else folder.find(path, medium)
     if path.suffix.lower() == ".parquet" and path.is_file():
-        return hf.find(str(path), medium)
+        return hf.find(str(path), medium, columns)
+    if path.is_file() and path.suffix.lower() in medium.suffixes and medium.piece:
+        return folder.find(path, medium)
     if path.is_file():
-        return table.find(path, medium)
+        return table.find(path, medium, columns)
     there = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
     near = nearest(source, [*embedded.NAMES, *(str(path.with_name(name)) for name in there)])
     raise MaquetteError("MQ-3013", source, source=source, near=near, names=", ".join(embedded.NAMES))

@@ -2,9 +2,10 @@
 
 import csv
 import io
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maquette.core import files
 from maquette.core.config import parse_json
@@ -61,7 +62,7 @@ def records(path: Path, text: str | None = None) -> list[dict[str, str]]:
         raise MaquetteError("MQ-3014", str(path), reason=bad.values["reason"]) from None
 
 
-def find(path: Path, medium: Medium) -> Source:
+def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
     """A table as a data set: rows that name files, or (for a medium whose files are tables) rows that are items.
 
     Raises:
@@ -73,7 +74,9 @@ def find(path: Path, medium: Medium) -> Source:
             "MQ-3014", str(path), reason="only .csv, .jsonl and .parquet files are data sets by themselves"
         )
     text = _text(path)
-    if suffix == ".csv" and suffix in medium.suffixes:
+    if medium.columns:
+        rows, stamps = _records(path, text, medium, columns), [dict(columns)]
+    elif suffix == ".csv" and suffix in medium.suffixes:
         rows, stamps = _items(path, text, medium), []
     else:
         rows = [
@@ -85,6 +88,39 @@ def find(path: Path, medium: Medium) -> Source:
         raise MaquetteError("MQ-3002", str(path), what="row", todo="a table holds one sample a line")
     reading = Reading(rows=rows, count=len(rows))
     return Source(name=path.stem, place=str(path.absolute()), key=[text, stamps], read=lambda: reading)
+
+
+def record_columns(there: Iterable[str], medium: Medium, columns: Mapping[str, str]) -> dict[str, str]:
+    """What the medium calls the columns that an item is made of -> what they are called; {} when it finds none.
+
+    Args:
+        columns: other names, as the recipe has them.
+    """
+    there = set(there)
+    named = ({own: columns.get(own, own) for own in needed} for needed in medium.columns)
+    return next((names for names in named if there.issuperset(names.values())), {})
+
+
+def _records(path: Path, text: str, medium: Medium, columns: Mapping[str, str]) -> list[Row]:
+    """One item a row, made of the row's columns."""
+    if path.suffix.lower() == ".jsonl":
+        found: list[dict[str, Any]] = []
+        for n, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                tree = parse_json(line, f"{path}:{n}")
+                found.append(tree if isinstance(tree, dict) else {})
+    else:
+        found = list(records(path, text))
+    names = record_columns({key for record in found for key in record}, medium, columns)
+    if not names:
+        wanted = " or ".join("+".join(needed) for needed in medium.columns)
+        raise MaquetteError("MQ-3014", str(path), reason=f"it has no column {wanted} (data.columns can name others)")
+    rows = []
+    for n, record in enumerate(found, 1):
+        name, chosen = f"{path.name}:{n}", {own: record.get(other) for own, other in names.items()}
+        label = next((str(record[key]) for key in LABELS if record.get(key) not in (None, "")), None)
+        rows.append(Row(name, partial(medium.from_record, chosen, name), "", label))
+    return rows
 
 
 def stamp(path: Path) -> list[int]:

@@ -1,12 +1,14 @@
 """What every medium offers: files <-> arrays <-> tensors of one space."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from maquette.core import config
@@ -23,6 +25,14 @@ class MediumConfig(config.Config, ABC):
 
     @abstractmethod
     def build(self) -> "Medium": ...
+
+    def learnt(self, read: Callable[["Medium"], Iterable[np.ndarray]]) -> "MediumConfig":
+        """This medium with what it must learn of the data before it can be built (a vocabulary); most learn nothing.
+
+        Args:
+            read: gives what the training data hold, as items of the medium that it is handed.
+        """
+        return self
 
     def smaller(self, factor: int) -> "MediumConfig":
         """This medium at 1/`factor` of its size: what super-resolution starts from. Raises MQ-2103 where none is."""
@@ -44,6 +54,18 @@ class Facts:
     off: str = ""
 
 
+class Cutter:
+    """Makes stored items of what was read, one file or row after another; for most media these are the same."""
+
+    def put(self, item: np.ndarray) -> list[np.ndarray]:
+        """The items that are complete now that `item` has come."""
+        return [item]
+
+    def rest(self) -> list[np.ndarray]:
+        """The last ones, after everything has come."""
+        return []
+
+
 class Medium(ABC):
     """Items are stored as `dtype` arrays of shape `stored`, one per file; models see tensors in `space`."""
 
@@ -55,6 +77,17 @@ class Medium(ABC):
     suffixes: frozenset[str]
     """Of the files it reads, lower case."""
 
+    columns: tuple[tuple[str, ...], ...] = ()
+    """Sets of a table's columns, each of which an item can be made of, the first that is there counts."""
+    piece: int = 0
+    """Files larger than about so many bytes are read in pieces of that size, cut at line ends; 0: always whole."""
+    whole: bool = True
+    """Whether a stored item is what one file or row held, so that it has its label."""
+    talks: bool = False
+    """Whether items are words, to be printed as they are."""
+    unit: str = "dim"
+    """What bits are counted per: see `units`."""
+
     @abstractmethod
     def read(self, path: Path) -> np.ndarray:
         """One item from a file; raises `MaquetteError` MQ-3001 with the reason when it cannot."""
@@ -62,6 +95,19 @@ class Medium(ABC):
     @abstractmethod
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """One item from the bytes of a file called `name` (a row of a table, an upload); raises like `read`."""
+
+    def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
+        """One item from a row of a table that has one of `columns`; raises like `read`."""
+        raise MaquetteError("MQ-3001", name, reason=f"a {type(self).__name__.lower()} is no row of a table")
+
+    def cutter(self) -> Cutter:
+        """What turns a sequence of items as read into items as stored."""
+        return Cutter()
+
+    @property
+    def identity(self) -> list[Any]:
+        """Plain data that differ when the same file would be stored otherwise."""
+        return [type(self).__name__, self.stored, self.dtype.str]
 
     def facts(self, data: bytes, name: str) -> Facts:
         """What `data` is before it becomes an item; raises like `read`."""
@@ -74,6 +120,18 @@ class Medium(ABC):
     @abstractmethod
     def from_tensor(self, x: Tensor) -> np.ndarray:
         """Samples [b, *space.shape] -> stored items [b, *stored], out-of-range values clipped."""
+
+    def units(self, x: Tensor) -> Tensor:
+        """How many units the likelihood of each sample is shared among, [b]: dimensions, or bytes of text."""
+        return torch.full((len(x),), math.prod(self.space.shape))
+
+    def asked(self, prompt: str) -> Tensor:
+        """A beginning in words as known tokens [m] of a sample; raises MQ-2104 where there is no such thing."""
+        raise MaquetteError("MQ-2104", "prompt", task="go on from words")
+
+    def words(self, item: np.ndarray) -> str | None:
+        """What an item says, or None for a medium without words."""
+        return None
 
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:

@@ -1,6 +1,8 @@
 """Words on pictures: the visible label, and the titles of a sheet's columns."""
 
+import io
 import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -86,6 +88,44 @@ def title(sheet: pillow.Image, text: str, left: int, width: int) -> None:
         font=font,
         anchor="ms",
     )
+
+
+def page(texts: Sequence[str], titles: Sequence[str] | None = None, width: int = 640, lines: int = 8) -> bytes:
+    """A PNG with the first `lines` lines of each text, in a typeface that has its characters where there is one."""
+    blocks = []
+    for i, text in enumerate(texts):
+        shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text[: 200 * lines])
+        try:
+            path = typeface_for(shown)
+        except MaquetteError:
+            path = str(typefaces() / "DejaVuSans.ttf")
+        font = ImageFont.truetype(path, 13)
+        wrapped = [piece for line in shown.split("\n") for piece in _filled(line, font, width - 16)]
+        head = [f"[{titles[i % len(titles)]}]"] if titles else []
+        blocks.append((font, [*head, *wrapped][:lines]))
+    height = sum(8 + 18 * len(kept) for _, kept in blocks) + 8
+    sheet = pillow.new("L", (width, height), 255)
+    pen, top = ImageDraw.Draw(sheet), 8
+    for font, kept in blocks:
+        for line in kept:
+            pen.text((8, top), line, fill=32, font=font)
+            top += 18
+        pen.line((8, top + 2, width - 8, top + 2), fill=208)
+        top += 8
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _filled(line: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """`line` cut wherever it is as wide as `width`: between any two characters, as Chinese is written."""
+    parts, start, advance = [], 0, 0.0
+    for i, character in enumerate(line):
+        advance += font.getlength(character)
+        if advance > width:
+            parts.append(line[start:i])
+            start, advance = i, font.getlength(character)
+    return [*parts, line[start:]]
 
 
 def _fitted(text: str, width: int, height: int, short: int) -> tuple[ImageFont.FreeTypeFont, int, list[str], int]:

@@ -3,21 +3,66 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 Heads = Float[Tensor, "b heads l d"]
 
 
-def attend(q: Heads, k: Float[Tensor, "b heads m d"], v: Float[Tensor, "b heads m d"]) -> Heads:
+def attend(
+    q: Heads,
+    k: Float[Tensor, "b heads m d"],
+    v: Float[Tensor, "b heads m d"],
+    causal: bool = False,
+    allowed: Bool[Tensor, "#b #heads l m"] | None = None,
+) -> Heads:
     """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al. 2017, equation 1).
+
+    Args:
+        causal: query i sees keys up to m - l + i alone: the last l of m places ask.
+        allowed: which keys a query sees, instead of `causal`; each must see at least one.
 
     On a CPU torch's fused attention is slower in bf16 than two batched products and a softmax, the more so for the
     short sequences of a picture's low resolutions (figures in docs/speed.md); elsewhere it is the fast path.
     """
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v)
+    length, places = q.shape[2], k.shape[2]
+    if causal and length == 1:
+        causal = False
+    by_hand = q.device.type == "cpu" and (q.dtype == torch.bfloat16 or not (causal or allowed is not None))
+    if not by_hand and (not causal or length == places):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
+    if causal:
+        allowed = causal_mask(length, places, q.device)
+    if not by_hand:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    return attention_map(q, k, allowed).to(v.dtype) @ v
+
+
+def attention_map(
+    q: Heads, k: Float[Tensor, "b heads m d"], allowed: Bool[Tensor, "#b #heads l m"] | None = None
+) -> Float[Tensor, "b heads l m"]:
+    """softmax(q k^T / sqrt(d)): how much each query takes from each key; rows sum to 1."""
     # scaled before the product, so that bf16 rounds small numbers
     weights = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
-    return torch.softmax(weights, dim=-1).to(v.dtype) @ v
+    if allowed is not None:
+        weights = weights.masked_fill(~allowed, -torch.inf)
+    return torch.softmax(weights, dim=-1)
+
+
+def causal_mask(length: int, places: int, device: torch.device) -> Bool[Tensor, "1 1 l m"]:
+    """True where the query at the i-th of the last `length` places may look: at that place and those before it."""
+    mask = torch.ones(length, places, dtype=torch.bool, device=device).tril(places - length)
+    return mask[None, None]
+
+
+def rotate(x: Heads, cos: Float[Tensor, "l h"], sin: Float[Tensor, "l h"]) -> Heads:
+    """Rotary positions (Su et al. 2021): the i-th pair of channels (i, i + d/2) turned by place x frequency i."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+def turns(places: int, d: int, base: float = 10_000.0) -> tuple[Float[Tensor, "l h"], Float[Tensor, "l h"]]:
+    """Cosines and sines of place x base^(-2i/d), [places, d/2]."""
+    angles = torch.arange(places)[:, None] * base ** (-torch.arange(0, d, 2) / d)
+    return angles.cos(), angles.sin()

@@ -15,6 +15,8 @@ from maquette.train.warnings import Warnings
 
 HELD_OUT = 512
 """How many held-out items a validation looks at, always the same ones."""
+SPOKEN = 16
+"""Samples that are written out where they are words."""
 TOGETHER = 64
 """Of them, how many at once at least: more than a small training batch has."""
 
@@ -53,7 +55,7 @@ class Keeper:
             learner.device,
             learner.recipe.data.conditional,
         )
-        values = looking.validate(learner.ema.model, batches, learner.device, settings.precision)
+        values = looking.validate(learner.ema.model, learner.medium, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
         if warning := self._warnings.stats(values, clock.step, clock.progress):
             self.log.warn(warning)
@@ -65,7 +67,10 @@ class Keeper:
         learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
         x = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
         titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
-        self.log.picture(clock.step, "samples", learner.medium.sheet(learner.medium.from_tensor(x), titles=titles))
+        items = learner.medium.from_tensor(x)
+        self.log.picture(clock.step, "samples", learner.medium.sheet(items, titles=titles))
+        if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
+            self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
         self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
             self.log.warn(warning)

@@ -10,6 +10,7 @@ from maquette.core import devices
 from maquette.core.devices import Precision
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Likelihood, Sampling, Tokens
+from maquette.media.base import Medium
 from maquette.models.base import Model
 
 _TOGETHER = 64
@@ -33,16 +34,19 @@ def draw(
     return torch.cat(made)
 
 
-def validate(model: Model, batches: Iterable[Batch], device: torch.device, precision: Precision) -> dict[str, float]:
-    """Mean held-out loss and statistics of each player's first turn; `nats` and `bits_per_dim` of a likelihood.
+def validate(
+    model: Model, medium: Medium, batches: Iterable[Batch], device: torch.device, precision: Precision
+) -> dict[str, float]:
+    """Mean held-out loss and statistics of each player's first turn; `nats` and bits per unit of a likelihood.
 
     The model is in eval mode and frozen, so no graph is kept, except by losses that need gradients by the samples.
     """
     rows: dict[str, list[Tensor]] = {}
-    sizes = []
+    sizes, units = [], 0.0
     first = {turn.player: turn for turn in reversed(model.turns())}
     for batch in batches:
         sizes.append(len(batch))
+        units += float(medium.units(batch.x).sum())
         for number, turn in enumerate(first.values()):
             with devices.autocast(device, precision):
                 loss, stats = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 1.0)
@@ -57,5 +61,5 @@ def validate(model: Model, batches: Iterable[Batch], device: torch.device, preci
     share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
     means = {name: float(torch.stack(values).double().cpu() @ share) for name, values in rows.items()}
     if "nats" in means and (isinstance(model.space, Tokens) or model.space.levels):
-        means["bits_per_dim"] = means["nats"] / (math.prod(model.space.shape) * math.log(2))
+        means[f"bits_per_{medium.unit}"] = means["nats"] * sum(sizes) / (max(units, 1.0) * math.log(2))
     return means

@@ -14,7 +14,7 @@ from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
-from maquette.data.source import open_data
+from maquette.data.source import documents, open_data
 from maquette.train import looking
 from maquette.train.distributed import join
 from maquette.train.keeper import Keeper
@@ -40,6 +40,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
     if join(recipe.train.device)[0].main:
         Run.refuse_existing(out)
     learner = prepare(recipe)
+    recipe = learner.recipe
     run = Run(out, recipe, facts(learner))
     if learner.ranks.main:
         files.require_space(out, 2 * checkpoint_bytes(learner))
@@ -76,6 +77,7 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
 def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
     """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit."""
     ranks, device = join(recipe.train.device)
+    recipe = dataclasses.replace(recipe, medium=recipe.medium.learnt(lambda medium: documents(recipe.data, medium)))
     medium = recipe.medium.build()
     if not ranks.main:
         ranks.barrier()  # rank 0 packs the data, the others find them packed

@@ -42,8 +42,8 @@ def sample(
         grid: a PNG file for all of them on one sheet.
         visible: text drawn onto every item.
         allow: filter hook; what it does not return True for is not written (MQ-8002).
-        request: the fields of `pipeline.Request`: n, seed, label, guidance, sampling, between, image, mask, factor.
-            `image` and `mask` may be files, the mask white where the picture is to be made anew.
+        request: the fields of `pipeline.Request`: n, seed, label, guidance, sampling, between, prompt, image, mask and
+            factor. `image` and `mask` may be files, the mask white where the picture is to be made anew.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -100,8 +100,9 @@ def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
             medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
             item = medium.read(Path(asked[name]))
             asked[name] = item if name == "image" else medium.to_tensor(item[None])[0].numpy() > 0
-    if isinstance(asked.get("label"), list):
-        asked["label"] = tuple(asked["label"])
+    for name in ("label", "prompt"):
+        if isinstance(asked.get(name), list):
+            asked[name] = tuple(asked[name])
     return {name: value for name, value in asked.items() if value is not None}
 
 

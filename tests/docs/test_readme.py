@@ -17,12 +17,16 @@ SMALL = [
     (r"medium\.size=\d+", "medium.size=16"),
 ]
 TINY = "medium.size=16 train.batch=8 train.samples=4"
+WORDS = "medium.length=32 train.batch=8 train.samples=2"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `photos/`: two classes of coloured noise, enough to score."""
+    """A folder with `photos/`, two classes of coloured noise, enough to score, and `notes/`, a few texts."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / "notes").mkdir()
+    for number in range(20):
+        (folder / "notes" / f"{number}.txt").write_text(f"Once upon a time there was number {number}.\n" * 9)
     rng = np.random.default_rng(0)
     for number in range(120):
         kind = ("dark", "light")[number % 2]
@@ -38,7 +42,8 @@ def shortened(command: str) -> list[str]:
         command = re.sub(pattern, small, command)
     verb = command.split()[1]
     if verb in ("train", "compare"):
-        command += f" {TINY}" if "medium.size" not in command else " train.batch=8 train.samples=4"
+        small = WORDS if "-char" in command else TINY
+        command += f" {small}" if "medium.size" not in command else " train.batch=8 train.samples=4"
     if verb in ("evaluate", "compare"):
         command += " -n 50"
     return shlex.split(command)[1:]

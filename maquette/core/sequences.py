@@ -1,0 +1,46 @@
+"""What the marks of a space of sequences say about its samples, for every model of tokens."""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from maquette.core.types import Tokens
+
+
+def seen(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
+    """What each prediction sees last; without marks a token of its own kind (number `vocab`) stands first."""
+    return x[:, :-1] if space.marks else F.pad(x[:, :-1], (1, 0), value=space.vocab)
+
+
+def predicted(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
+    """The tokens that are predicted: all, but for a first one that is context."""
+    return x[:, 1:] if space.marks else x
+
+
+def counted(x: Int[Tensor, "b l"], space: Tokens) -> Bool[Tensor, "b m"]:
+    """Which predictions are learnt and scored: not those of a prompt, and none of padding (an end after an end)."""
+    if space.marks is None:
+        return torch.ones_like(x, dtype=torch.bool)
+    end, prompt, answer = space.marks
+    before, after = x[:, :-1], x[:, 1:]
+    place = torch.arange(before.shape[1], device=x.device).expand_as(before)
+    marked = (before == end) | (before == prompt) | (before == answer)
+    last = (
+        torch.where(marked, place, -1).cummax(1).values
+    )  # where the mark stands that rules each place; -1: before any
+    state = torch.where(last < 0, end, before.gather(1, last.clamp(min=0)))
+    asked = (state == prompt) | (after == prompt)
+    return ~asked & ~((before == end) & (after == end))
+
+
+def apart(x: Int[Tensor, "b m"], space: Tokens) -> Bool[Tensor, "b 1 m m"] | None:
+    """Which earlier places each place sees when documents do not see each other; None when no row holds two."""
+    if space.marks is None:
+        return None
+    starts = x == space.marks.end
+    if not bool(starts[:, 1:].any()):
+        return None
+    document = starts.cumsum(1)
+    same = document[:, :, None] == document[:, None, :]
+    return (same & torch.ones_like(same[0]).tril())[:, None]

@@ -1,0 +1,221 @@
+"""Text <-> tokens: whatever the kind, decode(encode(text)) == text for any Unicode.
+
+Numbers 0 to 2 are the marks END, PROMPT and ANSWER, 3 to 258 the 256 bytes of UTF-8; what follows was learnt from the
+user's own text. So a text that holds what the learnt part has not is written in bytes, and nothing is ever unknown.
+What was learnt is one string, which lies in the recipe and in the bundle's config as such.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Marks
+
+MARKS = Marks(end=0, prompt=1, answer=2)
+BYTES = len(MARKS)
+"""Number of the byte 0."""
+LEARNT = BYTES + 256
+"""Number of the first token that was learnt."""
+MOST_LEARNT_FROM = 64 << 20
+"""Characters that a vocabulary is learnt from; more does not change it."""
+
+Kind = Literal["byte", "character", "bpe", "unigram"]
+
+
+class Tokenizer(ABC):
+    """Attributes:
+    vocab: how many tokens there are.
+    sizes: int64 [vocab], how many bytes of text each stands for; 0 for marks.
+    """
+
+    vocab: int
+    sizes: np.ndarray
+
+    @abstractmethod
+    def encode(self, text: str) -> np.ndarray:
+        """Tokens int64 [n] of `text`, without marks."""
+
+    @abstractmethod
+    def to_bytes(self, tokens: np.ndarray) -> bytes:
+        """UTF-8 of tokens without marks."""
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """Marks are left out; bytes that are no text (a model may make such) become U+FFFD."""
+        tokens = np.asarray(tokens)
+        return _text(self.to_bytes(tokens[tokens >= BYTES]))
+
+
+class Byte(Tokenizer):
+    """One token a byte."""
+
+    def __init__(self) -> None:
+        self.vocab = LEARNT
+        self.sizes = np.array([0] * BYTES + [1] * 256)
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(_utf8(text), np.uint8).astype(np.int64) + BYTES
+
+    def to_bytes(self, tokens: np.ndarray) -> bytes:
+        return (tokens - BYTES).astype(np.uint8).tobytes()
+
+
+class Character(Tokenizer):
+    """One token for each character of `alphabet`, bytes for all others."""
+
+    def __init__(self, alphabet: str):
+        points = _points(alphabet)
+        self._order = np.argsort(points, kind="stable")
+        self._sorted = points[self._order]
+        self._pieces = [_utf8(c) for c in alphabet]
+        self.vocab = LEARNT + len(points)
+        self.sizes = np.array([0] * BYTES + [1] * 256 + [len(piece) for piece in self._pieces])
+
+    def encode(self, text: str) -> np.ndarray:
+        points = _points(text)
+        if not len(self._sorted):
+            return Byte().encode(text)
+        place = np.searchsorted(self._sorted, points).clip(max=len(self._sorted) - 1)
+        tokens = LEARNT + self._order[place].astype(np.int64)
+        strange = self._sorted[place] != points
+        if not strange.any():
+            return tokens
+        parts, start = [], 0
+        for at in np.flatnonzero(strange):
+            parts += [tokens[start:at], Byte().encode(chr(points[at]))]
+            start = at + 1
+        return np.concatenate([*parts, tokens[start:]])
+
+    def to_bytes(self, tokens: np.ndarray) -> bytes:
+        return b"".join(
+            self._pieces[token - LEARNT] if token >= LEARNT else bytes([token - BYTES]) for token in tokens.tolist()
+        )
+
+
+class Learnt(Tokenizer):
+    """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) or unigram pieces (Kudo 2018), by `tokenizers`."""
+
+    def __init__(self, kind: Kind, vocabulary: str):
+        self._kind, self._vocabulary = kind, vocabulary
+        alphabet = _alphabet()
+        self._bytes = {character: byte for byte, character in enumerate(alphabet)}
+        lines = [line.split(" ") for line in vocabulary.split("\n") if line]
+        if kind == "bpe":
+            self._pieces = [*alphabet, *("".join(pair) for pair in lines)]
+        else:
+            self._pieces = [*alphabet, *(piece for piece, _ in lines[256:])]
+        self._lines = lines
+        self.vocab = BYTES + len(self._pieces)
+        self.sizes = np.array([0] * BYTES + [len(piece) for piece in self._pieces])
+
+    @cached_property
+    def _made(self) -> Any:
+        parts = _tokenizers()
+        if self._kind == "bpe":
+            merges = [(a, b) for a, b in self._lines]
+            model = parts.models.BPE(vocab={p: i for i, p in enumerate(self._pieces)}, merges=merges)
+        else:
+            scores = [float(score) for _, score in self._lines]
+            model = parts.models.Unigram(list(zip(self._pieces, scores, strict=True)))
+        made = parts.Tokenizer(model)
+        made.pre_tokenizer = parts.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return made
+
+    def encode(self, text: str) -> np.ndarray:
+        if any("\ud800" <= c <= "\udfff" for c in text):  # half a character, which the library does not take
+            return Byte().encode(text)
+        return np.array(self._made.encode(text).ids, dtype=np.int64) + BYTES
+
+    def to_bytes(self, tokens: np.ndarray) -> bytes:
+        text = "".join(self._pieces[token - BYTES] for token in tokens.tolist())
+        return bytes(self._bytes[character] for character in text)
+
+
+def make(kind: Kind, vocabulary: str) -> Tokenizer:
+    """The tokenizer of a kind with what was learnt for it.
+
+    Raises:
+        MaquetteError: MQ-2009 for a vocabulary that is none of this kind.
+    """
+    try:
+        return Byte() if kind == "byte" else Character(vocabulary) if kind == "character" else Learnt(kind, vocabulary)
+    except ValueError:
+        reason, todo = f"it is no {kind} vocabulary", "train anew from the data"
+        shown = f"{len(vocabulary)} characters"
+        raise MaquetteError("MQ-2009", path="medium.vocabulary", value=shown, reason=reason, todo=todo) from None
+
+
+def learn(kind: Kind, texts: Iterable[str], vocab: int) -> str:
+    """A vocabulary from `texts`, of at most `vocab` tokens (characters: the most frequent ones).
+
+    Raises:
+        MaquetteError: MQ-3010 when bpe or unigram is asked for and `tokenizers` is not installed.
+    """
+    texts = _at_most(texts, MOST_LEARNT_FROM)
+    if kind == "byte":
+        return ""
+    if kind == "character":
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(text)
+        kept = [c for c, _ in counts.most_common(max(0, vocab - LEARNT)) if not "\ud800" <= c <= "\udfff"]
+        return "".join(sorted(kept))
+    parts = _tokenizers()
+    model = parts.models.BPE() if kind == "bpe" else parts.models.Unigram()
+    made = parts.Tokenizer(model)
+    made.pre_tokenizer = parts.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = parts.trainers.BpeTrainer if kind == "bpe" else parts.trainers.UnigramTrainer
+    settings = {"vocab_size": max(256, vocab - BYTES), "initial_alphabet": _alphabet(), "show_progress": False}
+    made.train_from_iterator(texts, trainer(**settings))
+    import json
+
+    tree = json.loads(made.to_str())["model"]
+    if kind == "bpe":
+        return "\n".join(" ".join(merge) for merge in tree["merges"])
+    scores = dict(tree["vocab"])
+    least = min(scores.values(), default=0.0) - 10.0  # a byte that did not occur is possible, and dear
+    pieces = [*_alphabet(), *(piece for piece in scores if len(piece) > 1)]
+    return "\n".join(f"{piece} {scores.get(piece, least):.6g}" for piece in pieces)
+
+
+def _alphabet() -> list[str]:
+    """The printable character that stands for each byte in byte-level vocabularies (Radford et al. 2019)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in shown]
+    stands = {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return [stands[byte] for byte in range(256)]
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise MaquetteError("MQ-3010", package="tokenizers", extra="text") from None
+    return tokenizers
+
+
+def _points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
+
+
+def _at_most(texts: Iterable[str], characters: int) -> Iterable[str]:
+    for text in texts:
+        yield text[:characters]
+        characters -= len(text)
+        if characters <= 0:
+            return

@@ -1,0 +1,140 @@
+"""Text from files, folders, tables and the embedded set, packed as windows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import TEST, TRAIN
+from maquette.data.folder import pieces
+from maquette.data.source import Data, documents, find, open_data
+from maquette.media.text import Config, Text
+
+MEDIUM = Config(tokenizer="byte", length=32).build()
+
+
+def words(items: np.ndarray, medium: Text = MEDIUM) -> str:
+    """Everything in the windows, the overlapping first tokens left out."""
+    return medium.tokenizer.decode(np.concatenate([items[0], *(item[1:] for item in items[1:])]))
+
+
+def test_a_folder_of_files_is_a_set_of_documents(tmp_path: Path) -> None:
+    for i in range(40):
+        (tmp_path / f"{i}.txt").write_text(f"document number {i}, " * 3, encoding="utf-8")
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "photo.png").write_bytes(b"")
+    data = open_data(Data(source=str(tmp_path), max_bad=0.1), MEDIUM)
+    assert [name for name, _ in data.bad] == ["bad.txt"] and data.ignored == {".png": 1}
+    text = words(data.train.items) + words(data.test.items)
+    assert all(f"document number {i}," in text for i in range(40))
+    assert "number" not in set(data.classes) and len(data.test) > 0
+
+
+def test_a_document_is_in_one_split_only(tmp_path: Path) -> None:
+    for i in range(60):
+        (tmp_path / f"{i}.txt").write_text(f"<{i}>" * 20, encoding="utf-8")
+    data = open_data(Data(source=str(tmp_path)), MEDIUM)
+    learnt, held = words(data.train.items), words(data.test.items)
+    assert not [i for i in range(60) if f"<{i}>" in learnt and f"<{i}>" in held]
+
+
+def test_files_named_for_splits_are_those_splits(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("learn " * 50)
+    (tmp_path / "validation.txt").write_text("held " * 50)
+    data = open_data(Data(source=str(tmp_path)), MEDIUM)
+    assert "held" not in words(data.train.items) and "learn" not in words(data.test.items)
+
+
+def test_a_single_file_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("".join(f"line {i} of a long book\n" for i in range(10_000)))
+    data = open_data(Data(source=str(tmp_path / "book.txt")), MEDIUM)
+    assert 0.01 < len(data.test) / (len(data.train) + len(data.test)) < 0.5
+
+
+def test_a_large_file_is_cut_at_line_ends_and_never_inside_a_character(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("".join(f"{i} 春眠不覺曉\n" for i in range(5_000)), encoding="utf-8")
+    one = tmp_path / "one.txt"
+    one.write_text("春眠不覺曉" * 20_000, encoding="utf-8")
+    for path in (lines, one):
+        parts = pieces(path, 10_000)
+        data = path.read_bytes()
+        assert parts[0][0] == 0 and parts[-1][1] == len(data) and len(parts) > 5
+        assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+        assert max(end - start for start, end in parts) <= 15_000
+        assert "".join(data[start:end].decode() for start, end in parts) == data.decode()
+    assert all(lines.read_bytes()[end - 1 : end] == b"\n" for _, end in pieces(lines, 10_000))
+    assert pieces(tmp_path / "missing.txt", 10) == []
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_tables_of_questions_and_answers(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"pairs{suffix}"
+    rows = [{"en": f"question {i}", "zh": f"回答{i}"} for i in range(30)]
+    if suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    else:
+        path.write_text("en,zh\n" + "\n".join(f"{r['en']},{r['zh']}" for r in rows), encoding="utf-8")
+    medium = Config(tokenizer="byte", length=64, asks=True).build()
+    found = list(find(str(path), medium, columns={"prompt": "en", "response": "zh"}).read().rows)
+    assert len(found) == 30 and medium.words(found[7].load()) == "回答7"
+    with pytest.raises(MaquetteError, match=r"MQ-3014.*|no column"):
+        find(str(path), medium)
+
+
+def test_labels_stay_with_documents_that_are_alone(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"{k} {i}", "label": k}) for i in range(30) for k in ("good", "bad")))
+    medium = Config(tokenizer="byte", length=32, alone=True).build()
+    data = open_data(Data(source=str(path), conditional=True), medium)
+    assert data.classes == ["bad", "good"]
+    for item, label in zip(data.train.items, data.train.labels, strict=True):
+        assert medium.words(item).startswith(data.classes[label])
+    with pytest.raises(MaquetteError, match="MQ-3012"):
+        open_data(Data(source=str(path), conditional=True), Config(tokenizer="byte", length=32).build())
+
+
+def test_another_vocabulary_is_another_pack(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc " * 500)
+    prints = {
+        open_data(Data(source=str(tmp_path)), Config(vocabulary=letters, length=32).build()).fingerprint
+        for letters in ("abc ", "ab", "abc ")
+    }
+    assert len(prints) == 2
+
+
+def test_the_vocabulary_is_learnt_from_training_rows_alone(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("aabb")
+    (tmp_path / "test.txt").write_text("ccdd")
+    data = Data(source=str(tmp_path))
+    config = Config().learnt(lambda medium: documents(data, medium))
+    assert config.vocabulary == "ab" and config.learnt(lambda medium: []) is config
+
+
+def test_pydoc_needs_no_download() -> None:
+    data = open_data(Data(source="pydoc"), Config(tokenizer="byte", length=256).build())
+    assert len(data.train) > 1000 and len(data.test) > 50 and "PSF" in data.licence
+    with pytest.raises(MaquetteError, match="MQ-3011"):
+        find("ring8", MEDIUM)
+
+
+def test_the_splits_have_names(tmp_path: Path) -> None:
+    for split in (TRAIN, TEST):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.md").write_text(f"{split} " * 30)
+    data = open_data(Data(source=str(tmp_path)), MEDIUM)
+    assert "test" not in words(data.train.items) and "train" not in words(data.test.items)
+
+
+def test_real_tables_of_the_test_data() -> None:
+    pytest.importorskip("datasets")
+    import os
+
+    folder = Path(os.environ.get("MAQUETTE_TEST_DATA", "../shared/data")).resolve() / "tatoeba_en_zh"
+    if not folder.is_dir():
+        pytest.skip("the test data are not here")
+    medium = Config(tokenizer="byte", length=128, asks=True).build()
+    data = open_data(Data(source=str(folder), columns={"prompt": "en", "response": "zh"}), medium)
+    assert len(data.train) > 1000 and len(data.test) > 50

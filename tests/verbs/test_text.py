@@ -1,0 +1,115 @@
+"""Text through the verbs: train, look, resume, go on from a prompt; and wrong input."""
+
+from pathlib import Path
+
+import pytest
+
+import maquette
+from maquette.cli.main import main
+from maquette.core.errors import MaquetteError
+from maquette.pipeline import Request, load
+from maquette.train.run import Run
+
+SMALL = {
+    "gpt-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
+    "lstm-char": ["model.width=32"],
+}
+TINY = ["medium.length=32", "train.batch=8", "train.samples=3"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for i in range(30):
+        (folder / f"{i}.txt").write_text("the cat sat on the mat.\n" * (5 + i), encoding="utf-8")
+    return folder
+
+
+def trained(recipe: str, corpus: Path, out: Path, steps: int = 20) -> Path:
+    settings = [*SMALL[recipe], *TINY]
+    return maquette.train(recipe, str(corpus), f"{steps}steps", out, settings, quiet=True).path
+
+
+@pytest.fixture(scope="module", params=list(SMALL))
+def run(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(request.param, corpus, tmp_path_factory.mktemp("runs") / request.param, 120)
+
+
+def test_a_run_holds_words_and_bits_per_byte(run: Path) -> None:
+    opened = Run.open(run)
+    assert opened.recipe.medium.vocabulary == "\n .acehmnost"  # type: ignore[attr-defined]
+    assert (opened.samples / "step-00000120.txt").read_text() and (opened.samples / "step-00000120.png").exists()
+    bits = [line["validation"]["bits_per_byte"] for line in opened.metrics() if "validation" in line]
+    assert bits[-1] < 1.5 < bits[0]
+
+
+def test_it_goes_on_from_a_prompt(run: Path) -> None:
+    made = maquette.sample(run, n=2, prompt="the cat", sampling={"top_k": 1})
+    texts = [load(run).medium.words(item) for item in made.items]
+    assert all(text.startswith("the cat sat on") for text in texts)
+
+
+def test_each_sample_has_its_seed_whatever_comes_with_it(run: Path) -> None:
+    pipeline = load(run, "cpu")
+    four = pipeline.generate(Request(n=4, seed=3))
+    assert (pipeline.generate(Request(n=1, seed=5))[0] == four[2]).all()
+    assert len({item.tobytes() for item in four}) == 4
+    pair = pipeline.generate(Request(n=2, prompt=("the", "the cat sat")))
+    assert [pipeline.medium.words(item).startswith(p) for item, p in zip(pair, ("the", "the cat sat"), strict=True)]
+
+
+def test_the_command_prints_what_it_made_and_marks_what_it_writes(run: Path, tmp_path: Path, capsys) -> None:
+    assert main(["sample", str(run), "--prompt", "the mat", "--top-k", "1"]) == 0
+    assert capsys.readouterr().out.startswith("the mat")
+    assert main(["sample", str(run), "-n", "2", "--out", str(tmp_path / "made")]) == 0
+    files = sorted((tmp_path / "made").glob("*.md"))
+    assert len(files) == 2 and all(file.read_text().startswith("---\nAIGC: ") for file in files)
+
+
+@pytest.mark.parametrize("recipe", list(SMALL))
+def test_a_stopped_run_ends_in_the_same_bits(recipe: str, corpus: Path, tmp_path: Path) -> None:
+    import shutil
+
+    whole = trained(recipe, corpus, tmp_path / "whole")
+    part = Path(shutil.copytree(whole, tmp_path / "part"))
+    shutil.rmtree(part / "checkpoints/step-00000020")
+    maquette.resume(part, quiet=True)
+    for name in ("model", "ema", "optimisers"):
+        path = f"checkpoints/step-00000020/{name}.safetensors"
+        assert (whole / path).read_bytes() == (part / path).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--prompt", "x" * 50], "MQ-2121"),
+        (["--top-k", "-1"], "MQ-2002"),
+        (["--top-p", "0"], "MQ-2002"),
+        (["--temperature", "nan"], "MQ-2002"),
+        (["--solver", "heun"], "MQ-2104"),
+        (["-n", "0"], "MQ-2002"),
+        (["-n", "1000000000"], "MQ-2002"),
+        (["--image", "a.png", "--factor", "2"], "MQ-2"),
+    ],
+)
+def test_what_cannot_be_is_refused(run: Path, words: list[str], code: str, capsys) -> None:
+    assert main(["sample", str(run), *words]) != 0
+    assert code in capsys.readouterr().err
+
+
+def test_models_of_pictures_take_no_words(tmp_path: Path) -> None:
+    path = maquette.train(
+        "points-vae", budget="2steps", out=tmp_path / "run", overrides=["train.batch=8"], quiet=True
+    ).path
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        maquette.sample(path, prompt="a cat")
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        maquette.sample(path, sampling={"top_k": 3})
+
+
+def test_text_and_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2008"):
+        maquette.train("gpt-char", "pydoc", "2steps", tmp_path / "run", ["model=diffusion"], quiet=True)
+    with pytest.raises(MaquetteError, match="MQ-2008"):
+        maquette.train("dcgan", "digits", "2steps", tmp_path / "run", ["model=lstm"], quiet=True)
+    assert not (tmp_path / "run").exists()

@@ -117,7 +117,8 @@ class Pipeline:
         """The items of `generate`, as they are made."""
         how = request.sampling or Sampling()
         tokens = isinstance(self.model.space, Tokens)
-        if (how.solver or how.steps or how.eta) and not isinstance(self.model, Denoiser):
+        denoises = isinstance(self.model, Denoiser)
+        if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             raise MaquetteError("MQ-2104", "sampling", task="be drawn by a solver in steps")
         if how.of_tokens and not tokens:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")

@@ -18,8 +18,8 @@ def predicted(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
     return x[:, 1:] if space.marks else x
 
 
-def counted(x: Int[Tensor, "b l"], space: Tokens) -> Bool[Tensor, "b m"]:
-    """Which predictions are learnt and scored: not those of a prompt, and none of padding (an end after an end)."""
+def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool[Tensor, "b m"]:
+    """Which predictions are learnt and scored: not those of a prompt, and not `padding` (an end after an end)."""
     if space.marks is None:
         return torch.ones_like(x, dtype=torch.bool)
     end, prompt, answer = space.marks
@@ -31,7 +31,7 @@ def counted(x: Int[Tensor, "b l"], space: Tokens) -> Bool[Tensor, "b m"]:
     )  # where the mark stands that rules each place; -1: before any
     state = torch.where(last < 0, end, before.gather(1, last.clamp(min=0)))
     asked = (state == prompt) | (after == prompt)
-    return ~asked & ~((before == end) & (after == end))
+    return ~asked if padding else ~asked & ~((before == end) & (after == end))
 
 
 def apart(x: Int[Tensor, "b m"], space: Tokens) -> Bool[Tensor, "b 1 m m"] | None:

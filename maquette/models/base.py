@@ -34,6 +34,8 @@ class Model(nn.Module, ABC):
 
     accepts: ClassVar[tuple[type, ...]]
     """The kinds of space it can model."""
+    stepwise: ClassVar[bool] = False
+    """Whether a draw may be asked for in more or fewer steps."""
     config: ModelConfig
     space: Space
     classes: int

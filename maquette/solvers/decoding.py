@@ -57,15 +57,47 @@ def stream(
             return
 
 
+@torch.no_grad()
+def unmask(
+    predict: Predictor,
+    start: Int[Tensor, "n l"],
+    when: Float[Tensor, "n l"],
+    which: Float[Tensor, "n l"],
+    how: Sampling,
+    steps: int,
+) -> Int[Tensor, "n l"]:
+    """Uncover the gaps of `start` in `steps` steps, those with the largest `when` first, several at a time.
+
+    The ancestral sampler of masked diffusion (Sahoo et al. 2024, section 3.2.3): the time at which a place is uncovered
+    is uniform, whatever stands there.
+
+    Args:
+        predict: `x -> logits [n, l, vocab]` of every place, given those of `x` that are not -1.
+        when, which: uniform numbers in [0, 1): the time of each place, and what picks its token.
+    """
+    x = start
+    for step in range(steps):
+        cancel.check()
+        now = (x == MAKE) & (when >= 1 - (step + 1) / steps)
+        if not bool(now.any()):
+            continue
+        logits = predict(x)[now].float()
+        before = x[now.nonzero()[:, 0]] if how.repetition != 1 else x[:0]
+        x = x.masked_scatter(now, draw(restrict(logits, before, how), which[now], how))
+    return x
+
+
 def restrict(logits: Float[Tensor, "n vocab"], before: Int[Tensor, "n m"], how: Sampling) -> Float[Tensor, "n vocab"]:
     """`logits` with what `how` rules out at -inf, and tokens of `before` made less likely.
 
     In the order of Hugging Face's processors: repetition, temperature, top-k, top-p, min-p. At least one token stays.
     """
     if how.repetition != 1:
-        seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, before.clamp(min=0), True)
+        seen = (
+            torch.zeros_like(logits, dtype=torch.int64).scatter_add_(1, before.clamp(min=0), (before >= 0).long()) > 0
+        )
         less = torch.where(logits > 0, logits / how.repetition, logits * how.repetition)
-        logits = torch.where(seen & (before.shape[1] > 0), less, logits)
+        logits = torch.where(seen, less, logits)
     if how.temperature != 1:
         logits = logits / how.temperature
     if 0 < how.top_k < logits.shape[1]:

@@ -20,6 +20,7 @@ def test_a_prompt_and_padding_cost_nothing() -> None:
     x = torch.tensor([[0, 1, 5, 6, 2, 7, 8, 0, 0, 0]])
     # predicted:          1  5  6  2  7  8  0  0  0
     assert counted(x, SPACE).int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 0, 0]]
+    assert counted(x, SPACE, padding=True).int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1, 1]]
 
 
 def test_plain_documents_count_whole_with_their_ends() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Marks, Sampling, Tokens
-from maquette.models import gpt, lstm
+from maquette.models import gpt, lstm, mdlm
 from maquette.models.base import Model
 from maquette.nets import transformer
 from maquette.solvers.decoding import MAKE
@@ -113,3 +113,47 @@ def test_a_document_does_not_depend_on_the_one_before_it(make: Make) -> None:
     one, other = torch.tensor([[3, 4, 5, 0, 3, 4, 5]]), torch.tensor([[5, 3, 3, 0, 3, 4, 5]])
     last = [model._nats(x, Condition())[0][:, 3:] for x in (one, other)]
     assert torch.equal(*last)
+
+
+# -- masked diffusion -------------------------------------------------------------------------------------------------
+
+
+def learnt_cycle() -> mdlm.MDLM:
+    torch.manual_seed(0)
+    model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((10,), 5))
+    x = (torch.arange(10) + torch.arange(5)[:, None]) % 5
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(250):
+        rows = Batch(x, Given(), Seeds.for_batch(0, step, len(x)))
+        loss, _ = model.loss(rows, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def test_masked_diffusion_learns_a_cycle_bounds_its_likelihood_and_fills_gaps() -> None:
+    model = learnt_cycle()
+    x = (torch.arange(10) + torch.arange(5)[:, None]) % 5
+    bound = model.nll(Batch(x, Given(), Seeds.for_batch(0, 0, 5))).mean().item()
+    assert math.log(5) * 0.7 < bound < math.log(5) + 1.0  # the entropy of five equal sequences, but for chance
+    start = torch.full((3, 10), MAKE)
+    start[0, 4], start[1, 9], start[2, :2] = 2, 0, torch.tensor([1, 2])
+    rng = Seeds.for_samples(0, 3)
+    made = model.draw(model.predictor(Condition()), start, Sampling(steps=10, temperature=0.5), rng)
+    assert made.tolist() == [((torch.arange(10) + s) % 5).tolist() for s in (3, 1, 1)]
+
+
+def test_the_bound_of_uniform_guesses_is_exact() -> None:
+    """A model that guesses evenly pays log vocab for each token, whatever is hidden."""
+    model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((400,), 7)).eval()
+    torch.nn.init.zeros_(model.table.weight)
+    x = torch.randint(7, (16, 400), generator=torch.Generator().manual_seed(0))
+    bound = model.nll(Batch(x, Given(), Seeds.for_batch(0, 0, 16))).mean().item()
+    assert abs(bound / (400 * math.log(7)) - 1) < 0.03
+
+
+def test_prompts_are_never_hidden() -> None:
+    model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((8,), 9, Marks(0, 1, 2)))
+    x = torch.tensor([[0, 1, 5, 6, 2, 7, 0, 0]])
+    assert model._made(x).int().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]

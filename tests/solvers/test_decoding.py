@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maquette.core.types import Sampling
-from maquette.solvers.decoding import MAKE, decode, draw, restrict, stream
+from maquette.solvers.decoding import MAKE, decode, draw, restrict, stream, unmask
 
 P = torch.tensor([[0.5, 0.25, 0.15, 0.1]])
 
@@ -80,3 +80,20 @@ def test_tokens_come_as_they_are_made() -> None:
     assert [(at, x[0, at].item()) for at, x in stream(counting, start, torch.rand(1, 3), Sampling())] == [
         (0, 0), (1, 1), (2, 2),
     ]  # fmt: skip
+
+
+def test_unmasking_fills_every_gap_once_and_keeps_what_is_known() -> None:
+    seen = []
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        seen.append((x == MAKE).sum().item())
+        return torch.nn.functional.one_hot(torch.arange(x.shape[1]) % 3, 3).float().mul(50).expand(len(x), -1, -1)
+
+    start = torch.full((4, 12), MAKE)
+    start[:, 5] = 0
+    when, which = torch.rand(2, 4, 12, generator=torch.Generator().manual_seed(0))
+    made = unmask(predict, start, when, which, Sampling(), 6)
+    expected = torch.arange(12).remainder(3).repeat(4, 1)
+    expected[:, 5] = 0
+    assert torch.equal(made, expected) and len(seen) <= 6 and seen == sorted(seen, reverse=True)
+    assert torch.equal(unmask(predict, start, when, which, Sampling(), 1), expected)

@@ -13,6 +13,7 @@ from maquette.train.run import Run
 SMALL = {
     "gpt-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
     "lstm-char": ["model.width=32"],
+    "mdlm-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
 }
 TINY = ["medium.length=32", "train.batch=8", "train.samples=3"]
 

@@ -104,7 +104,7 @@ def bits_of_ours(pipeline: Any, pictures: int = 2000) -> dict[str, Any]:
 
     data = open_data(Data(source=str(peers.test_data("fashion_mnist"))), pipeline.medium)
     batches = held_out(data.test, pipeline.medium, 100, pictures, seed=0)
-    return {"bits_per_dimension": likelihood(pipeline.model, batches, pipeline.medium.space).value}
+    return {"bits_per_dimension": likelihood(pipeline.model, batches, pipeline.medium).value}
 
 
 # -- peers ------------------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class Request(Config):
     """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
     prompt: tuple[str, ...] | str | None = None
     """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
+    opening: Any = None
+    """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words."""
     image: Any = None
     """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
     mask: Any = None
@@ -183,6 +185,8 @@ class Pipeline:
 
     def _known_beginnings(self, request: Request) -> list[Tensor]:
         """The tokens of each prompt."""
+        if request.opening is not None:
+            return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
         if request.prompt is None:
             return []
         prompts = (request.prompt,) if isinstance(request.prompt, str) else request.prompt

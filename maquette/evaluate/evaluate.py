@@ -77,6 +77,7 @@ def evaluate(
         label=asked_labels(pipeline, reference),
         guidance=options.guidance,
         sampling=options.sampling,
+        opening=reference.openings,
     )
     say(f"drawing {reference.n} samples")
     drawn = cost.timed(lambda: pipeline.generate(ask), device)
@@ -140,9 +141,9 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     split = reference.dataset.test if name == TEST else reference.dataset.train
     rows = picked(split, HELD_OUT, reference.seed)
     if isinstance(model, Likelihood):
-        cost_of_unseen = likelihood.likelihood(model, _batches(pipeline, split, rows), space)
+        cost_of_unseen = likelihood.likelihood(model, _batches(pipeline, split, rows), pipeline.medium)
         stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(space))
+        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(pipeline.medium))
     if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
         items = np.asarray(split.items[rows])
         originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))

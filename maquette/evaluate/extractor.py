@@ -17,6 +17,7 @@ from maquette.data.dataset import Dataset
 from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
+from maquette.evaluate.scores.intervals import Estimate
 from maquette.media.base import Medium
 
 BATCH = 256
@@ -47,6 +48,8 @@ class Extractor(ABC):
     batch: int = BATCH
     pool: int = 5_000
     """How many training items it can be asked to look at for neighbours."""
+    given: int = 0
+    """How much of the beginning of each item is given to the model instead of being made: tokens, 0 for nothing."""
 
     @abstractmethod
     def look(self, x: Float[Tensor, "b *space"]) -> tuple[Tensor, Tensor | None]:
@@ -62,6 +65,10 @@ class Extractor(ABC):
             features.append(seen[0].float().cpu())
             logits += [] if seen[1] is None else [seen[1].float().cpu()]
         return Seen(torch.cat(features), torch.cat(logits) if logits else None)
+
+    def further(self, real: np.ndarray, made: np.ndarray) -> dict[str, Estimate]:
+        """Scores beyond those of features, of stored items."""
+        return {}
 
 
 class DomainExtractor(Extractor):
@@ -134,8 +141,8 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Flat spaces take Fourier features. Pictures take the standard Inception when its converted weights are found (or
-    `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder.
+    Text takes frequencies of n-grams. Flat spaces take Fourier features. Pictures take the standard Inception when its
+    converted weights are found (or `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder.
 
     Args:
         seed: of the domain extractor's training.
@@ -145,6 +152,10 @@ def choose_extractor(
         MaquetteError: MQ-2080 a space that no extractor sees, MQ-2081 Inception asked for without weights.
     """
     space = medium.space
+    if medium.talks:
+        from maquette.evaluate.ngrams import Ngrams
+
+        return Ngrams(medium, dataset.train.items)
     if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:

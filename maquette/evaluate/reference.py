@@ -85,7 +85,12 @@ class Reference:
             found = modes_found(torch.from_numpy(items), torch.from_numpy(np.asarray(modes.centres)), modes.sigma)
             made["modes"] = Estimate(float(found.found))
             made["quality"] = found.quality.as_share()
-        return made
+        return made | self.extractor.further(self.items, items)
+
+    @property
+    def openings(self) -> np.ndarray | None:
+        """What the made samples begin with, as stored [n, k]: the beginnings of the real ones; None for nothing."""
+        return self.items[:, : self.extractor.given] if self.extractor.given else None
 
     def stamp(self, made: int, seed: int) -> Stamp:
         """The stamp of a score of `made` samples against this reference."""

@@ -92,6 +92,22 @@ KINDS: dict[str, Kind] = {
         "lower",
         "Share of made samples nearer to a training item than 99 % of unseen real items are; 0.01 is expected.",
     ),
+    "divergence": Kind(
+        "3-gram divergence",
+        "bits",
+        "lower",
+        "How far frequencies of 3 bytes in a row are from real text's (Jensen-Shannon); 0 is equal.",
+    ),
+    "distinct_2": Kind("Distinct pairs", "share", "higher", "Different pairs of words as a share of all (distinct-2)."),
+    "repetition": Kind(
+        "Repetition", "share", "lower", "Share of four words in a row that stood in the same text before."
+    ),
+    "verbatim": Kind(
+        "Longest verbatim passage",
+        "share",
+        "lower",
+        "The longest passage copied from the training text, as a share of a sample.",
+    ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
 

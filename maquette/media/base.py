@@ -133,6 +133,10 @@ class Medium(ABC):
         """What an item says, or None for a medium without words."""
         return None
 
+    def passage(self, tokens: np.ndarray) -> str:
+        """The text of tokens from anywhere in an item; only of media that talk."""
+        raise NotImplementedError
+
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """The bytes of a file with one item, carrying `mark` where the format's metadata go."""

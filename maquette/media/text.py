@@ -169,6 +169,10 @@ class Text(Medium):
         answers = np.flatnonzero(item == MARKS.answer)
         return self.tokenizer.decode(item[answers[-1] :] if len(answers) and self.config.asks else item)
 
+    def passage(self, tokens: np.ndarray) -> str:
+        """The text of tokens from anywhere in an item, marks left out."""
+        return self.tokenizer.decode(tokens)
+
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """Markdown whose front matter is the mark."""
         return f"{FRONT}{json.dumps(mark.fields())}\n---\n\n{self.words(item)}".encode("utf-8", "replace")

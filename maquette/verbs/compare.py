@@ -13,7 +13,7 @@ from typing import Any
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
-from maquette.data.source import open_data
+from maquette.data.source import documents, open_data
 from maquette.evaluate.ranking import rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
@@ -99,8 +99,9 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
     with files.lock(out):
         held = {entry.folder.name: entry.recipe.to_tree() for entry in entries}
         hold(out, {"format": FORMAT, "n": terms.n or SAMPLES, "recipes": held})
-        medium = entries[0].recipe.medium.build()
-        dataset = open_data(entries[0].recipe.data, medium)
+        data = entries[0].recipe.data
+        medium = entries[0].recipe.medium.learnt(lambda medium: documents(data, medium)).build()
+        dataset = open_data(data, medium)
         reference: Reference | None = None
         for number, entry in enumerate(entries, 1):
             speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.folder.name}")

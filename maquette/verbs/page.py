@@ -25,7 +25,18 @@ from maquette.verbs.charts import Number, Span, short
 from maquette.verbs.sample import Sheet
 
 COLOURS = 8
-CHARTED = ("fid", "kid", "precision", "recall", "coverage", "density", "inception_score", "label_accuracy")
+CHARTED = (
+    "fid",
+    "kid",
+    "precision",
+    "recall",
+    "coverage",
+    "density",
+    "inception_score",
+    "label_accuracy",
+    "divergence",
+    "repetition",
+)
 MOST_CHARTS = 6
 PLAIN = ("", "share", "modes")
 """Units that need not be named beside a score's title."""
@@ -48,6 +59,10 @@ CHINESE = {
     "psnr": "重建 PSNR",
     "ssim": "重建 SSIM",
     "near_copies": "近似复制",
+    "divergence": "三元组散度",
+    "distinct_2": "不同词对占比",
+    "repetition": "重复率",
+    "verbatim": "最长照抄片段",
     "samples_per_second": "生成速度",
     "classes": "按标签",
     "neighbours": "最近的训练样本",

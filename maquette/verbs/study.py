@@ -28,9 +28,11 @@ TABLE = {
     "modes": "modes",
     "quality": "in modes",
     "likelihood": "likelihood",
+    "divergence": "3-grams",
+    "repetition": "repeats",
 }
 """Scores of the table in the terminal, which has less room than the page, by what they are called there."""
-UNITS = {"bits per dimension": "bits/dim", "nats per sample": "nats"}
+UNITS = {"bits per dimension": "bits/dim", "bits per byte": "bits/byte", "nats per sample": "nats"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def spoken(budget: str) -> str:
 
 
 def _items(medium: Medium) -> str:
-    return "×".join(map(str, medium.stored)) + (" coordinates" if len(medium.stored) == 1 else "")
+    unit = " tokens" if medium.talks else " coordinates" if len(medium.stored) == 1 else ""
+    return "×".join(map(str, medium.stored)) + unit
 
 
 def real_sheet(dataset: Dataset, medium: Medium) -> bytes:

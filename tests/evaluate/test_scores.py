@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
@@ -10,12 +11,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from torchmetrics.image.inception import InceptionScore
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Likelihood, Real, Tokens
+from maquette.core.types import Batch, Given, Likelihood
 from maquette.evaluate.scores import cost, intervals
 from maquette.evaluate.scores.inception_score import inception_score
 from maquette.evaluate.scores.likelihood import likelihood, unit
 from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.media import image, points, text
 
 
 def pictures(n: int, channels: int, side: int, seed: int) -> Tensor:
@@ -96,19 +98,32 @@ def batches(x: Tensor) -> list[Batch]:
 
 
 def test_bits_per_dimension_of_the_even_law_are_8() -> None:
-    space = Real((3, 4, 4), levels=256)
-    estimate = likelihood(Even(), batches(torch.zeros(25, 3, 4, 4)), space)
+    medium = image.Config(size=8, channels=3).build()
+    estimate = likelihood(Even(), batches(torch.zeros(25, 3, 8, 8)), medium)
     assert estimate.value == pytest.approx(8) and estimate.low == pytest.approx(8)
-    assert unit(space) == unit(Tokens((5,), 7)) == "bits per dimension"
+    assert unit(medium) == "bits per dimension" and unit(text.Config().build()) == "bits per byte"
 
 
 def test_nats_on_a_continuum() -> None:
     """The entropy of two standard normals is 1 + ln 2 pi."""
     draw = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
-    estimate = likelihood(Normal(), batches(draw), Real((2,)))
+    estimate = likelihood(Normal(), batches(draw), points.Config().build())
     assert estimate.low is not None and estimate.high is not None
     assert estimate.low < 1 + math.log(2 * math.pi) < estimate.high
-    assert unit(Real((2,))) == "nats per sample"
+    assert unit(points.Config().build()) == "nats per sample"
+
+
+def test_bits_per_byte_do_not_depend_on_the_tokens() -> None:
+    """A model that gives every token 1/4 pays 2 bits for each: per byte less, where a token is more bytes."""
+    medium = text.Config(tokenizer="character", vocabulary="a春", length=8).build()
+
+    class Quarter(Likelihood):
+        def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+            return torch.full((len(batch),), 8 * math.log(4))
+
+    windows = [medium.to_tensor(np.stack([medium.from_bytes((8 * c).encode(), "x")])) for c in "a春"]
+    bits = [likelihood(Quarter(), batches(x), medium).value for x in windows]
+    assert bits == [pytest.approx(2), pytest.approx(2 / 3)]
 
 
 # -- reconstructions --------------------------------------------------------------------------------------------------

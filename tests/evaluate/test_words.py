@@ -1,76 +1,60 @@
-"""The words follow the figures: each sentence appears, changes side and goes with the figure it is drawn from."""
+"""Scores of text, by hand; and what n-gram features see."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
+import torch
 
-from maquette.evaluate.report import Report
-from maquette.evaluate.words import Traits, traits
-from tests.evaluate.test_report import COST, report
+from maquette.evaluate.ngrams import EACH, Ngrams
+from maquette.evaluate.scores.words import distinct, divergence, longest, repetition, verbatim, words
+from maquette.media.text import Config
 
-
-def of(*reports: Report) -> Traits:
-    """The traits of the first."""
-    return traits(reports)[reports[0].name]
+SHAKEN = [f"{a} {b} {c}." for a in "abcd" for b in "efgh" for c in "ijkl"]
 
 
-@pytest.mark.parametrize(
-    ("score", "good", "between", "bad", "praise", "blame"),
-    [
-        ("fid", 1.5, 5.0, 20.0, "close to real ones", "far from real ones"),
-        ("precision", 0.95, 0.8, 0.4, "look real: 95%", "do not look real: 40%"),
-        ("coverage", 0.95, 0.8, 0.4, "covers the variety", "misses much of the variety"),
-        ("label_accuracy", 0.95, 0.8, 0.4, "makes what is asked: 95%", "something else than asked: 40%"),
-        ("psnr", 30.0, 20.0, 12.0, "with little loss (PSNR 30.0 dB)", "lose much of a sample (PSNR 12.0 dB)"),
-        ("quality", 0.9, 0.7, 0.3, "90% of its samples lie within", "Only 30% of its samples lie within"),
-    ],
-)
-def test_judged_against_the_floor(score, good, between, bad, praise, blame) -> None:
-    """Floors are 1 here."""
-    assert any(praise in s for s in of(report(**{score: good})).good)
-    assert of(report(**{score: between})).sentences == ()
-    assert any(blame in s for s in of(report(**{score: bad})).bad)
-    assert of(report()).sentences == (), "no figure, no sentence"
+def test_words_of_every_language() -> None:
+    assert words("Don't stop, 2 cats") == ["Don", "'", "t", "stop", ",", "2", "cats"]
+    assert words("我有ab兩隻cat。") == ["我", "有", "ab", "兩", "隻", "cat", "。"]
+    assert words(" \n") == []
 
 
-def test_the_figure_is_in_the_sentence() -> None:
-    (sentence,) = of(report(fid=20.0)).bad
-    assert "Fréchet distance 20, 20 times that of real against real" in sentence
+def test_distinct_pairs_by_hand() -> None:
+    assert distinct(["a b c"] * 10, 2).value == pytest.approx(2 / 20)
+    assert distinct([f"a{i} b{i}" for i in range(10)], 2).value == 1
+    assert distinct([""] * 10, 2).value == 0
 
 
-def test_modes() -> None:
-    every, some = report(modes=8.0), report(modes=5.0)
-    every, some = (replace(r, scores=tuple(replace(s, floor=8.0) for s in r.scores)) for r in (every, some))
-    assert of(every).good == ("It finds all 8 modes.",) and of(some).bad == ("It misses 3 of 8 modes.",)
+def test_repetition_by_hand() -> None:
+    assert repetition(["a b c d e f g h"] * 4).value == 0
+    assert repetition(["a b c d a b c d"] * 4).value == pytest.approx(1 / 5)
+    assert repetition(["a " * 40] * 4).value == pytest.approx(1 - 1 / 37)
+    assert repetition(["", "a"]).value == 0
 
 
-def test_likelihood_is_praised_and_missed() -> None:
-    first, second = report("first", likelihood=2.5), report("second", likelihood=3.5)
-    assert "less than second" in of(first, second).good[0] and "less than" not in of(second, first).good[0]
-    assert "It cannot say how probable a sample is; first can." in of(report("third"), first).bad
-    assert of(report("third"), report("fourth")).sentences == ()
+def test_divergence_is_0_for_equal_and_1_for_nothing_shared() -> None:
+    one, other = [b"abcabc"] * 20, [b"xyzxyz"] * 20
+    assert divergence(one, one).value == pytest.approx(0, abs=1e-12)
+    assert divergence(one, other).value == pytest.approx(1)
+    half = divergence(one, [b"abcabc", b"xyzxyz"] * 10).value
+    assert half == pytest.approx(0.311278, abs=1e-6)  # JS of (1, 0) and (1/2, 1/2)
+    assert divergence(one, []).value == pytest.approx(0.5)  # nothing was made
 
 
-def test_copies() -> None:
-    assert of(report(near_copies=0.02)).bad == ()
-    assert "20% of its samples are near copies" in of(report(near_copies=0.2)).bad[0]
+def test_verbatim_passages_by_hand() -> None:
+    corpus = b"the quick brown fox"
+    assert longest(b"a quick brow", corpus) == 11 and longest(b"zzz", corpus) == 0 and longest(b"", corpus) == 0
+    assert longest(corpus, corpus) == len(corpus)
+    assert verbatim([b"quick", b"qZcZ"], corpus).value == pytest.approx((1 + 0.25) / 2)
 
 
-def with_cost(name: str, rate: float, size: int) -> Report:
-    return report(name, cost=replace(COST, samples_per_second=rate, parameters=size))
-
-
-def test_speed_and_size_are_judged_against_the_others() -> None:
-    fast, slow = with_cost("fast", 1000.0, 1000), with_cost("slow", 10.0, 50_000)
-    told = traits([fast, slow])
-    assert told["fast"].good[0] == "It samples fast: 1,000 a second, 100 times as many as slow."
-    assert told["slow"].bad[0] == "It samples slowly: 10 a second, fast makes 100 times as many."
-    assert "It is small: 1,000 parameters" in told["fast"].good[1]
-    assert "It is large: 50,000 parameters, 50 times those of fast." in told["slow"].bad
-    assert of(fast).sentences == (), "nobody to compare with"
-    assert of(with_cost("a", 10.0, 10), with_cost("b", 12.0, 12)).sentences == ()
-
-
-def test_several_seeds_are_read_as_their_mean() -> None:
-    (sentence,) = of(report("a", 0, precision=0.2), report("a", 1, precision=0.4)).bad
-    assert "30% lie where" in sentence
+def test_features_are_of_length_one_and_tell_texts_apart() -> None:
+    medium = Config(tokenizer="byte", length=63).build()
+    cutter = medium.cutter()
+    documents = [medium.from_bytes(text.encode() * 12, "x") for text in SHAKEN]
+    items = np.stack([window for d in documents for window in cutter.put(d)])
+    extractor = Ngrams(medium, items)
+    seen = extractor.see(items, medium, torch.device("cpu"))
+    assert seen.features.shape == (len(items), 3 * EACH) and extractor.given == 16
+    assert torch.allclose(seen.features.square().sum(1), torch.full((len(items),), 3.0), atol=1e-4)
+    further = extractor.further(items, items)
+    assert further["divergence"].value == pytest.approx(0, abs=1e-12) and further["verbatim"].value == 1
+    assert set(further) == {"divergence", "distinct_2", "repetition", "verbatim"}

@@ -67,6 +67,22 @@ def test_the_command_prints_what_it_made_and_marks_what_it_writes(run: Path, tmp
     assert len(files) == 2 and all(file.read_text().startswith("---\nAIGC: ") for file in files)
 
 
+def test_it_is_scored_on_continuations_of_unseen_beginnings(run: Path, tmp_path: Path) -> None:
+    shown = maquette.evaluate(run, n=50, out=tmp_path, quiet=True)
+    scores = {score.name: score for score in shown.reports[0].scores}
+    assert scores["likelihood"].unit == "bits per byte" and scores["likelihood"].value < 3
+    assert {"divergence", "distinct_2", "repetition", "verbatim", "fid"} <= scores.keys()
+    assert scores["divergence"].floor is not None and scores["divergence"].floor < 0.3
+    assert "bits per byte" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:
+    settings = [*TINY, "train.precision=fp32"]
+    shown = maquette.compare(list(SMALL), str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)
+    assert [report.name for report in shown.reports] == list(SMALL)
+    assert all(report.score("likelihood") is not None for report in shown.reports)
+
+
 @pytest.mark.parametrize("recipe", list(SMALL))
 def test_a_stopped_run_ends_in_the_same_bits(recipe: str, corpus: Path, tmp_path: Path) -> None:
     import shutil

@@ -8,6 +8,7 @@ import torch
 from maquette.core import cancel
 from maquette.core.types import Batch, Likelihood, Space, Tokens
 from maquette.evaluate.scores.intervals import Estimate, of_mean
+from maquette.media.base import Medium
 
 PER_ITEM = "95 %, Student's t over items"
 
@@ -17,20 +18,23 @@ def has_levels(space: Space) -> bool:
     return isinstance(space, Tokens) or space.levels > 0
 
 
-def unit(space: Space) -> str:
-    return "bits per dimension" if has_levels(space) else "nats per sample"
+def unit(medium: Medium) -> str:
+    names = {"dim": "dimension"}
+    return f"bits per {names.get(medium.unit, medium.unit)}" if has_levels(medium.space) else "nats per sample"
 
 
 @torch.inference_mode()
-def likelihood(model: Likelihood, batches: Iterable[Batch], space: Space) -> Estimate:
-    """Mean negative log-likelihood (or its upper bound, the negative ELBO) over `batches`, in `unit(space)`.
+def likelihood(model: Likelihood, batches: Iterable[Batch], medium: Medium) -> Estimate:
+    """Mean negative log-likelihood (or its upper bound, the negative ELBO) over `batches`, in `unit(medium)`.
 
-    Bits per dimension divide by the number of coordinates (channels count) and by ln 2; 8-bit pictures drawn evenly
-    have 8. Lower is better.
+    Bits are divided among the units that the medium counts: dimensions (channels count; 8-bit pictures drawn evenly
+    have 8), or bytes of text, whatever the tokens. Lower is better.
     """
-    values: list[float] = []
+    nats: list[float] = []
+    units: list[float] = []
     for batch in batches:
         cancel.check()
-        values += model.nll(batch).double().tolist()
-    scale = math.prod(space.shape) * math.log(2) if has_levels(space) else 1.0
-    return of_mean([v / scale for v in values], PER_ITEM)
+        nats += model.nll(batch).double().tolist()
+        units += medium.units(batch.x).double().tolist()
+    scale = sum(units) / len(units) * math.log(2) if has_levels(medium.space) else 1.0
+    return of_mean([value / scale for value in nats], PER_ITEM)

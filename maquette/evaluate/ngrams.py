@@ -1,0 +1,76 @@
+"""Looking at text without a model of text: frequencies of short runs of bytes.
+
+Samples are continuations: each begins with the first quarter of an unseen window, and what follows is compared with
+what really followed (as in Pillutla et al. 2021, MAUVE).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maquette.core import files
+from maquette.evaluate.extractor import Extractor, Seen
+from maquette.evaluate.scores.intervals import Estimate
+from maquette.evaluate.scores.words import distinct, divergence, repetition, verbatim
+from maquette.media.base import Medium
+
+EACH = 64
+"""Features for runs of one byte, of two and of three."""
+SEARCHED = 8 << 20
+"""Bytes of the training text in which verbatim passages are looked for."""
+COMPARED = 64
+"""Texts that are searched for there."""
+
+
+class Ngrams(Extractor):
+    """Square roots of the frequencies of runs of one, two and three bytes, hashed (distances are Hellinger's).
+
+    Args:
+        train: training items, in which verbatim passages are looked for.
+    """
+
+    name = "n-grams"
+    resize = "none"
+    digest = files.digest(f"byte 1-, 2- and 3-grams, {EACH} each, version 1".encode())
+    note = "Features are frequencies of runs of 1 to 3 bytes in continuations of unseen beginnings, not meanings."
+
+    def __init__(self, medium: Medium, train: np.ndarray):
+        self.medium, self.given = medium, medium.stored[0] // 4
+        rows = train[: SEARCHED // medium.stored[0]]
+        self.corpus = b"\n".join(self._said(row) for row in np.asarray(rows))
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError("texts are looked at as they are stored")
+
+    def see(self, items: np.ndarray, medium: Medium, device: torch.device) -> Seen:
+        return Seen(torch.from_numpy(np.stack([_features(text) for text in self._texts(items)])))
+
+    def further(self, real: np.ndarray, made: np.ndarray) -> dict[str, Estimate]:
+        known, new = self._texts(real), self._texts(made)
+        spoken = [text.decode("utf-8", "replace") for text in new]
+        return {
+            "divergence": divergence(known, new),
+            "distinct_2": distinct(spoken, 2),
+            "repetition": repetition(spoken),
+            "verbatim": verbatim(new[:COMPARED], self.corpus),
+        }
+
+    def _texts(self, items: np.ndarray) -> list[bytes]:
+        return [self._said(item[self.given :]) for item in np.asarray(items)]
+
+    def _said(self, tokens: Sequence[int] | np.ndarray) -> bytes:
+        return self.medium.passage(np.asarray(tokens)).encode("utf-8", "replace")
+
+
+def _features(text: bytes) -> np.ndarray:
+    codes = np.frombuffer(text, np.uint8).astype(np.uint64)
+    parts, run = [], np.zeros(0, np.uint64)
+    for n in range(1, 4):
+        last = codes[n - 1 :]
+        run = last + 1 if n == 1 else run[: len(last)] * np.uint64(257) + last + np.uint64(1)
+        places = (run * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(58)  # Fibonacci hashing to 64 places
+        counts = np.bincount(places.astype(np.int64), minlength=EACH).astype(np.float32)
+        parts.append(np.sqrt(counts / max(1.0, counts.sum())))
+    return np.concatenate(parts)

@@ -25,8 +25,15 @@ from benchmarks.harness import RESULTS, ROOT, WORK, machine, put_between, read_j
 from benchmarks.peers import checkout, test_data
 
 FILE = RESULTS / "language.json"
-SETTING = "--device=cpu --compile=False --eval_iters=200 --eval_interval=2000 --log_interval=1 --block_size=64".split()
-SETTING += "--batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000".split()
+SETTING = [
+    "--device=cpu",
+    "--compile=False",
+    "--eval_iters=200",
+    "--eval_interval=2000",
+    "--log_interval=1",
+    "--block_size=64",
+]
+SETTING += ["--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000", "--lr_decay_iters=2000"]
 SETTING += ["--dropout=0.0", "--dtype=float32"]
 BUDGET = "400steps"
 

@@ -20,7 +20,7 @@ from maquette.core.devices import Precision
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import Between, Seeds
-from maquette.core.types import Denoiser, Given, Predictor, Sampling, Tokens
+from maquette.core.types import Denoiser, Given, Predictor, Sampling, Stream, Tokens
 from maquette.nets.conditioning import LabelEmbedder
 from maquette.solvers.guidance import guide
 from maquette.solvers.tasks import enlarge, inpaint
@@ -131,13 +131,34 @@ class Pipeline:
             with torch.inference_mode(), devices.autocast(self.device, self.precision):
                 owner, rng = self._rows(request, first, size)
                 predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
-                start = self.model.start(size, how, rng)
-                for row, sample in enumerate(owner.tolist() if known else ()):
-                    beginning = known[sample % len(known)]
-                    start[row, : len(beginning)] = beginning
+                start = self._begun(self.model.start(size, how, rng), owner, known)
                 x = self.model.draw(predict, start, how, rng)
             x = x[: request.total - first].cpu()
             yield self.medium.from_tensor(x if tokens else x.float())
+
+    def stream(self, request: Request) -> Iterator[str]:
+        """The words of the one sample of `request`, in pieces as they are made; together they are what `words` says.
+
+        A piece is held back while it may be half a character.
+
+        Raises:
+            MaquetteError: MQ-2104 when this model or medium does not come in pieces, and as `generate`.
+        """
+        model = self.model
+        if not isinstance(model, Stream) or not self.medium.talks or request.total != 1:
+            raise MaquetteError("MQ-2104", task="come in pieces of words, one sample at a time")
+        how, said = request.sampling or Sampling(), ""
+        with torch.inference_mode(), devices.autocast(self.device, self.precision):
+            owner, rng = self._rows(request, 0, 1)
+            predict = self._predictor(self.labels(request)[:1], request.guidance)
+            start = self._begun(model.start(1, how, rng), owner, self._known_beginnings(request))
+            words = ""
+            for at, x in model.stream(predict, start, how, rng):
+                words = self.medium.words(self.medium.from_tensor(x[:, : at + 1])[0]) or ""
+                if not words.endswith("\ufffd"):
+                    yield words[len(said) :]
+                    said = words
+        yield words[len(said) :]
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
@@ -182,6 +203,14 @@ class Pipeline:
         if not any(part.classes and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
+
+    @staticmethod
+    def _begun(start: Tensor, owner: Tensor, known: list[Tensor]) -> Tensor:
+        """`start` with what is known of the sample that each row belongs to."""
+        for row, sample in enumerate(owner.tolist() if known else ()):
+            beginning = known[sample % len(known)]
+            start[row, : len(beginning)] = beginning
+        return start
 
     def _known_beginnings(self, request: Request) -> list[Tensor]:
         """The tokens of each prompt."""

@@ -181,6 +181,14 @@ class Likelihood(ABC):
         """Negative log-likelihood, or an upper bound of it, in nats per sample (a discrete one if space has levels)."""
 
 
+class Stream(ABC):
+    """A model whose samples come piece by piece."""
+
+    @abstractmethod
+    def stream(self, predict: Predictor, start: Tensor, how: Sampling, rng: Seeds) -> Iterator[tuple[int, Tensor]]:
+        """(place, the sample so far) after each place that was made; the last one is what `draw` gives."""
+
+
 class Autoencoder(ABC):
     """A model that maps samples to codes and back. `latent` is the space of the codes."""
 

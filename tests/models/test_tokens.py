@@ -111,7 +111,7 @@ def test_a_document_does_not_depend_on_the_one_before_it(make: Make) -> None:
     for p in model.net.parameters():
         torch.nn.init.normal_(p, 0.0, 0.3)
     one, other = torch.tensor([[3, 4, 5, 0, 3, 4, 5]]), torch.tensor([[5, 3, 3, 0, 3, 4, 5]])
-    last = [model._nats(x, Condition())[0][:, 3:] for x in (one, other)]
+    last = [model.nats(x, Condition())[0][:, 3:] for x in (one, other)]
     assert torch.equal(*last)
 
 

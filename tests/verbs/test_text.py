@@ -7,6 +7,7 @@ import pytest
 import maquette
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
+from maquette.core.types import Stream
 from maquette.pipeline import Request, load
 from maquette.train.run import Run
 
@@ -57,6 +58,19 @@ def test_each_sample_has_its_seed_whatever_comes_with_it(run: Path) -> None:
     assert len({item.tobytes() for item in four}) == 4
     pair = pipeline.generate(Request(n=2, prompt=("the", "the cat sat")))
     assert [pipeline.medium.words(item).startswith(p) for item, p in zip(pair, ("the", "the cat sat"), strict=True)]
+
+
+def test_words_come_as_they_are_made(run: Path) -> None:
+    pipeline = load(run, "cpu")
+    ask = Request(prompt="the cat", seed=4)
+    if not isinstance(pipeline.model, Stream):
+        with pytest.raises(MaquetteError, match="MQ-2104"):
+            next(pipeline.stream(ask))
+        return
+    pieces = list(pipeline.stream(ask))
+    assert len(pieces) > 3 and "".join(pieces) == pipeline.medium.words(pipeline.generate(ask)[0])
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        next(pipeline.stream(Request(n=2)))
 
 
 def test_the_command_prints_what_it_made_and_marks_what_it_writes(run: Path, tmp_path: Path, capsys) -> None:

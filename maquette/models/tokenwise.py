@@ -1,0 +1,121 @@
+"""What every model of tokens one after another shares: p(x) = prod_i p(x_i | x_1 ... x_{i-1}).
+
+Such a model says how it reads tokens and what it keeps of them; the loss (the mean negative log-likelihood of the
+tokens that count), the likelihood and drawing token by token follow.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from maquette.core.seeds import Seeds
+from maquette.core.sequences import apart, counted, predicted, seen
+from maquette.core.types import (
+    Batch,
+    Condition,
+    Given,
+    Likelihood,
+    Predictor,
+    Sampling,
+    Stats,
+    Stream,
+    Tokens,
+    Turn,
+)
+from maquette.models.base import Model
+from maquette.nets.conditioning import LabelEmbedder
+from maquette.solvers import decoding
+
+
+class Tokenwise(Model, Likelihood, Stream):
+    """Its predictor is `(x, at) -> logits [b, vocab]` of token number `at` given those before it in `x`."""
+
+    accepts = (Tokens,)
+    space: Tokens
+    embed: LabelEmbedder
+
+    @abstractmethod
+    def read(
+        self,
+        tokens: Int[Tensor, "b l"],
+        condition: Condition,
+        state: Any = None,
+        keep: bool = False,
+        allowed: Bool[Tensor, "b 1 l l"] | None = None,
+    ) -> tuple[Float[Tensor, "b l vocab"], Any]:
+        """Logits of what follows each token, and the state after the last one.
+
+        Args:
+            tokens: number `vocab` is what stands before the first token of a space without marks.
+            state: what an earlier call gave for the tokens before these; None at the beginning.
+            keep: whether the state will be asked for; without it None may be given back.
+            allowed: which places each place may see (documents apart), for those who see places.
+        """
+
+    def turns(self) -> list[Turn]:
+        return [Turn("model", self.loss)]
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
+        """Nats per token of the batch; the statistic leaves out what is not learnt (prompts, padding)."""
+        condition = self.embed(batch.given, len(batch), batch.rng.fork(0))
+        nats, counts = self.nats(batch.x, condition)
+        return nats.sum() / nats.numel(), {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
+
+    def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+        return self.nats(batch.x, self.embed(batch.given, len(batch)))[0].sum(1)
+
+    def nats(self, x: Int[Tensor, "b l"], condition: Condition) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b m"]]:
+        """What each predicted token costs, 0 where it does not count, and which count."""
+        inputs, targets, counts = seen(x, self.space), predicted(x, self.space), counted(x, self.space)
+        logits, _ = self.read(inputs, condition, allowed=apart(inputs, self.space))
+        nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        return nats * counts, counts
+
+    def condition(self, given: Given, n: int) -> Condition:
+        return self.embed(given, n)
+
+    def predictor(self, condition: Condition) -> Predictor:
+        """Cheap when asked in order, right in any order."""
+        return Reader(self, condition)
+
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
+        """Nothing but gaps; in a space with marks the end of an earlier document stands first."""
+        start = torch.full((n, *self.space.shape), decoding.MAKE, device=rng.device)
+        if self.space.marks:
+            start[:, 0] = self.space.marks.end
+        return start
+
+    def draw(self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
+        return decoding.decode(predict, start, rng.uniform(start.shape[1]), how, self._end)
+
+    def stream(
+        self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds
+    ) -> Iterator[tuple[int, Int[Tensor, "n l"]]]:
+        return decoding.stream(predict, start, rng.uniform(start.shape[1]), how, self._end)
+
+    @property
+    def _end(self) -> int | None:
+        return self.space.marks.end if self.space.marks else None
+
+
+class Reader:
+    """Reads a growing sequence and says what comes next; what it has read it need not read again."""
+
+    def __init__(self, model: Tokenwise, condition: Condition):
+        self.model, self.condition, self.state = model, condition, None
+        self.done = torch.empty(0, 0, dtype=torch.int64)
+
+    def __call__(self, x: Int[Tensor, "b l"], at: int) -> Float[Tensor, "b vocab"]:
+        space = self.model.space
+        inputs = x[:, :at] if space.marks else F.pad(x[:, :at], (1, 0), value=space.vocab)
+        known = self.done.shape[1]
+        if not (0 < known < inputs.shape[1] and torch.equal(self.done, inputs[:, :known])):
+            self.state, known = None, 0
+        logits, self.state = self.model.read(inputs[:, known:], self.condition, self.state, keep=True)
+        self.done = inputs.clone()
+        return logits[:, -1]

@@ -107,9 +107,8 @@ def table(tree: dict[str, Any]) -> str:
     for name in ("nanoGPT", "maquette"):
         r = tree[name]
         pace = r["tokens_per_step"] / r["ms"] * 1000
-        lines.append(
-            f"| {name} | {r['steps']:,} | {r['ms']:.1f} | {pace:,.0f} | {r['loop']:.1f} | {r['process']:.1f} | {r['loss']:.3f} |"
-        )
+        seconds = f"{r['loop']:.1f} | {r['process']:.1f}"
+        lines.append(f"| {name} | {r['steps']:,} | {r['ms']:.1f} | {pace:,.0f} | {seconds} | {r['loss']:.3f} |")
     a, b = tree["nanoGPT"], tree["maquette"]
     lines += ["", f"Loop {a['loop'] / b['loop']:.1f} x, from process start {a['process'] / b['process']:.1f} x."]
     m = tree["machine"]

@@ -2,8 +2,8 @@
 
     h_i = cell(h_{i-1}, E x_{i-1}),    p(x_i | x_1 ... x_{i-1}) = softmax(W h_i)
 
-Loss, likelihood and drawing are those of every model of this kind (`tokenwise.py`). The state is all that is kept of the
-past, so each token of a sample costs the same time however long it is.
+Loss, likelihood and drawing are those of every model of this kind (`tokenwise.py`). The state is all that is kept of
+the past, so each token of a sample costs the same time however long it is.
 """
 
 from dataclasses import dataclass

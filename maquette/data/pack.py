@@ -161,12 +161,17 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
 
 
 def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> None:
-    """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from."""
+    """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from.
+
+    Of a stream, whose items are no rows, the last tenth is tested on.
+    """
     all_on = next(split for split, side in sides.items() if side.labels)
     items = np.fromfile(aside / f"{all_on}.items", medium.dtype).reshape(-1, *medium.stored)
     hashes = np.array([_hash(item, seed) for item in items])
     labels, notes = sides[all_on].labels, sides[all_on].notes
     tested = (hashes == hashes.min()) & (hashes != hashes.max())  # when all are copies of one, it is learnt from
+    if not medium.whole:
+        tested = np.arange(len(items)) >= len(items) - round(HELD_OUT * len(items))
     for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
         files.put(aside / f"{split}.items", items[chosen].tobytes())
         sides[split].labels = list(itertools.compress(labels, chosen))

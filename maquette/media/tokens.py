@@ -5,6 +5,8 @@ user's own text. So a text that holds what the learnt part has not is written in
 What was learnt is one string, which lies in the recipe and in the bundle's config as such.
 """
 
+import json
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
@@ -100,17 +102,30 @@ class Learnt(Tokenizer):
     """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) or unigram pieces (Kudo 2018), by `tokenizers`."""
 
     def __init__(self, kind: Kind, vocabulary: str):
-        self._kind, self._vocabulary = kind, vocabulary
+        self._kind = kind
         alphabet = _alphabet()
         self._bytes = {character: byte for byte, character in enumerate(alphabet)}
         lines = [line.split(" ") for line in vocabulary.split("\n") if line]
-        if kind == "bpe":
-            self._pieces = [*alphabet, *("".join(pair) for pair in lines)]
-        else:
-            self._pieces = [*alphabet, *(piece for piece, _ in lines[256:])]
+        pieces = ["".join(pair) for pair in lines] if kind == "bpe" else [line[0] for line in lines]
+        self._pieces = [*alphabet, *pieces] if kind == "bpe" else pieces
         self._lines = lines
+        self._check()
         self.vocab = BYTES + len(self._pieces)
         self.sizes = np.array([0] * BYTES + [len(piece) for piece in self._pieces])
+
+    def _check(self) -> None:
+        """Raise ValueError for what the library would not take, or `to_bytes` not know."""
+        known = set(self._bytes)
+        if any(len(line) != 2 for line in self._lines) or not known.issuperset("".join(self._pieces)):
+            raise ValueError
+        if self._kind == "unigram" and (
+            self._pieces[:256] != _alphabet() or not all(math.isfinite(float(score)) for _, score in self._lines)
+        ):
+            raise ValueError
+        for a, b in self._lines if self._kind == "bpe" else ():
+            if a not in known or b not in known:
+                raise ValueError
+            known.add(a + b)
 
     @cached_property
     def _made(self) -> Any:
@@ -171,8 +186,6 @@ def learn(kind: Kind, texts: Iterable[str], vocab: int) -> str:
     trainer = parts.trainers.BpeTrainer if kind == "bpe" else parts.trainers.UnigramTrainer
     settings = {"vocab_size": max(256, vocab - BYTES), "initial_alphabet": _alphabet(), "show_progress": False}
     made.train_from_iterator(texts, trainer(**settings))
-    import json
-
     tree = json.loads(made.to_str())["model"]
     if kind == "bpe":
         return "\n".join(" ".join(merge) for merge in tree["merges"])

@@ -82,7 +82,7 @@ def unmask(
         if not bool(now.any()):
             continue
         logits = predict(x)[now].float()
-        before = x[now.nonzero()[:, 0]] if how.repetition != 1 else x[:0]
+        before = x[now.nonzero()[:, 0], : None if how.repetition != 1 else 0]
         x = x.masked_scatter(now, draw(restrict(logits, before, how), which[now], how))
     return x
 

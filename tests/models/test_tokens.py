@@ -38,7 +38,8 @@ def batch(x: torch.Tensor) -> Batch:
 def test_the_probabilities_of_all_sequences_sum_to_one(make: Make) -> None:
     model = built(make, Tokens((3,), 4)).eval()
     x = torch.cartesian_prod(*[torch.arange(4)] * 3)
-    assert math.isclose(float(torch.exp(-model.nll(batch(x)).double()).sum()), 1.0, rel_tol=1e-5)  # type: ignore[operator]
+    nats = model.nll(batch(x)).detach().double()  # type: ignore[operator]
+    assert math.isclose(float(torch.exp(-nats).sum()), 1.0, rel_tol=1e-5)
 
 
 @every
@@ -120,10 +121,10 @@ def test_a_document_does_not_depend_on_the_one_before_it(make: Make) -> None:
 
 def learnt_cycle() -> mdlm.MDLM:
     torch.manual_seed(0)
-    model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((10,), 5))
-    x = (torch.arange(10) + torch.arange(5)[:, None]) % 5
+    model = mdlm.Config(net=transformer.Config(width=32, depth=2, heads=2)).build(Tokens((10,), 5))
+    x = ((torch.arange(10) + torch.arange(5)[:, None]) % 5).repeat(4, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(250):
+    for step in range(300):
         rows = Batch(x, Given(), Seeds.for_batch(0, step, len(x)))
         loss, _ = model.loss(rows, 0.0)
         optimizer.zero_grad()
@@ -138,10 +139,13 @@ def test_masked_diffusion_learns_a_cycle_bounds_its_likelihood_and_fills_gaps() 
     bound = model.nll(Batch(x, Given(), Seeds.for_batch(0, 0, 5))).mean().item()
     assert math.log(5) * 0.7 < bound < math.log(5) + 1.0  # the entropy of five equal sequences, but for chance
     start = torch.full((3, 10), MAKE)
-    start[0, 4], start[1, 9], start[2, :2] = 2, 0, torch.tensor([1, 2])
+    start[0, ::2], start[1, 1::2], start[2, :8] = x[3, ::2], x[1, 1::2], x[2, :8]
     rng = Seeds.for_samples(0, 3)
-    made = model.draw(model.predictor(Condition()), start, Sampling(steps=10, temperature=0.5), rng)
-    assert made.tolist() == [((torch.arange(10) + s) % 5).tolist() for s in (3, 1, 1)]
+    made = model.draw(model.predictor(Condition()), start, Sampling(steps=10, top_k=1), rng)
+    known = start != MAKE
+    assert torch.equal(made[known], start[known])
+    right = (made == x[[3, 1, 2]])[~known].float().mean().item()
+    assert right > 0.6, right  # by chance 0.2
 
 
 def test_the_bound_of_uniform_guesses_is_exact() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from maquette.core.types import Condition
-from maquette.nets import attention, transformer
+from maquette.nets import transformer
 from maquette.nets.attention import attend, attention_map, causal_mask, rotate, turns
 
 
@@ -103,7 +103,3 @@ def test_documents_do_not_see_each_other() -> None:
     assert torch.equal(
         net(x, None, Condition(), allowed[None, None])[:, 3:], net(other, None, Condition(), allowed[None, None])[:, 3:]
     )
-
-
-def test_there_is_one_place_that_attends() -> None:
-    assert "scaled_dot_product_attention" in attention.attend.__code__.co_names

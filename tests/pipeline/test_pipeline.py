@@ -15,7 +15,8 @@ from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
 from maquette.core.types import Sampling, Space
-from maquette.media import image, points
+from maquette.media import image, points, text
+from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
 from tests.conformance.cases import config_class, fitted, variants
@@ -31,14 +32,19 @@ def tiny_for(kind: str, space: Space) -> ModelConfig | None:
     return next((config for config in found if config is not None), None)
 
 
+def medium_for(kind: str) -> MediumConfig:
+    """Pictures where the kind takes them, else text."""
+    picture = image.Config(size=8)
+    return picture if tiny_for(kind, picture.build().space) else text.Config(tokenizer="byte", length=12)
+
+
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """`pipeline(kind, medium)`: an untrained model of that kind at tiny size, saved once and loaded from its bundle."""
     made: dict[tuple, Path] = {}
 
-    def make(
-        kind: str, medium=image.Config(size=8), classes: tuple[str, ...] = tuple(CLASSES), precision="fp32"
-    ) -> Pipeline:
+    def make(kind: str, medium=None, classes: tuple[str, ...] = tuple(CLASSES), precision="fp32") -> Pipeline:
+        medium = medium or medium_for(kind)
         key = (kind, medium, classes)
         if key not in made:
             made[key] = tmp_path_factory.mktemp(kind) / "bundle"
@@ -64,7 +70,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Make:
 def test_a_sample_depends_on_its_seed_alone_to_the_bit(kind: str, pipeline: Make) -> None:
     ready = pipeline(kind)
     made = ready.generate(Request(n=35, seed=4, label="square"))
-    assert made.shape == (35, 8, 8, 1) and made.dtype == np.uint8
+    assert made.shape == (35, *ready.medium.stored) and made.dtype == ready.medium.dtype
     assert len({item.tobytes() for item in made}) > 1
     for n, seed in ((1, 4), (3, 4), (1, 9), (2, 37)):
         again = ready.generate(Request(n=n, seed=seed, label="square"))

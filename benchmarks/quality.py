@@ -135,7 +135,8 @@ def table(tree: dict[str, Any]) -> str:
         "",
         f"Extractor {stamp['extractor']} `{stamp['weights'][:16]}`, {stamp['made']} made against {stamp['real']}",
     ]
-    lines[-1] += f" real pictures of the {stamp['split']} split. {'; '.join(sorted(about))}."
+    lines[-1] += f" real pictures of the {stamp['split']} split."
+    lines += ["", f"{'; '.join(sorted(about))}."]
     return "\n".join(lines)
 
 

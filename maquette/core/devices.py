@@ -64,8 +64,8 @@ def arrange(x: torch.Tensor, layout: Layout) -> torch.Tensor:
 def keep_freed_memory() -> None:
     """Ask glibc not to hand freed tensors back to the kernel, which would zero their pages anew at every step.
 
-    Worth 13 % of a DCGAN's step and 28 % of a small VAE's (docs/speed.md). Other C libraries have no such knob, and
-    allocators that are preloaded in glibc's place pay no heed to it.
+    Made a small VAE's step 1.3 times as fast and a DCGAN's 1.2 times (docs/speed.md). Other C libraries have no such
+    knob, and allocators that are preloaded in glibc's place pay no heed to it.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -66,7 +66,7 @@ def test_the_table_of_speed_is_made_of_what_was_measured() -> None:
 
 
 def test_the_table_of_quality_states_each_claim() -> None:
-    facts = {"seconds": 600, "steps": 10, "parameters": 20, "samples_per_second": 5.0}
+    facts = {"seconds": 600, "steps": 10, "parameters": 20, "samples_per_second": 5.0, "machine": harness.machine()}
     tree = {
         "results": {"gan": facts | {"fid": 6.0}, "gan: pytorch/examples": facts | {"fid": 10.0}},
         "floors": {"fid": 1.0},

@@ -18,8 +18,8 @@ from maquette.core.errors import MaquetteError
 FROZEN = {
     "train": "RECIPE --data --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
-    "sample": "RUN|BUNDLE -n --seed --label --guidance --solver --steps --temperature --eta --interpolate --image "
-    "--mask --factor --grid --out --visible --device",
+    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
+    "--min-p --repetition --interpolate --image --mask --factor --grid --out --visible --device",
     "evaluate": "RUN -n --data --out --seed --inception --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "recipes": "",

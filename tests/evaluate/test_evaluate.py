@@ -18,6 +18,7 @@ from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import Report
+from maquette.media import text
 from maquette.media.base import MediumConfig
 from maquette.pipeline import Pipeline, Request
 from tests.conformance.cases import config_class, fitted, variants
@@ -67,7 +68,9 @@ DISTANCES = {"fid", "kid", "precision", "recall", "density", "coverage"}
 @pytest.mark.parametrize("kind", kinds("models"))
 def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) -> None:
     ready = untrained(kind, SMALL, CLASSES)
-    assert ready is not None
+    if ready is None:
+        assert untrained(kind, text.Config(tokenizer="byte", length=8)) is not None  # see tests/verbs/test_text.py
+        return
     report = evaluate(ready, digits(), N, reference=pictures)
     found = scores(report)
     assert found.keys() >= DISTANCES | {"inception_score", "label_accuracy", "near_copies"}

@@ -35,7 +35,7 @@ def test_samples_do_not_depend_on_how_many_are_drawn() -> None:
 def test_means_weigh_batches_by_their_size() -> None:
     torch.manual_seed(0)
     model = Certain(tiny.Config(), Real((2,), levels=256)).eval().requires_grad_(False)
-    found = validate(model, batches(3, 1), CPU, "fp32")
+    found = validate(model, tiny.MEDIUM.build(), batches(3, 1), CPU, "fp32")
     assert found["nats"] == pytest.approx(1.25)  # (3 * 1 + 1 * 2) / 4
     assert found["bits_per_dim"] == pytest.approx(1.25 / (2 * math.log(2)))
     assert {"left.loss", "left.size", "right.loss"} <= found.keys() and "left.2.loss" not in found
@@ -43,19 +43,19 @@ def test_means_weigh_batches_by_their_size() -> None:
 
 def test_a_continuum_has_no_bits() -> None:
     model = Certain(tiny.Config(), Real((2,))).eval().requires_grad_(False)
-    assert "bits_per_dim" not in validate(model, batches(2), CPU, "fp32")
+    assert "bits_per_dim" not in validate(model, tiny.MEDIUM.build(), batches(2), CPU, "fp32")
 
 
 def test_no_held_out_data_gives_nothing() -> None:
-    assert validate(tiny.learner().ema.model, [], CPU, "fp32") == {}
+    assert validate(tiny.learner().ema.model, tiny.MEDIUM.build(), [], CPU, "fp32") == {}
 
 
 def test_looking_leaves_no_trace() -> None:
     model = tiny.learner().ema.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    first = validate(model, batches(4), CPU, "fp32")
+    first = validate(model, tiny.MEDIUM.build(), batches(4), CPU, "fp32")
     draw(model, 4, 0, CPU)
-    assert validate(model, batches(4), CPU, "fp32") == first
+    assert validate(model, tiny.MEDIUM.build(), batches(4), CPU, "fp32") == first
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)

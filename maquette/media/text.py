@@ -7,7 +7,7 @@ window; what was made is read up to the first END after its beginning.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Text(Medium):
         self.tokenizer = tokens.make(config.tokenizer, config.vocabulary)
         self.stored = (config.length + 1,)
         self.whole = config.alone
-        self.space = Tokens(self.stored, self.tokenizer.vocab, MARKS)
+        self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._sizes = torch.from_numpy(self.tokenizer.sizes)
 
     # -- files and rows -> documents ----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Text(Medium):
             raise MaquetteError("MQ-3001", name, reason="it is empty")
         return self._document(parts)
 
-    def _document(self, parts: list[tuple[int | None, str]]) -> np.ndarray:
+    def _document(self, parts: Sequence[tuple[int | None, str]]) -> np.ndarray:
         found = [np.array([MARKS.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]

@@ -43,7 +43,8 @@ class GPT(Tokenwise):
 
     def __init__(self, config: Config, space: Tokens, classes: int):
         super().__init__()
-        self.config, self.space, self.classes = config, space, classes
+        self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space, self.classes = space, classes
         length, width = space.shape[0] - bool(space.marks), config.net.width
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.table = nn.Embedding(space.vocab + (space.marks is None), width)

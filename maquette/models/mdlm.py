@@ -61,7 +61,9 @@ class MDLM(Model, Likelihood):
 
     def __init__(self, config: Config, space: Tokens, classes: int):
         super().__init__()
-        self.config, self.space, self.classes = config, space, classes
+        self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Tokens = space  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.classes = classes
         length, width = space.shape[0], config.net.width
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.table = nn.Embedding(space.vocab + 1, width)  # the last one stands for what is hidden

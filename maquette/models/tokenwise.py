@@ -36,7 +36,7 @@ class Tokenwise(Model, Likelihood, Stream):
     """Its predictor is `(x, at) -> logits [b, vocab]` of token number `at` given those before it in `x`."""
 
     accepts = (Tokens,)
-    space: Tokens
+    space: Tokens  # pyright: ignore[reportIncompatibleVariableOverride]
     embed: LabelEmbedder
 
     @abstractmethod

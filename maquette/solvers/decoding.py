@@ -52,7 +52,7 @@ def stream(
             over |= (drawn == end) & ~known
         x[:, at] = drawn
         yield at, x
-        if bool(over.all()):
+        if end is not None and bool(over.all()):
             x[:, at + 1 :] = end
             return
 

@@ -23,20 +23,20 @@ def attend(
         causal: query i sees keys up to m - l + i alone: the last l of m places ask.
         allowed: which keys a query sees, instead of `causal`; each must see at least one.
 
-    On a CPU torch's fused attention is slower in bf16 than two batched products and a softmax, the more so for the
-    short sequences of a picture's low resolutions (figures in docs/speed.md); elsewhere it is the fast path.
+    On a CPU torch's fused attention is slower in bf16 than two batched products and a softmax, the more so for short
+    sequences, and without a mask in fp32 as well (figures in docs/speed.md); elsewhere it is the fast path.
     """
     length, places = q.shape[2], k.shape[2]
-    if causal and length == 1:
-        causal = False
-    by_hand = q.device.type == "cpu" and (q.dtype == torch.bfloat16 or not (causal or allowed is not None))
-    if not by_hand and (not causal or length == places):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
-    if causal:
-        allowed = causal_mask(length, places, q.device)
-    if not by_hand:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-    return attention_map(q, k, allowed).to(v.dtype) @ v
+    causal = causal and length > 1
+    if q.device.type == "cpu":
+        if torch.is_autocast_enabled("cpu"):
+            q, k, v = (x.to(torch.get_autocast_dtype("cpu")) for x in (q, k, v))
+        if q.dtype == torch.bfloat16 or not (causal or allowed is not None):
+            mask = causal_mask(length, places, q.device) if causal else allowed
+            return attention_map(q, k, mask).to(v.dtype) @ v
+    if causal and length != places:
+        causal, allowed = False, causal_mask(length, places, q.device)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
 
 
 def attention_map(
@@ -45,8 +45,10 @@ def attention_map(
     """softmax(q k^T / sqrt(d)): how much each query takes from each key; rows sum to 1."""
     # scaled before the product, so that bf16 rounds small numbers
     weights = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
-    if allowed is not None:
-        weights = weights.masked_fill(~allowed, -torch.inf)
+    if allowed is not None:  # added, because the gradient of a sum costs nothing
+        weights = weights + torch.zeros(allowed.shape, dtype=weights.dtype, device=q.device).masked_fill_(
+            ~allowed, -torch.inf
+        )
     return torch.softmax(weights, dim=-1)
 
 

@@ -113,27 +113,35 @@ def _rmsprop(weights, grads, squares, rate: float, decay: float, settings: Optim
 
 def _muon(weights, grads, momenta, rate: float, decay: float, settings: Optimizer) -> None:
     momentum = settings.betas[0]
-    for p, grad, memory in zip(weights, grads, momenta, strict=True):
-        memory.lerp_(grad, 1 - momentum)
-        update = orthogonalise(grad.lerp(memory, momentum).flatten(1)).view_as(p)
-        scale = 0.2 * math.sqrt(max(p.shape[0], p[0].numel()))
-        p.mul_(1 - rate * decay).sub_(update, alpha=rate * scale)
+    torch._foreach_lerp_(momenta, grads, 1 - momentum)  # pyright: ignore
+    ahead = torch._foreach_lerp(grads, momenta, momentum)  # pyright: ignore
+    if decay:
+        torch._foreach_mul_(weights, 1 - rate * decay)  # pyright: ignore
+    alike: dict[torch.Size, list[int]] = {}  # matrices of one shape are brought near orthogonal together
+    for i, step in enumerate(ahead):
+        alike.setdefault(step.flatten(1).shape, []).append(i)
+    for shape, places in alike.items():
+        updates = orthogonalise(torch.stack([ahead[i].flatten(1) for i in places])).unbind()
+        moved = [update.view_as(weights[i]) for i, update in zip(places, updates, strict=True)]
+        scale = 0.2 * math.sqrt(max(shape))
+        torch._foreach_add_([weights[i] for i in places], moved, alpha=-rate * scale)  # pyright: ignore
 
 
 _RULES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop, "muon": _muon}
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The matrix with all its singular values brought near 1, by Newton-Schulz steps (Jordan et al. 2024).
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Matrices [..., m, n] with all their singular values brought near 1, by Newton-Schulz steps (Jordan et al. 2024).
 
     The quintic's coefficients trade exactness for speed: singular values end in about [0.7, 1.2].
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16() if has_fast_bf16() else matrix
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / x.norm().clamp(min=1e-7)
+    x = matrices.bfloat16() if has_fast_bf16() else matrices
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).flatten(0, -3) if x.dim() > 2 else (
+        x / x.norm().clamp(min=1e-7))[None]
     for _ in range(steps):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.T if tall else x).to(matrix.dtype)
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(matrices.shape).to(matrices.dtype)

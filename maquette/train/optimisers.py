@@ -139,8 +139,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     x = matrices.bfloat16() if has_fast_bf16() else matrices
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).flatten(0, -3) if x.dim() > 2 else (
-        x / x.norm().clamp(min=1e-7))[None]
+    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).reshape(-1, *x.shape[-2:])
     for _ in range(steps):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)

@@ -26,7 +26,7 @@ from maquette.solvers import decoding
 
 LEAST = 1e-3
 """The earliest time: below it next to nothing is hidden, and 1/t is large."""
-DRAWS = 8
+DRAWS = 2
 """Times at which the bound of a likelihood is taken for each sample."""
 
 

@@ -26,9 +26,7 @@ def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool
     before, after = x[:, :-1], x[:, 1:]
     place = torch.arange(before.shape[1], device=x.device).expand_as(before)
     marked = (before == end) | (before == prompt) | (before == answer)
-    last = (
-        torch.where(marked, place, -1).cummax(1).values
-    )  # where the mark stands that rules each place; -1: before any
+    last = torch.where(marked, place, -1).cummax(1).values  # the mark that rules each place; -1 before any
     state = torch.where(last < 0, end, before.gather(1, last.clamp(min=0)))
     asked = (state == prompt) | (after == prompt)
     return ~asked if padding else ~asked & ~((before == end) & (after == end))

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
-from maquette.evaluate.extractor import Extractor, Seen
+from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.words import distinct, divergence, repetition, verbatim
 from maquette.media.base import Medium
@@ -41,11 +42,8 @@ class Ngrams(Extractor):
         rows = train[: SEARCHED // medium.stored[0]]
         self.corpus = b"\n".join(self._said(row) for row in np.asarray(rows))
 
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError("texts are looked at as they are stored")
-
-    def see(self, items: np.ndarray, medium: Medium, device: torch.device) -> Seen:
-        return Seen(torch.from_numpy(np.stack([_features(text) for text in self._texts(items)])))
+    def look(self, x: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b d"], None]:
+        return torch.from_numpy(np.stack([_features(text) for text in self._texts(x.cpu().numpy())])), None
 
     def further(self, real: np.ndarray, made: np.ndarray) -> dict[str, Estimate]:
         known, new = self._texts(real), self._texts(made)

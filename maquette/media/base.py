@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core import config
+from maquette.core import config, files
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Space
@@ -37,6 +37,20 @@ class MediumConfig(config.Config, ABC):
     def smaller(self, factor: int) -> "MediumConfig":
         """This medium at 1/`factor` of its size: what super-resolution starts from. Raises MQ-2103 where none is."""
         raise MaquetteError("MQ-2103", kind=self.kind(), factor=factor, reason="they have no size")
+
+
+def read_whole(path: Path, limit: int) -> bytes:
+    """A data file of at most `limit` bytes (links are followed: a data set may be made of them).
+
+    Raises:
+        MaquetteError: MQ-3001 with the reason when it cannot be read.
+    """
+    try:
+        return files.read_file(path.resolve(), limit)
+    except MaquetteError as bad:
+        raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
+    except OSError as bad:  # the disk itself
+        raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None
 
 
 @dataclass(frozen=True)
@@ -134,8 +148,8 @@ class Medium(ABC):
         return None
 
     def passage(self, tokens: np.ndarray) -> str:
-        """The text of tokens from anywhere in an item; only of media that talk."""
-        raise NotImplementedError
+        """The text of tokens from anywhere in an item; raises MQ-2104 for a medium without words."""
+        raise MaquetteError("MQ-2104", task="be read as words")
 
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:

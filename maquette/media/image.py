@@ -15,12 +15,11 @@ import torch
 from PIL import Image as pillow
 from torch import Tensor
 
-from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
 from maquette.media import augment, decode, lettering, marks
-from maquette.media.base import Facts, Medium, MediumConfig
+from maquette.media.base import Facts, Medium, MediumConfig, read_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Image(Medium):
         self.space = Real((channels, size, size), levels=256)
 
     def read(self, path: Path) -> np.ndarray:
-        return self.from_bytes(read_bytes(path), str(path))
+        return self.from_bytes(read_whole(path, decode.MAX_BYTES), str(path))
 
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         return decode.square(data, name, self.size, self.channels)
@@ -113,13 +112,3 @@ class Image(Medium):
 def picture(item: np.ndarray) -> pillow.Image:
     """uint8 [h, w, 1 or 3] as Pillow's picture."""
     return pillow.fromarray(item[:, :, 0] if item.shape[2] == 1 else item)
-
-
-def read_bytes(path: Path) -> bytes:
-    """A data file's bytes (links are followed: a data set may be made of them); raises MQ-3001 like any bad file."""
-    try:
-        return files.read_file(path.resolve(), decode.MAX_BYTES)
-    except MaquetteError as bad:
-        raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
-    except OSError as bad:  # the disk itself
-        raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core import files
 from maquette.core.config import Config as AnyConfig
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
-from maquette.media.base import Medium, MediumConfig
+from maquette.media.base import Medium, MediumConfig, read_whole
 
 MAX_BYTES = 1 << 16
 
@@ -62,11 +61,7 @@ class Points(Medium):
         self.space = Real((dims,))
 
     def read(self, path: Path) -> np.ndarray:
-        try:
-            data = files.read_file(path.resolve(), MAX_BYTES)
-        except MaquetteError as bad:
-            raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
-        return self.from_bytes(data, str(path))
+        return self.from_bytes(read_whole(path, MAX_BYTES), str(path))
 
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """A point from one line of `dims` numbers; lines that begin with # are comments."""

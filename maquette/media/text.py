@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.core import files
 from maquette.core.config import Config as AnyConfig
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
@@ -24,7 +23,7 @@ from maquette.core.exit import Mark
 from maquette.core.sequences import counted
 from maquette.core.types import Tokens
 from maquette.media import lettering, tokens
-from maquette.media.base import Cutter, Medium, MediumConfig
+from maquette.media.base import Cutter, Medium, MediumConfig, read_whole
 from maquette.media.tokens import MARKS, Kind
 
 MAX_BYTES = 4 << 20
@@ -92,11 +91,7 @@ class Text(Medium):
     # -- files and rows -> documents ----------------------------------------------------------------------------------
 
     def read(self, path: Path) -> np.ndarray:
-        try:
-            data = files.read_file(path.resolve(), MAX_BYTES)
-        except MaquetteError as bad:
-            raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
-        return self.from_bytes(data, str(path))
+        return self.from_bytes(read_whole(path, MAX_BYTES), str(path))
 
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """A document from UTF-8; a mark that Maquette wrote before it is left out."""

@@ -120,10 +120,7 @@ class MDLM(Model, Likelihood):
 
     def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
         """Everything hidden; in a space with marks the end of an earlier document stands first."""
-        start = torch.full((n, *self.space.shape), decoding.MAKE, device=rng.device)
-        if self.space.marks:
-            start[:, 0] = self.space.marks.end
-        return start
+        return decoding.blank(n, self.space, rng.device)
 
     def draw(self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
         when, which = rng.uniform(start.shape[1]), rng.fork(1).uniform(start.shape[1])

@@ -85,10 +85,7 @@ class Tokenwise(Model, Likelihood, Stream):
 
     def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
         """Nothing but gaps; in a space with marks the end of an earlier document stands first."""
-        start = torch.full((n, *self.space.shape), decoding.MAKE, device=rng.device)
-        if self.space.marks:
-            start[:, 0] = self.space.marks.end
-        return start
+        return decoding.blank(n, self.space, rng.device)
 
     def draw(self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
         return decoding.decode(predict, start, rng.uniform(start.shape[1]), how, self._end)

@@ -12,10 +12,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import cancel
-from maquette.core.types import Predictor, Sampling
+from maquette.core.types import Predictor, Sampling, Tokens
 
 MAKE = -1
 """Where a start says that a token is to be made."""
+
+
+def blank(n: int, space: Tokens, device: torch.device) -> Int[Tensor, "n *space"]:
+    """A start of nothing but gaps; in a space with marks the end of an earlier document stands first."""
+    start = torch.full((n, *space.shape), MAKE, device=device)
+    if space.marks:
+        start[:, 0] = space.marks.end
+    return start
 
 
 def decode(

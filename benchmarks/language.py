@@ -62,7 +62,7 @@ def ours(budget: str) -> dict[str, Any]:
     """The recipe with nanoGPT's sizes, as a user would run it."""
     out = WORK / "language"
     subprocess.run(["rm", "-rf", str(out)], check=True)
-    sizes = ["medium.length=64", "model.net={kind: transformer, width: 128, depth: 4, heads: 4}"]
+    sizes = ["medium.length=64", "model.net={kind: transformer, width: 128, depth: 4, heads: 4, norm: layer}"]
     argv = [sys.executable, "-m", "maquette", "train", "gpt-char", "--data", str(test_data("tinyshakespeare"))]
     argv += ["--budget", budget, "--out", str(out), "--quiet", *sizes]
     env = os.environ | {"PYTHONPATH": str(ROOT), "MAQUETTE_CACHE": str(WORK / "cache")}

@@ -33,7 +33,7 @@ def sample(asked: Namespace) -> None:
 
     numbers = ("steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition")
     how = {name: _value(getattr(asked, name)) for name in numbers} | {"solver": asked.solver}
-    pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device)
+    pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled)
     spoken = pipeline.medium.talks and not (asked.out or asked.grid)
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(

@@ -82,6 +82,8 @@ VERBS: dict[str, Verb] = {
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
             Option("--out", "DIR", "one file each, into this folder (default: samples)"),
             Option("--visible", "TEXT", "a visible note on every item"),
+            Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32"),
+            Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster"),
             DEVICE,
         ),
         example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",

@@ -125,6 +125,17 @@ CATALOGUE: dict[str, Entry] = {
         en=("the {what} has the shape {found}, but this model needs {wanted}", "resize it, or use another model"),
         zh=("{what} 的形状是 {found}，但此模型需要 {wanted}", "请调整大小，或换用别的模型"),
     ),
+    "MQ-2107": Entry(
+        en=("compiled steps need the package 'numba', which is not installed", "pip install 'maquette[fast]'"),
+        zh=("编译步骤需要软件包 'numba'，但尚未安装", "pip install 'maquette[fast]'"),
+    ),
+    "MQ-2108": Entry(
+        en=(
+            "the steps of {kind} on {device} cannot be compiled",
+            "leave --compiled out, or draw on a CPU, from a Transformer of tokens one after another",
+        ),
+        zh=("无法编译 {kind} 在 {device} 上的步骤", "请去掉 --compiled，或在 CPU 上使用逐词元生成的 Transformer"),
+    ),
     "MQ-2110": Entry(
         en=("{reason}", "`{prog} --help` shows what is possible"),
         zh=("{reason}", "`{prog} --help` 列出全部用法"),

@@ -11,11 +11,14 @@ import functools
 from typing import Literal
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int8
+from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 
 Precision = Literal["fp32", "bf16"]
+Storage = Literal["fp32", "bf16", "int8"]
+"""How a model that only draws keeps its weights; int8 is each number of a row as a multiple of the row's scale."""
 Layout = Literal["contiguous", "channels_last"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -23,6 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` (a GPU when there is one), `cpu`, `cuda`, `cuda:1` or `mps`; raises `MaquetteError` if it is not there."""
     keep_freed_memory()
+    torch.set_flush_denormal(True)  # numbers below 1e-38: processors take a hundred times as long for them as for 0
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -38,9 +42,9 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
-    """The context in which losses and predictors are computed."""
-    if precision == "fp32":
+def autocast(device: torch.device, precision: Storage) -> contextlib.AbstractContextManager:
+    """The context in which losses and predictors are computed: in fp32 unless bf16 is asked for."""
+    if precision != "bf16":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
@@ -71,6 +75,21 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)  # below this size memory comes from the heap, not from a mapping of its own
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)  # and the heap shrinks only when this much of its top is free
+
+
+def int8(weight: Float[Tensor, "out in"]) -> tuple[Int8[Tensor, "out in"], Float[Tensor, " out"]]:
+    """`weight` as whole numbers in [-127, 127], and the scale of each row (Jacob et al. 2018, symmetric)."""
+    scale = weight.abs().amax(1) / 127
+    return (weight / scale.clamp(min=torch.finfo(scale.dtype).tiny)[:, None]).round().to(torch.int8), scale
+
+
+@torch.no_grad()
+def round_weights(module: nn.Module) -> None:
+    """Give linear layers and embeddings the weights that int8 leaves of them: what is lost can then be measured."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            numbers, scale = int8(part.weight)
+            part.weight.copy_(numbers * scale[:, None])
 
 
 def has_fast_bf16() -> bool:

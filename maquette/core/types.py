@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maquette.core.config import Config
+from maquette.core.devices import Storage
 from maquette.core.seeds import Seeds
 
 
@@ -187,6 +188,14 @@ class Stream(ABC):
     @abstractmethod
     def stream(self, predict: Predictor, start: Tensor, how: Sampling, rng: Seeds) -> Iterator[tuple[int, Tensor]]:
         """(place, the sample so far) after each place that was made; the last one is what `draw` gives."""
+
+
+class Compilable(ABC):
+    """A model whose steps of drawing a few rows on a CPU can be compiled."""
+
+    @abstractmethod
+    def compile_steps(self, storage: Storage) -> None:
+        """Draw by compiled code from now on, where that is faster; raises MQ-2107 when numba is not installed."""
 
 
 class Autoencoder(ABC):

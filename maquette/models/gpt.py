@@ -4,12 +4,15 @@ Loss, likelihood and drawing are those of every model of this kind (`tokenwise.p
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core.types import Condition, Space, Tokens
+from maquette.core.devices import Storage
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Compilable, Condition, Space, Tokens
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
@@ -38,8 +41,10 @@ class Config(ModelConfig):
         return GPT(self, space, classes)
 
 
-class GPT(Tokenwise):
+class GPT(Tokenwise, Compilable):
     """Keys and values of earlier places are kept while a sample is drawn, so that each place is computed once."""
+
+    compiled: Any = None
 
     def __init__(self, config: Config, space: Tokens, classes: int):
         super().__init__()
@@ -62,8 +67,22 @@ class GPT(Tokenwise):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
-        h = F.rms_norm(self.table(tokens), (self.config.net.width,))
+        h = self.config.net.unit(self.table(tokens))
+        quick = self.compiled is not None and len(h) <= self.compiled.most
         if keep and state is None:
-            state = transformer.Cache(self.net, len(h), h)
-        h = self.net(h, None, condition, allowed, state)
-        return F.linear(h, self.table.weight[: self.space.vocab] if self.head is None else self.head.weight), state
+            state = self.compiled.cache(len(h)) if quick else transformer.Cache(self.net, len(h), h)
+        if quick and state is not None and tokens.shape[1] == 1:
+            return self.compiled.advance(self.net.begin(h, None, condition, state.length), state), state
+        return F.linear(self.net(h, None, condition, allowed, state), self._written), state
+
+    @property
+    def _written(self) -> Float[Tensor, "vocab d"]:
+        """The vectors that tokens are written with."""
+        return self.table.weight[: self.space.vocab] if self.head is None else self.head.weight
+
+    def compile_steps(self, storage: Storage) -> None:
+        try:
+            from maquette.nets.compiled import Compiled
+        except ImportError:
+            raise MaquetteError("MQ-2107") from None
+        self.compiled = Compiled(self.net, self._written, storage)

@@ -109,7 +109,7 @@ class MDLM(Model, Likelihood):
         return F.pad(counted(x, self.space, padding=True), (1, 0), value=False)
 
     def _guess(self, tokens: Int[Tensor, "b l"], condition: Condition) -> Float[Tensor, "b l vocab"]:
-        h = self.net(F.rms_norm(self.table(tokens), (self.config.net.width,)), None, condition)
+        h = self.net(self.config.net.unit(self.table(tokens)), None, condition)
         return F.linear(h, self.table.weight[: self.space.vocab])
 
     def condition(self, given: Given, n: int) -> Condition:

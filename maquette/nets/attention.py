@@ -58,10 +58,24 @@ def causal_mask(length: int, places: int, device: torch.device) -> Bool[Tensor, 
     return mask[None, None]
 
 
-def rotate(x: Heads, cos: Float[Tensor, "l h"], sin: Float[Tensor, "l h"]) -> Heads:
+def rotate(x: Float[Tensor, "*b l d"], cos: Float[Tensor, "l h"], sin: Float[Tensor, "l h"]) -> Float[Tensor, "*b l d"]:
     """Rotary positions (Su et al. 2021): the i-th pair of channels (i, i + d/2) turned by place x frequency i."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    return _Rotation.apply(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))  # type: ignore[return-value]
+
+
+class _Rotation(torch.autograd.Function):
+    """Its derivative is the rotation back: three passes over memory each way, a quarter of what autograd would take."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        a, b = x.chunk(2, -1)
+        return torch.addcmul(x * cos, torch.cat([b, a], -1), sin)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        cos, sin = ctx.saved_tensors
+        return _Rotation.apply(grad, cos, -sin), None, None
 
 
 def turns(places: int, d: int, base: float = 10_000.0) -> tuple[Float[Tensor, "l h"], Float[Tensor, "l h"]]:

@@ -36,6 +36,7 @@ class Config(NetConfig):
     """Hidden units of an MLP, in widths; swiglu has two thirds of it, which costs as much."""
     mlp: Literal["relu2", "swiglu", "gelu"] = "relu2"
     norm: Literal["rms", "layer"] = "rms"
+    """On a CPU torch has a fast kernel for layer norms alone."""
     positions: Literal["rotary", "learned"] = "rotary"
     qk_norm: bool = True
     """Whether queries and keys are brought to one length, so that attention cannot saturate."""
@@ -55,6 +56,10 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=16, depth=2, heads=2)
 
+    def unit(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Vectors brought to the length sqrt(d) by the `norm`, which has nothing to learn here."""
+        return F.rms_norm(x, x.shape[-1:]) if self.norm == "rms" else F.layer_norm(x, x.shape[-1:])
+
     def build(
         self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, causal: bool = False
     ) -> "Transformer":
@@ -71,7 +76,9 @@ class Cache:
 
     def __init__(self, net: "Transformer", n: int, like: Tensor):
         shape = (n, net.config.heads, net.source[0], net.config.width // net.config.heads)
-        self.keys, self.values = ([like.new_empty(shape) for _ in net.blocks] for _ in range(2))
+        low = torch.is_autocast_enabled(like.device.type)
+        dtype = torch.get_autocast_dtype(like.device.type) if low else like.dtype  # what attention would make of them
+        self.keys, self.values = ([like.new_empty(shape, dtype=dtype) for _ in net.blocks] for _ in range(2))
         self.length = 0
 
     def extend(
@@ -120,14 +127,7 @@ class Transformer(Net):
         """
         first = cache.length if cache is not None else 0
         here = slice(first, first + x.shape[1])
-        h = x if self.enter is None else self.enter(x)
-        if self.places is not None:
-            h = h + self.places[here]
-        if self.tell is not None:
-            h = h + self.tell(condition.vector)[:, None]
-        if self.time is not None:
-            assert t is not None, "this net is told a time"
-            h = h + self.time(t)[:, None]
+        h = self.begin(x, t, condition, first)
         turn = (self.cos[here].to(h.dtype), self.sin[here].to(h.dtype)) if self.places is None else None
         for number, block in enumerate(self.blocks):
             h = block(h, turn, self.causal, allowed, cache, number)
@@ -135,6 +135,20 @@ class Transformer(Net):
             cache.length += x.shape[1]
         h = self.norm(h)
         return h if self.leave is None else self.leave(h)
+
+    def begin(
+        self, x: Float[Tensor, "b l c"], t: Float[Tensor, " b"] | None, condition: Condition, first: int
+    ) -> Float[Tensor, "b l w"]:
+        """What goes into the first block at the places from `first` on."""
+        h = x if self.enter is None else self.enter(x)
+        if self.places is not None:
+            h = h + self.places[first : first + x.shape[1]]
+        if self.tell is not None:
+            h = h + self.tell(condition.vector)[:, None]
+        if self.time is not None:
+            assert t is not None, "this net is told a time"
+            h = h + self.time(t)[:, None]
+        return h
 
 
 class Block(nn.Module):
@@ -164,14 +178,16 @@ class Block(nn.Module):
 
     def _attend(self, h: Tensor, turn, causal: bool, allowed, cache: Cache | None, number: int) -> Tensor:
         b, length, width = h.shape
-        q, k, v = self.qkv(h).view(b, length, 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(h).view(b, length, 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
+        qk, v = qkv[:2], qkv[2]
         if self.config.qk_norm:
-            q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])
+            qk = self.config.unit(qk.float())
         if turn is not None:
-            q, k = rotate(q, *turn), rotate(k, *turn)
+            qk = rotate(qk, *turn)
+        q, k = qk.unbind()
         if cache is not None:
             k, v = cache.extend(number, k, v)
-        out = attend(q, k, v.to(q.dtype), causal and allowed is None, allowed)
+        out = attend(q, k, v, causal and allowed is None, allowed)
         return self.mix(out.transpose(1, 2).reshape(b, length, width))
 
     def _hidden(self, h: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ FROZEN = {
     "train": "RECIPE --data --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
-    "--min-p --repetition --interpolate --image --mask --factor --grid --out --visible --device",
+    "--min-p --repetition --interpolate --image --mask --factor --grid --out --visible "
+    "--precision --compiled --device",
     "evaluate": "RUN -n --data --out --seed --inception --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "recipes": "",

@@ -32,6 +32,15 @@ def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool
     return ~asked if padding else ~asked & ~((before == end) & (after == end))
 
 
+def reach(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
+    """How many tokens before each prediction are in the window and of its document, the end before it included."""
+    if space.marks is None:
+        return torch.arange(x.shape[1], device=x.device).expand_as(x)
+    before = x[:, :-1]
+    place = torch.arange(before.shape[1], device=x.device).expand_as(before)
+    return place - torch.where(before == space.marks.end, place, 0).cummax(1).values + 1
+
+
 def apart(x: Int[Tensor, "b m"], space: Tokens) -> Bool[Tensor, "b 1 m m"] | None:
     """Which earlier places each place sees when documents do not see each other; None when no row holds two."""
     if space.marks is None:

@@ -10,23 +10,19 @@ import torch
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling
+from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
-from maquette.evaluate.reference import Reference, picked, prepare, software
+from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import cost, likelihood
 from maquette.evaluate.scores.reconstruction import psnr, ssim
 from maquette.pipeline import Pipeline, Request
 
-HELD_OUT = 512
-"""At most so many unseen items are asked for their likelihood, and for reconstructions."""
 BATCH = 32
-COPIES = 1000
-"""At most so many made samples are searched for among the training items."""
 
 T = TypeVar("T")
 
@@ -85,6 +81,7 @@ def evaluate(
         share = 1 - np.isfinite(drawn.result.reshape(reference.n, -1)).all(1).mean()
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
+    scores = tuple(_scores(pipeline, reference, drawn.result, ask))
     report = Report(
         name=options.name or str(pipeline.card.get("name", "")) or pipeline.model.config.kind(),
         model_kind=pipeline.model.config.kind(),
@@ -100,8 +97,8 @@ def evaluate(
             train_seconds=options.train_seconds,
             train_steps=_whole(pipeline.card.get("steps"), None),
         ),
-        scores=tuple(_scores(pipeline, reference, drawn.result, ask)),
-        notes=tuple(_notes(reference, ask)),
+        scores=scores,
+        notes=tuple(_notes(reference, ask, scores)),
         warnings=tuple(_warnings(drawn.result, reference)),
     )
     return illustrated(report, shots(pipeline, reference, drawn.result, ask))
@@ -137,13 +134,16 @@ def _scores(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Req
 def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
     """What unseen items cost the model, and how it reconstructs them."""
     model, space = pipeline.model, pipeline.medium.space
-    name = TEST if len(reference.dataset.test) else TRAIN
+    name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
-    rows = picked(split, HELD_OUT, reference.seed)
     if isinstance(model, Likelihood):
-        cost_of_unseen = likelihood.likelihood(model, _batches(pipeline, split, rows), pipeline.medium)
+        medium, beside = pipeline.medium, reference.baselines
+        bits = likelihood.likelihood(model, _batches(pipeline, split, rows), medium)
         stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(pipeline.medium))
+        yield Score.of("likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside)
+        if isinstance(space, Tokens):
+            asked = medium.to_tensor(np.asarray(split.items[rows]))
+            yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
     if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
         items = np.asarray(split.items[rows])
         originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
@@ -164,8 +164,10 @@ def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Bat
 
 
 def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:
-    """The share of near copies, where there are unseen items enough to say what is near."""
+    """What stands in the training data; the share of near copies where unseen items are enough to say what is near."""
     data, medium = reference.dataset, reference.medium
+    for name, estimate in reference.extractor.copied(made).items():
+        yield Score.of(name, estimate, reference.stamp(len(made), seed), reference.copied.get(name))
     unseen = np.asarray(data.test.items[picked(data.test, COPIES, reference.seed)]) if len(data.test) else ()
     if len(medium.space.shape) == 1 or len(unseen) < neighbours.ENOUGH:
         return
@@ -194,13 +196,18 @@ def _plain_stamp(reference: Reference, split: str, real: int, made: int, seed: i
 # -- sentences --------------------------------------------------------------------------------------------------------
 
 
-def _notes(reference: Reference, ask: Request) -> Iterator[str]:
+def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Iterator[str]:
     n, d = reference.n, reference.seen.features.shape[1]
     yield reference.extractor.note
     other = "other items of it" if reference.floor_split == reference.split else f"the {reference.floor_split} split"
     yield f"Made samples are compared with {n:,} real ones of the {reference.split} split; the floor compares {other}."
     if n <= 4 * d:
         yield f"{n:,} samples are few for {d} features: Fréchet distances come out high; compare them at equal n only."
+    if names := dict.fromkeys(name for score in scores for name in score.baselines):
+        yield (
+            f"{' and '.join(names)} are models of n-grams (Kneser-Ney) of the same tokens, learnt from "
+            f"{reference.taught:,} training items and asked for the same unseen ones."
+        )
     if ask.guidance != 1 or ask.sampling is not None:
         how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}
         yield f"Drawn with guidance {ask.guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."

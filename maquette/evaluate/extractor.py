@@ -70,6 +70,10 @@ class Extractor(ABC):
         """Scores beyond those of features, of stored items."""
         return {}
 
+    def copied(self, items: np.ndarray) -> dict[str, Estimate]:
+        """How much of stored items stands in the training data, where that can be said without features."""
+        return {}
+
 
 class DomainExtractor(Extractor):
     """The classifier of `domain.py`, trained on the training split of the data at hand."""

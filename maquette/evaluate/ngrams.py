@@ -4,8 +4,6 @@ Samples are continuations: each begins with the first quarter of an unseen windo
 what really followed (as in Pillutla et al. 2021, MAUVE).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -14,15 +12,17 @@ from torch import Tensor
 from maquette.core import files
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
-from maquette.evaluate.scores.words import distinct, divergence, repetition, verbatim
+from maquette.evaluate.scores.words import distinct, divergence, repetition, self_bleu, verbatim
 from maquette.media.base import Medium
 
 EACH = 64
 """Features for runs of one byte, of two and of three."""
 SEARCHED = 8 << 20
-"""Bytes of the training text in which verbatim passages are looked for."""
-COMPARED = 64
+"""Tokens of the training text in which verbatim passages are looked for."""
+COPIES = 64
 """Texts that are searched for there."""
+TOGETHER = 200
+"""Texts that are held against each other."""
 
 
 class Ngrams(Extractor):
@@ -39,27 +39,32 @@ class Ngrams(Extractor):
 
     def __init__(self, medium: Medium, train: np.ndarray):
         self.medium, self.given = medium, medium.stored[0] // 4
-        rows = train[: SEARCHED // medium.stored[0]]
-        self.corpus = b"\n".join(self._said(row) for row in np.asarray(rows))
+        rows = np.asarray(train[: SEARCHED // medium.stored[0]])
+        self.corpus = medium.passage(rows[:, 1:].reshape(-1))  # each window's first token is the last of the one before
 
     def look(self, x: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b d"], None]:
-        return torch.from_numpy(np.stack([_features(text) for text in self._texts(x.cpu().numpy())])), None
+        return torch.from_numpy(np.stack([_features(text) for text in _utf8(self._spoken(x.cpu().numpy()))])), None
 
     def further(self, real: np.ndarray, made: np.ndarray) -> dict[str, Estimate]:
-        known, new = self._texts(real), self._texts(made)
-        spoken = [text.decode("utf-8", "replace") for text in new]
+        spoken = self._spoken(made)
         return {
-            "divergence": divergence(known, new),
+            "divergence": divergence(_utf8(self._spoken(real)), _utf8(spoken)),
+            "distinct_1": distinct(spoken, 1),
             "distinct_2": distinct(spoken, 2),
+            "self_bleu": self_bleu(spoken[:TOGETHER]),
             "repetition": repetition(spoken),
-            "verbatim": verbatim(new[:COMPARED], self.corpus),
         }
 
-    def _texts(self, items: np.ndarray) -> list[bytes]:
-        return [self._said(item[self.given :]) for item in np.asarray(items)]
+    def copied(self, items: np.ndarray) -> dict[str, Estimate]:
+        return {"verbatim": verbatim(self._spoken(items[:COPIES]), self.corpus)}
 
-    def _said(self, tokens: Sequence[int] | np.ndarray) -> bytes:
-        return self.medium.passage(np.asarray(tokens)).encode("utf-8", "replace")
+    def _spoken(self, items: np.ndarray) -> list[str]:
+        """What follows the beginnings that were given."""
+        return [self.medium.passage(item[self.given :]) for item in np.asarray(items)]
+
+
+def _utf8(texts: list[str]) -> list[bytes]:
+    return [text.encode("utf-8", "replace") for text in texts]
 
 
 def _features(text: bytes) -> np.ndarray:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from maquette import __version__
 from maquette.core.errors import MaquetteError
-from maquette.core.seeds import mix
+from maquette.core.seeds import Seeds, mix
+from maquette.core.types import Batch, Given, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate.extractor import Choice, Extractor, Seen, choose_extractor
 from maquette.evaluate.report import Stamp
@@ -18,6 +19,8 @@ from maquette.evaluate.scores.frechet import Moments, frechet_estimate
 from maquette.evaluate.scores.inception_score import inception_score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.kernel import kernel_distance
+from maquette.evaluate.scores.kneser_ney import KneserNey
+from maquette.evaluate.scores.likelihood import likelihood
 from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.prdc import prdc
 from maquette.media.base import Medium
@@ -27,6 +30,14 @@ LEAST = 50
 ENOUGH = 1000
 """A test split of at least so many items (or all that are asked for) is compared with; else the training split is."""
 NEIGHBOURS = 5
+HELD_OUT = 512
+"""At most so many unseen items are asked for their likelihood, and for reconstructions."""
+COPIES = 1000
+"""At most so many made samples are searched for among the training items."""
+BASELINES = {"bigram": 2, "5-gram": 5}
+"""Models of n-grams that a model of text is held against, and how many tokens they look at."""
+TAUGHT = 4 << 20
+"""Tokens that they learn from at most: a few hundred megabytes while they do."""
 PER_ITEM = "95 %, Student's t over samples"
 
 
@@ -86,6 +97,39 @@ class Reference:
             made["modes"] = Estimate(float(found.found))
             made["quality"] = found.quality.as_share()
         return made | self.extractor.further(self.items, items)
+
+    @cached_property
+    def unseen(self) -> tuple[str, np.ndarray]:
+        """The split, and rows of it, whose likelihood is asked for: the test split if there is one."""
+        name, split = (TEST, self.dataset.test) if len(self.dataset.test) else (TRAIN, self.dataset.train)
+        return name, picked(split, HELD_OUT, self.seed)
+
+    @property
+    def taught(self) -> int:
+        """How many training items the baselines learn from."""
+        return min(len(self.dataset.train), TAUGHT // self.medium.stored[0])
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """What `BASELINES` pay for the very items of `unseen`, in the unit of likelihoods; {} where there are no words
+        or nothing is unseen."""
+        space, (split, rows) = self.medium.space, self.unseen
+        if split != TEST or not isinstance(space, Tokens) or space.marks is None:
+            return {}
+        train, test = self.dataset.train, self.dataset.test
+        known = self.medium.to_tensor(np.asarray(train.items[picked(train, self.taught, self.seed)]))
+        asked = Batch(self.medium.to_tensor(np.asarray(test.items[rows])), Given(), Seeds.for_samples(0, len(rows)))
+        model = KneserNey.fit(known, space, max(BASELINES.values()))
+        return {name: likelihood(model.of_order(n), [asked], self.medium).value for name, n in BASELINES.items()}
+
+    @cached_property
+    def copied(self) -> dict[str, float]:
+        """How much of unseen real items stands in the training data: the floors of copies; {} where none is unseen."""
+        test = self.dataset.test
+        if not len(test):
+            return {}
+        unseen = np.asarray(test.items[picked(test, COPIES, self.seed)])
+        return {name: estimate.value for name, estimate in self.extractor.copied(unseen).items()}
 
     @property
     def openings(self) -> np.ndarray | None:

@@ -4,7 +4,7 @@ Every figure carries a stamp that says what it was computed from and with; figur
 side but never ranked. Rankings and pages read reports and nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -84,6 +84,12 @@ KINDS: dict[str, Kind] = {
         "lower",
         "What unseen data cost in bits (a bound where the model gives only one).",
     ),
+    "perplexity": Kind(
+        "Perplexity",
+        "per token",
+        "lower",
+        "Among how many equally likely tokens it would hesitate as much; depends on what the tokens are.",
+    ),
     "psnr": Kind("Reconstruction PSNR", "dB", "higher", "How near reconstructions are to unseen originals."),
     "ssim": Kind("Reconstruction SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
     "near_copies": Kind(
@@ -98,15 +104,19 @@ KINDS: dict[str, Kind] = {
         "lower",
         "How far frequencies of 3 bytes in a row are from real text's (Jensen-Shannon); 0 is equal.",
     ),
+    "distinct_1": Kind("Distinct words", "share", "higher", "Different words as a share of all (distinct-1)."),
     "distinct_2": Kind("Distinct pairs", "share", "higher", "Different pairs of words as a share of all (distinct-2)."),
+    "self_bleu": Kind(
+        "Self-BLEU", "", "lower", "How much of a sample can be put together from the others (BLEU-4); 1 is all of it."
+    ),
     "repetition": Kind(
         "Repetition", "share", "lower", "Share of four words in a row that stood in the same text before."
     ),
     "verbatim": Kind(
         "Longest verbatim passage",
-        "share",
+        "characters",
         "lower",
-        "The longest passage copied from the training text, as a share of a sample.",
+        "The longest passage of any sample that stands in the training text; beside it, of unseen real text.",
     ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
@@ -114,7 +124,8 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Config):
-    """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real."""
+    """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real, and
+    `baselines` are those of simple models, by name."""
 
     name: str
     """A key of `KINDS`."""
@@ -126,11 +137,18 @@ class Score(Config):
     high: float | None = None
     method: str = ""
     floor: float | None = None
+    baselines: dict[str, float] = field(default_factory=dict)
     stamp: Stamp
 
     @classmethod
     def of(
-        cls, name: str, estimate: Estimate | float, stamp: Stamp, floor: float | None = None, unit: str | None = None
+        cls,
+        name: str,
+        estimate: Estimate | float,
+        stamp: Stamp,
+        floor: float | None = None,
+        unit: str | None = None,
+        baselines: Mapping[str, float] = {},
     ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
         kind = KINDS[name]
@@ -145,6 +163,7 @@ class Score(Config):
             high=e.high,
             method=e.method,
             floor=floor,
+            baselines=dict(baselines),
             stamp=stamp,
         )
 

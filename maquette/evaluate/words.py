@@ -19,6 +19,8 @@ QUALITY_GOOD, QUALITY_BAD = 0.85, 0.5
 PSNR_GOOD, PSNR_BAD = 24.0, 18.0
 COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
+PASSAGE = 2.0
+"""A verbatim passage so many times as long as any of unseen real text is named."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""
 
@@ -62,6 +64,10 @@ class Figures:
 
     def floor(self, name: str) -> float | None:
         return _mean([None if (s := r.score(name)) is None else s.floor for r in self.reports])
+
+    def baselines(self, name: str) -> dict[str, float]:
+        """What simple models score."""
+        return next((s.baselines for r in self.reports if (s := r.score(name)) is not None), {})
 
     def ratio(self, name: str) -> float | None:
         """The score over its floor."""
@@ -163,6 +169,11 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
     said = f"It says how probable a sample is ({number(value)} {own.unit('likelihood')} on unseen data"
     best = rivals and value < min(rivals.values())
     yield True, said + (f", less than {_list(rivals)})." if best else ").")
+    if simple := own.baselines("likelihood"):
+        name = min(simple, key=simple.__getitem__)
+        beats = value < simple[name]
+        against = f"({number(value)} against {number(simple[name])} {own.unit('likelihood')})"
+        yield beats, f"It {'beats' if beats else 'does not beat'} a {name} {against}."
 
 
 def _reconstruction(own: Figures, others: Others) -> Sentences:
@@ -179,6 +190,10 @@ def _memory_of_data(own: Figures, others: Others) -> Sentences:
     value = own.value("near_copies")
     if value is not None and value > COPIES:
         yield False, f"{value:.0%} of its samples are near copies of training items (1 % is expected)."
+    passage, usual = own.value("verbatim"), own.floor("verbatim")
+    if passage is not None and usual is not None and passage >= PASSAGE * max(usual, 1.0):
+        said = f"up to {passage:,.0f} characters in a row stand in the training text; of unseen real text {usual:,.0f}"
+        yield False, f"It copies: {said}."
 
 
 def _speed(own: Figures, others: Others) -> Sentences:

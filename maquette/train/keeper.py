@@ -57,6 +57,10 @@ class Keeper:
         )
         values = looking.validate(learner.ema.model, learner.medium, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
+        told = [name for name in values if name.startswith("bits_per_") or name == "perplexity"]
+        if told:
+            figures = ", ".join(f"{name.replace('_', ' ')} {values[name]:.4g}" for name in told)
+            self.log.say(f"step {clock.step}  unseen data: {figures}")
         if warning := self._warnings.stats(values, clock.step, clock.progress):
             self.log.warn(warning)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from maquette.core import devices
 from maquette.core.devices import Precision
 from maquette.core.seeds import Seeds
+from maquette.core.sequences import counted
 from maquette.core.types import Batch, Given, Likelihood, Sampling, Tokens
 from maquette.media.base import Medium
 from maquette.models.base import Model
@@ -37,16 +38,19 @@ def draw(
 def validate(
     model: Model, medium: Medium, batches: Iterable[Batch], device: torch.device, precision: Precision
 ) -> dict[str, float]:
-    """Mean held-out loss and statistics of each player's first turn; `nats` and bits per unit of a likelihood.
+    """Mean held-out loss and statistics of each player's first turn; `nats` and bits per unit of a likelihood, and of
+    text the perplexity of a token.
 
     The model is in eval mode and frozen, so no graph is kept, except by losses that need gradients by the samples.
     """
     rows: dict[str, list[Tensor]] = {}
-    sizes, units = [], 0.0
+    sizes, units, tokens, space = [], 0.0, 0, model.space
     first = {turn.player: turn for turn in reversed(model.turns())}
     for batch in batches:
         sizes.append(len(batch))
         units += float(medium.units(batch.x).sum())
+        if isinstance(space, Tokens) and space.marks:
+            tokens += int(counted(batch.x, space).sum())
         for number, turn in enumerate(first.values()):
             with devices.autocast(device, precision):
                 loss, stats = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 1.0)
@@ -60,6 +64,8 @@ def validate(
         return {}
     share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
     means = {name: float(torch.stack(values).double().cpu() @ share) for name, values in rows.items()}
-    if "nats" in means and (isinstance(model.space, Tokens) or model.space.levels):
+    if "nats" in means and (isinstance(space, Tokens) or space.levels):
         means[f"bits_per_{medium.unit}"] = means["nats"] * sum(sizes) / (max(units, 1.0) * math.log(2))
+    if "nats" in means and tokens:
+        means["perplexity"] = math.exp(min(means["nats"] * sum(sizes) / tokens, 700.0))  # more is no longer a number
     return means

@@ -56,11 +56,14 @@ CHINESE = {
     "modes": "找到的模式数",
     "quality": "高质量占比",
     "likelihood": "负对数似然",
+    "perplexity": "困惑度",
     "psnr": "重建 PSNR",
     "ssim": "重建 SSIM",
     "near_copies": "近似复制",
     "divergence": "三元组散度",
+    "distinct_1": "不同词占比",
     "distinct_2": "不同词对占比",
+    "self_bleu": "自 BLEU",
     "repetition": "重复率",
     "verbatim": "最长照抄片段",
     "samples_per_second": "生成速度",
@@ -68,6 +71,8 @@ CHINESE = {
     "neighbours": "最近的训练样本",
     "reconstructions": "重建",
     "interpolation": "样本之间",
+    "bigram": "二元模型",
+    "5-gram": "五元模型",
 }
 
 Words = tuple[str, str]
@@ -151,6 +156,7 @@ def contestants(reports: Sequence[Report]) -> list[Contestant]:
 
 def _study(study: Study) -> dict[str, Any]:
     all_ = ordered(study)
+    rows = [_row(name, all_) for name in KINDS if any(one.estimate(name) for one in all_)]
     return {
         "title": study.title,
         "several": len(all_) > 1,
@@ -162,7 +168,8 @@ def _study(study: Study) -> dict[str, Any]:
         "warnings": [f"{r.name}: {warning}" for r in study.reports for warning in r.warnings],
         "contestants": [_card(one, study) for one in all_],
         "real": _shot(study.real, "Real samples", "", None) if study.real else None,
-        "rows": [_row(name, all_) for name in KINDS if any(one.estimate(name) for one in all_)],
+        "rows": rows,
+        "baselines": any(row["baselines"] for row in rows),
         "charts": [chart for name in CHARTED if (chart := _interval_chart(name, all_))][:MOST_CHARTS],
         "costs": _cost_charts(all_),
         "words": any(traits.sentences for traits in study.words.values()),
@@ -277,6 +284,7 @@ def _row(name: str, all_: Sequence[Contestant]) -> dict[str, Any]:
         "arrow": ARROWS[kind.better],
         "cells": [_cell(one.estimate(name), one is best) for one in all_],
         "floor": short(sum(floors) / len(floors)) if floors else "",
+        "baselines": [(beside, CHINESE.get(beside, beside), short(v)) for beside, v in kind.baselines.items()],
     }
 
 

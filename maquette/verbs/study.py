@@ -126,6 +126,10 @@ def table(study: Study) -> str:
     floors = [_floor(name, study.reports) for name in names]
     if any(floors):
         grid.add_row("real against real", *floors, "", "", "", style="dim")
+    beside = {name: _baselines(name, study.reports) for name in names}
+    for simple in dict.fromkeys(known for figures in beside.values() for known in figures):
+        cells = [short(figures[simple]) if simple in figures else "" for figures in beside.values()]
+        grid.add_row(simple, *cells, "", "", "", style="dim")
     console = Console(file=io.StringIO(), width=32 + 16 * len(grid.columns))
     console.print(grid)
     sentences = "".join(f"\n  {sentence}" for sentence in study.verdict)
@@ -153,3 +157,8 @@ def _costs(one: Contestant) -> tuple[str, str, str]:
 def _floor(name: str, reports: Sequence[Report]) -> str:
     floors = [s.floor for report in reports if (s := report.score(name)) is not None and s.floor is not None]
     return short(sum(floors) / len(floors)) if floors else ""
+
+
+def _baselines(name: str, reports: Sequence[Report]) -> dict[str, float]:
+    """What simple models score, by their name."""
+    return next((score.baselines for report in reports if (score := report.score(name)) is not None), {})

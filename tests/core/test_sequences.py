@@ -2,7 +2,7 @@
 
 import torch
 
-from maquette.core.sequences import apart, counted, predicted, seen
+from maquette.core.sequences import apart, counted, predicted, reach, seen
 from maquette.core.types import Marks, Tokens
 
 SPACE = Tokens((8,), 10, Marks(end=0, prompt=1, answer=2))
@@ -35,3 +35,12 @@ def test_documents_do_not_see_each_other() -> None:
     assert mask is not None and mask.shape == (2, 1, 4, 4)
     assert mask[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
     assert mask[1, 0].equal(torch.ones(4, 4).tril().bool())
+
+
+def test_a_prediction_reaches_back_to_the_beginning_of_its_document() -> None:
+    x = torch.tensor([[5, 6, 0, 7, 8, 0, 0, 9]])
+    # predicted:          6  0  7  8  0  0  9
+    assert reach(x, SPACE).tolist() == [[1, 2, 1, 2, 3, 1, 1]]
+    assert reach(torch.tensor([[3, 1, 0, 4]]), PLAIN).tolist() == [[0, 1, 2, 3]]
+    mask = apart(x[:, :-1], SPACE)
+    assert mask is not None and mask.sum(-1)[:, 0].equal(reach(x, SPACE))

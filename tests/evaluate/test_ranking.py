@@ -6,7 +6,8 @@ import pytest
 
 from maquette.core.errors import MaquetteError
 from maquette.evaluate.ranking import pareto, rank
-from maquette.evaluate.words import verdict
+from maquette.evaluate.report import Report
+from maquette.evaluate.words import traits, verdict
 from tests.evaluate.test_report import COST, STAMP, report
 
 
@@ -88,3 +89,27 @@ def test_equal_in_both_beats_nobody() -> None:
 
 def test_one_report_has_no_verdict() -> None:
     assert verdict(rank([report(fid=1.0)])) == []
+
+
+# -- models of text ---------------------------------------------------------------------------------------------------
+
+
+def of_text(name: str, bits: float, passage: float, usual: float) -> Report:
+    made = report(name, likelihood=bits, verbatim=passage)
+    one, other = made.scores
+    one = replace(one, unit="bits per byte", baselines={"bigram": 3.4, "5-gram": 2.5})
+    return replace(made, scores=(one, replace(other, floor=usual)))
+
+
+def test_it_is_said_whether_a_model_beats_the_best_of_its_baselines() -> None:
+    told = traits([of_text("good", 2.0, 30.0, 20.0), of_text("poor", 3.0, 30.0, 20.0), report("none", fid=1.0)])
+    assert "It beats a 5-gram (2 against 2.5 bits per byte)." in told["good"].good
+    assert "It does not beat a 5-gram (3 against 2.5 bits per byte)." in told["poor"].bad
+    assert not any("gram" in sentence for sentence in told["none"].sentences)
+
+
+def test_long_passages_of_the_training_text_are_named() -> None:
+    told = traits([of_text("copies", 2.0, 120.0, 40.0), of_text("does not", 2.0, 60.0, 40.0)])
+    (copies,) = [sentence for sentence in told["copies"].bad if "copies" in sentence]
+    assert "120 characters" in copies and "unseen real text 40" in copies
+    assert not any("copies" in sentence for sentence in told["does not"].sentences)

@@ -14,7 +14,8 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Likelihood
 from maquette.evaluate.scores import cost, intervals
 from maquette.evaluate.scores.inception_score import inception_score
-from maquette.evaluate.scores.likelihood import likelihood, unit
+from maquette.evaluate.scores.intervals import Estimate
+from maquette.evaluate.scores.likelihood import likelihood, perplexity, unit
 from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.reconstruction import psnr, ssim
 from maquette.media import image, points, text
@@ -122,8 +123,17 @@ def test_bits_per_byte_do_not_depend_on_the_tokens() -> None:
             return torch.full((len(batch),), 8 * math.log(4))
 
     windows = [medium.to_tensor(np.stack([medium.from_bytes((8 * c).encode(), "x")])) for c in "a春"]
-    bits = [likelihood(Quarter(), batches(x), medium).value for x in windows]
-    assert bits == [pytest.approx(2), pytest.approx(2 / 3)]
+    bits = [likelihood(Quarter(), batches(x), medium) for x in windows]
+    assert [b.value for b in bits] == [pytest.approx(2), pytest.approx(2 / 3)]
+    assert [perplexity(b, x, medium).value for b, x in zip(bits, windows, strict=True)] == [pytest.approx(4)] * 2
+
+
+def test_perplexity_goes_with_its_interval_and_stays_a_number() -> None:
+    medium = text.Config(tokenizer="byte", length=8).build()
+    x = medium.to_tensor(medium.from_bytes(b"abcdefgh", "x")[None])
+    found = perplexity(Estimate(3.0, 2.0, 4.0, "m"), x, medium)
+    assert (found.value, found.low, found.high, found.method) == (8.0, 4.0, 16.0, "m")
+    assert math.isfinite(perplexity(Estimate(1e9), x, medium).value)
 
 
 # -- reconstructions --------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import doctest
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -124,6 +125,21 @@ def test_figures_stand_in_the_table_with_floor_and_best() -> None:
     assert re.search(r'class="best"><b>4</b>', row[0]) and "3 – 5" in row[0] and 'class="floor">2<' in row[0]
     recall = re.search(r"<tr><th[^>]*>.*?Recall.*?</tr>", text, re.S)
     assert recall is not None and 'class="best"><b>0.25</b>' in recall[0]
+
+
+def test_baselines_stand_beside_the_figure_in_page_and_terminal() -> None:
+    def beside(report: Report) -> Report:
+        fid, *others = report.scores
+        simple = replace(fid, floor=None, baselines={"bigram": 9.5, "5-gram": 6.25})
+        return replace(report, scores=(simple, *others), pictures=())
+
+    plain = study()
+    told = study(reports=[beside(report) for report in plain.reports])
+    text = render(told)
+    assert 'class="floor"><small><span lang="en">bigram</span><span lang="zh">二元模型</span> 9.5</small>' in text
+    assert "simple models" in text and "simple models" not in render(plain)
+    rows = [line.split() for line in study_module.table(told).splitlines()]
+    assert ["bigram", "9.5"] in rows and ["5-gram", "6.25"] in rows
 
 
 def test_unlike_stamps_are_shown_but_have_no_best() -> None:

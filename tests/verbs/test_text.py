@@ -1,13 +1,17 @@
 """Text through the verbs: train, look, resume, go on from a prompt; and wrong input."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import maquette
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Sampling, Stream
+from maquette.core.sequences import counted
+from maquette.core.types import Sampling, Stream, Tokens
+from maquette.data.source import open_data
 from maquette.pipeline import Request, load
 from maquette.train.run import Run
 
@@ -44,8 +48,19 @@ def test_a_run_holds_words_and_bits_per_byte(run: Path) -> None:
     assert opened.recipe.medium.vocabulary == "\n .acehmnost"  # type: ignore[attr-defined]
     last = opened.samples / f"step-{steps:08}.txt"
     assert last.read_text() and last.with_suffix(".png").exists()
-    bits = [line["validation"]["bits_per_byte"] for line in opened.metrics() if "validation" in line]
+    held_out = [line["validation"] for line in opened.metrics() if "validation" in line]
+    bits = [line["bits_per_byte"] for line in held_out]
     assert bits[-1] < most
+    medium = opened.recipe.medium.build()
+    x = medium.to_tensor(np.asarray(open_data(opened.recipe.data, medium).test.items))
+    assert isinstance(medium.space, Tokens)
+    each = float(medium.units(x).sum() / counted(x, medium.space).sum())  # bytes a token
+    assert held_out[-1]["perplexity"] == pytest.approx(2 ** (bits[-1] * each), rel=1e-4)
+
+
+def test_training_says_what_unseen_text_costs(corpus: Path, tmp_path: Path, capsys) -> None:
+    maquette.train("lstm-char", str(corpus), "2steps", tmp_path / "run", [*SMALL["lstm-char"], *TINY])
+    assert re.search(r"step 2  unseen data: bits per byte [\d.]+, perplexity [\d.]+\n", capsys.readouterr().err)
 
 
 def test_it_goes_on_from_a_prompt(run: Path) -> None:
@@ -90,16 +105,23 @@ def test_it_is_scored_on_continuations_of_unseen_beginnings(run: Path, tmp_path:
     shown = maquette.evaluate(run, n=50, out=tmp_path, quiet=True)
     scores = {score.name: score for score in shown.reports[0].scores}
     assert scores["likelihood"].unit == "bits per byte" and scores["likelihood"].value < 4
-    assert {"divergence", "distinct_2", "repetition", "verbatim", "fid"} <= scores.keys()
+    assert {"divergence", "distinct_1", "distinct_2", "self_bleu", "repetition", "verbatim", "fid"} <= scores.keys()
+    assert scores["perplexity"].unit == "per token" and scores["perplexity"].value > 1
+    beside = scores["likelihood"].baselines
+    assert 0 < beside["5-gram"] < beside["bigram"] < 4
+    assert scores["verbatim"].floor == 25, "three quarters of 33 characters: what is unseen here says nothing new"
     assert scores["divergence"].floor is not None and scores["divergence"].floor < 0.3
-    assert "bits per byte" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert any("5-gram are models of n-grams" in note for note in shown.reports[0].notes)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "bits per byte" in page and "五元模型" in page and "\n5-gram" in shown.table
 
 
 def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:
     settings = [*TINY, "train.precision=fp32"]
     shown = maquette.compare(list(SMALL), str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)
     assert [report.name for report in shown.reports] == list(SMALL)
-    assert all(report.score("likelihood") is not None for report in shown.reports)
+    scores = [score for report in shown.reports if (score := report.score("likelihood")) is not None]
+    assert len(scores) == len(SMALL) and all(score.baselines == scores[0].baselines for score in scores)
 
 
 @pytest.mark.parametrize("recipe", list(SMALL))

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from maquette.core import cancel
+from maquette.core.sequences import counted
 from maquette.core.types import Batch, Likelihood, Space, Tokens
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.media.base import Medium
@@ -38,3 +42,18 @@ def likelihood(model: Likelihood, batches: Iterable[Batch], medium: Medium) -> E
         units += medium.units(batch.x).double().tolist()
     scale = sum(units) / len(units) * math.log(2) if has_levels(medium.space) else 1.0
     return of_mean([value / scale for value in nats], PER_ITEM)
+
+
+def perplexity(bits: Estimate, x: Int[Tensor, "b l"], medium: Medium) -> Estimate:
+    """e to the power of the nats per token, from the `bits` per unit that samples `x` of tokens cost.
+
+    So many equally probable tokens would be as hard to choose among. It depends on the tokens: of two models with
+    different ones it says nothing.
+    """
+    assert isinstance(medium.space, Tokens)
+    units = float(medium.units(x).sum() / counted(x, medium.space).sum().clamp(min=1))
+
+    def of(value: float | None) -> float | None:
+        return None if value is None else 2.0 ** min(value * units, 1000.0)  # more is no longer a number
+
+    return replace(bits, value=of(bits.value), low=of(bits.low), high=of(bits.high))

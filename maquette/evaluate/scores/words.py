@@ -3,6 +3,7 @@
 Words are runs of letters and digits, Chinese characters and other signs singly, so one rule serves all languages.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -27,15 +28,49 @@ def words(text: str) -> list[str]:
 
 def distinct(texts: Sequence[str], n: int) -> Estimate:
     """Different n-grams of words as a share of all (Li et al. 2016, distinct-n); falls with the amount of text."""
-    counts = [Counter(_grams(words(text), n)) for text in texts]
+    parts = [Counter(gram for text in texts[g] for gram in _grams(words(text), n)) for g in group_slices(len(texts))]
+    whole: Counter = sum(parts, Counter())
+    without = []
+    for part in parts:
+        only_here = sum(whole[gram] == count for gram, count in part.items())
+        without.append((len(whole) - only_here) / max(1, whole.total() - part.total()))
+    return jackknife(len(whole) / max(1, whole.total()), without).as_share()
 
-    def share(parts: Iterable[Counter]) -> float:
-        whole: Counter = sum(parts, Counter())
-        return len(whole) / max(1, whole.total())
 
-    groups = group_slices(len(texts))
-    without = [share(c for i, c in enumerate(counts) if not group.start <= i < group.stop) for group in groups]
-    return jackknife(share(counts), without).as_share()
+def self_bleu(texts: Sequence[str], n: int = 4) -> Estimate:
+    """Mean BLEU of each text against all the others (Zhu et al. 2018, Texygen): near 1 where all say the same.
+
+    BLEU is Papineni et al.'s (2002) over n-grams of 1 to `n` words, of one text with the others as its references and
+    the nearest of their lengths. Where none of a length matches, 0.1 do (Chen and Cherry 2014, method 1), unless no
+    word does; n-grams longer than the text do not count. It rises with the number of texts.
+    """
+    items = [words(text) for text in texts]
+    shares: list[list[float]] = [[] for _ in items]
+    for order in range(1, n + 1):
+        counts = [Counter(_grams(item, order)) for item in items]
+        most = _most(counts)
+        for i, own in enumerate(counts):
+            matches = sum(min(count, most[gram][2 if most[gram][1] == i else 0]) for gram, count in own.items())
+            if own and (matches or shares[i]):
+                shares[i].append((matches or 0.1) / own.total())
+    lengths = [len(item) for item in items]
+    scores = []
+    for i, (own, found) in enumerate(zip(lengths, shares, strict=True)):
+        others = [other for j, other in enumerate(lengths) if j != i]
+        nearest = min(others, key=lambda other: (abs(other - own), other), default=own)
+        brevity = math.exp(min(0.0, 1 - nearest / max(own, 1)))
+        scores.append(brevity * math.prod(found) ** (1 / len(found)) if found else 0.0)
+    return of_mean(scores, PER_TEXT).as_share()
+
+
+def _most(counts: Sequence[Counter]) -> dict[tuple[str, ...], tuple[int, int, int]]:
+    """Of each n-gram the highest count, the text that has it, and the highest count of the other texts."""
+    most: dict[tuple[str, ...], tuple[int, int, int]] = {}
+    for i, own in enumerate(counts):
+        for gram, count in own.items():
+            first, where, second = most.get(gram, (0, -1, 0))
+            most[gram] = (count, i, first) if count > first else (first, where, max(second, count))
+    return most
 
 
 def repetition(texts: Sequence[str], n: int = 4) -> Estimate:
@@ -67,24 +102,24 @@ def _divergence(p: Counter, q: Counter) -> float:
     return (relative(a) + relative(b)) / 2
 
 
-def verbatim(texts: Sequence[bytes], corpus: bytes) -> Estimate:
-    """The longest passage of each text that stands in `corpus` byte for byte, as a share of the text."""
-    return of_mean([longest(text, corpus) / max(1, len(text)) for text in texts], PER_TEXT).as_share()
+def verbatim(texts: Sequence[str], corpus: str) -> Estimate:
+    """Characters of the longest passage of any of `texts` that stands in `corpus`.
 
-
-def longest(text: bytes, corpus: bytes) -> int:
-    """Bytes of the longest passage of `text` that stands in `corpus`.
-
-    >>> longest(b"a cat sat", b"the cat slept")
-    6
+    >>> verbatim(["a cat sat", "a dog sat"], "the cat slept").value
+    6.0
     """
-    best = start = 0
-    while start + best < len(text):
-        if text[start : start + best + 1] in corpus:
-            best += 1
-        else:
-            start += 1
-    return best
+    best = 0
+    for text in texts:
+        start = 0
+        while start + best < len(text):
+            half = (best + 1) // 2
+            if text[start + half : start + best + 1] not in corpus:
+                start += half + 1  # no passage that holds this half
+            elif text[start : start + best + 1] in corpus:
+                best += 1
+            else:
+                start += 1
+    return Estimate(float(best))
 
 
 def _counted(texts: Iterable[bytes], n: int) -> Counter:

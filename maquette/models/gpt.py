@@ -67,3 +67,7 @@ class GPT(Tokenwise):
             state = transformer.Cache(self.net, len(h), h)
         h = self.net(h, None, condition, allowed, state)
         return F.linear(h, self.table.weight[: self.space.vocab] if self.head is None else self.head.weight), state
+
+    def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
+        state.reorder(rows)
+        return state

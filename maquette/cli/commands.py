@@ -95,6 +95,7 @@ def _answer(talk: "Conversation", question: str) -> None:
     """The answer as it comes; a question that cannot be asked is no end of the conversation."""
     forgotten = talk.forgotten
     try:
+        print("AI: " if sys.stdout.isatty() else "", end="")  # who speaks is told all along, not once
         for piece in talk.ask(question):
             print(_harmless(piece), end="", flush=True)
         print(flush=True)

@@ -13,13 +13,14 @@ from maquette.core.errors import MaquetteError
 
 
 class Option(NamedTuple):
-    """One option: `metavar` is what follows it; "" makes it a switch, [X] may be left out and is then 8, an option with
-    X… may be given several times."""
+    """One option: `metavar` is what follows it; "" makes it a switch, [X] may be left out and is then 8."""
 
     flag: str
     metavar: str
     help: str
     default: str | None = None
+    several: bool = False
+    """Whether it may be given more than once."""
 
 
 class Verb(NamedTuple):
@@ -46,7 +47,7 @@ TOKENS = (
 )
 ENDS = (
     Option("--max-tokens", "N", "of text: make at most N tokens"),
-    Option("--stop", "TEXT…", "of text: cut it before TEXT; may be given several times"),
+    Option("--stop", "TEXT", "of text: cut it before TEXT; may be given several times", several=True),
 )
 
 VERBS: dict[str, Verb] = {
@@ -203,9 +204,8 @@ def build() -> Parser:
                 one.add_argument(option.flag, action="store_true", help=option.help)
             elif option.metavar.startswith("["):
                 one.add_argument(option.flag, metavar=option.metavar[1:-1], nargs="?", const="8", help=option.help)
-            elif option.metavar.endswith("…"):
-                metavar = option.metavar.strip("…")
-                one.add_argument(option.flag, metavar=metavar, action="append", default=[], help=option.help)
+            elif option.several:
+                one.add_argument(option.flag, metavar=option.metavar, action="append", default=[], help=option.help)
             else:
                 one.add_argument(option.flag, metavar=option.metavar, default=option.default, help=_help(option))
     return parser

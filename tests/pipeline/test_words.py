@@ -238,10 +238,12 @@ def test_one_beam_says_what_greedy_decoding_says(kind: str, make: Make) -> None:
 
 
 @left_to_right
-def test_what_is_found_is_likelier_than_what_greed_finds(kind: str, make: Make) -> None:
+def test_what_is_found_is_no_less_likely_than_what_greed_finds(kind: str, make: Make) -> None:
     pipeline = make(kind, length=12)
-    few, many = (pipeline.say(Request(prompt="春", sampling=Sampling(beams=b, length_penalty=0.0)))[0] for b in (1, 64))
-    assert sum(many.log_probabilities) > sum(few.log_probabilities)
+    for prompt in "春眠ab":
+        ways = (Sampling(beams=beams, length_penalty=0.0) for beams in (1, 64))
+        few, many = (pipeline.say(Request(prompt=prompt, sampling=how))[0] for how in ways)
+        assert sum(many.log_probabilities) >= sum(few.log_probabilities) - 1e-4
 
 
 # -- in a form --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ TINY = ["medium.length=32", "train.batch=4", "train.samples=1", "model.width=16"
         ("a.txt", b"", "it is empty"),
         ("a.txt", b" \n\n\t", "it is empty"),
         ("a.jsonl", b'{"text": "caf\xe9"}', "not UTF-8 text"),
-        ("a.jsonl", b"", "no column text"),
+        ("a.jsonl", b"", "it has no column"),
         ("a.jsonl", b'{"text": "half', "JSON"),
         ("a.jsonl", b'{"text": "' + b"a" * (17 << 20) + b'"}', "longer than 16 MB"),
     ],

@@ -92,7 +92,7 @@ def test_stop_strings_lengths_and_likelihoods_through_the_command(run: Path, tmp
     assert main(greedy) == 0
     whole = capsys.readouterr().out.removesuffix("\n")
     stop = whole[9:11]
-    assert main([*greedy, "--stop", "nowhere", "--stop", stop, "--out", str(tmp_path)]) == 0
+    assert main([*greedy, "-n", "1", "--stop", "nowhere", "--stop", stop, "--out", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("*.md")
     said = file.read_text().partition("\n---\n\n")[2]
     assert said == whole[: whole.index(stop, 7)]

@@ -1,7 +1,8 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare` and `demo`; `load` opens a run or a bundle. They are
-imported when first used, so that `import maquette` and `maquette --help` do not wait for torch.
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare` and `demo`; `load` opens a run or a bundle, and a
+`Conversation` talks with one that answers. They are imported when first used, so that `import maquette` and
+`maquette --help` do not wait for torch.
 """
 
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Conversation": "verbs.chat",
     "MaquetteError": "core.errors",
     "Pipeline": "pipeline",
     "Request": "pipeline",
@@ -26,6 +28,7 @@ _HOMES = {
 """Public name -> the module it lives in."""
 
 __all__ = [
+    "Conversation",
     "MaquetteError",
     "Pipeline",
     "Request",
@@ -43,6 +46,7 @@ __all__ = [
 if TYPE_CHECKING:
     from maquette.core.errors import MaquetteError
     from maquette.pipeline import Pipeline, Request, load
+    from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare
     from maquette.verbs.demo import demo
     from maquette.verbs.evaluate import evaluate

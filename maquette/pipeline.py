@@ -4,10 +4,11 @@ Sample i depends on seed + i and on nothing else. A matrix library gives a row o
 size, so batches here have one fixed size per device, and the rows beyond n are drawn and dropped.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,73 +16,40 @@ from torch import Tensor
 
 from maquette.bundle import Bundle, read_bundle
 from maquette.core import cancel, devices
-from maquette.core.config import Config
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import Between, Seeds
 from maquette.core.types import Compilable, Denoiser, Given, Predictor, Sampling, Stream, Tokens
+from maquette.media.base import Wording
+from maquette.media.heard import Heard, listen
 from maquette.nets.conditioning import LabelEmbedder
+from maquette.request import EACH, Piece, Request, Said
+from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
+from maquette.solvers.saying import Recorder, answering, only, until
 from maquette.solvers.tasks import enlarge, inpaint
 
-MAX_SAMPLES = 100_000
-"""The most that one request may ask for."""
-MAX_GUIDANCE = 100
-MAX_BETWEEN = 1_000
-
-EACH = "each"
-"""The label that stands for every class in turn."""
+DENOISING = "which needs one that is drawn by denoising"
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 """Rows drawn together: enough to fill the device, few enough that one sample need not wait long."""
 
 Wrap = Callable[[Predictor], Predictor]
+Step = tuple[int, Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request(Config):
-    """What is asked of a pipeline: the flags of `maquette sample` and the keywords of `maquette.sample`."""
+class _Drawing(NamedTuple):
+    """Some rows of a request, ready to be drawn."""
 
-    n: int = 1
-    """How many samples; with `between`, how many starts."""
-    seed: int = 0
-    """Sample i uses seed + i, whatever the batch size."""
-    label: tuple[int | str, ...] | int | str | None = None
-    """A class by name or number, several that are taken in turn, or `each`; none: every sample draws its own."""
-    guidance: float = 1.0
-    """Classifier-free guidance scale: 1 is what was learnt, more follows the label more closely."""
-    sampling: Sampling | None = None
-    """How to draw; none is the model's own way."""
-    between: int = 0
-    """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
-    prompt: tuple[str, ...] | str | None = None
-    """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
-    opening: Any = None
-    """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words."""
-    image: Any = None
-    """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
-    mask: Any = None
-    """Booleans that spread over a sample of the model's space: true where it is to be made anew."""
-    factor: int = 0
-    """Enlarge `image` this many times on each side, to the size that the model makes."""
-
-    def __post_init__(self) -> None:
-        self.check(1 <= self.n <= MAX_SAMPLES, "n", f"a whole number from 1 to {MAX_SAMPLES}")
-        self.check(0 <= self.seed < 2**62, "seed", "a whole number from 0 to 2^62")
-        self.check(0 <= self.guidance <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
-        self.check(0 <= self.between <= MAX_BETWEEN, "between", f"a whole number from 0 to {MAX_BETWEEN}")
-        self.check(self.total <= MAX_SAMPLES, "between", f"few enough for at most {MAX_SAMPLES} items")
-        self.check(self.factor == 0 or 2 <= self.factor <= 64, "factor", "a whole number from 2 to 64")
-        if self.image is None and (self.mask is not None or self.factor):
-            raise MaquetteError("MQ-2105", first="factor" if self.factor else "mask", second="image")
-        if self.image is not None and (self.mask is None) == (self.factor == 0):
-            raise MaquetteError("MQ-2105", first="image", second="either mask or factor")
-
-    @property
-    def total(self) -> int:
-        """How many items it makes."""
-        return (self.n - 1) * self.between + 1 if self.between else self.n
+    predict: Predictor
+    start: Tensor
+    rng: Seeds
+    rows: int
+    """So many of them were asked for."""
+    heard: list[Heard]
+    """Who listens to each row; empty where nobody need."""
+    recorder: Recorder | None
 
 
 class Pipeline:
@@ -123,48 +91,38 @@ class Pipeline:
 
     def batches(self, request: Request) -> Iterator[np.ndarray]:
         """The items of `generate`, as they are made."""
-        how = request.sampling or Sampling()
-        tokens = isinstance(self.model.space, Tokens)
-        denoises = isinstance(self.model, Denoiser)
-        if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
-            raise MaquetteError("MQ-2104", "sampling", task="be drawn by a solver in steps")
-        if how.of_tokens and not tokens:
-            raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
-        labels, task, known = self.labels(request), self._task(request), self._known_beginnings(request)
-        size = min(BATCH[self.device.type], request.total) if tokens else BATCH[self.device.type]
-        for first in range(0, request.total, size):
-            cancel.check()
-            with torch.inference_mode(), devices.autocast(self.device, self.precision):
-                owner, rng = self._rows(request, first, size)
-                predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
-                start = self._begun(self.model.start(size, how, rng), owner, known)
-                x = self.model.draw(predict, start, how, rng)
-            x = x[: request.total - first].cpu()
-            yield self.medium.from_tensor(x if tokens else x.float())
+        for drawing in self._drawings(request):
+            x = self._drawn(drawing, request)[: drawing.rows].cpu()
+            yield self.medium.from_tensor(x if isinstance(self.model.space, Tokens) else x.float())
 
-    def stream(self, request: Request) -> Iterator[str]:
-        """The words of the one sample of `request`, in pieces as they are made; together they are what `words` says.
+    def say(self, request: Request) -> list[Said]:
+        """What each sample of `request` says.
 
-        A piece is held back while it may be half a character.
+        Raises:
+            MaquetteError: MQ-2104 for a medium without words, and as `generate`.
+        """
+        return [said for drawing in self._drawings(request, spoken=True) for said in self._said(drawing, request)]
+
+    def stream(self, request: Request) -> Iterator[Piece]:
+        """The words of the samples of `request`, in pieces as they are made; those of a sample are what `say` says.
+
+        A piece is held back while it may be half a character, or the beginning of a stop string.
 
         Raises:
             MaquetteError: MQ-2104 when this model or medium does not come in pieces, and as `generate`.
         """
-        model = self.model
-        if not isinstance(model, Stream) or not self.medium.talks or request.total != 1:
-            raise MaquetteError("MQ-2104", task="come in pieces of words, one sample at a time")
-        how, said = request.sampling or Sampling(), ""
-        with torch.inference_mode(), devices.autocast(self.device, self.precision):
-            owner, rng = self._rows(request, 0, 1)
-            predict = self._predictor(self.labels(request)[:1], request.guidance)
-            start = self._begun(model.start(1, how, rng), owner, self._known_beginnings(request))
-            words = ""
-            for at, x in model.stream(predict, start, how, rng):
-                words = self.medium.words(self.medium.from_tensor(x[:, : at + 1])[0]) or ""
-                if not words.endswith("\ufffd"):
-                    yield words[len(said) :]
-                    said = words
-        yield words[len(said) :]
+        model, how = self.model, request.sampling or Sampling()
+        if not isinstance(model, Stream) or not self.medium.talks or how.beams:
+            raise MaquetteError("MQ-2104", task="come in pieces of words")
+        first = 0
+        for drawing in self._drawings(request, spoken=True):
+            x, shown = drawing.start, [0] * drawing.rows
+            for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
+                listen(drawing.heard, x[:, : at + 1])
+                yield from _pieces(drawing.heard, shown, first)
+            listen(drawing.heard, x, to_the_end=True)
+            yield from _pieces(drawing.heard, shown, first)
+            first += drawing.rows
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
@@ -210,6 +168,101 @@ class Pipeline:
             raise MaquetteError("MQ-2102", "guidance")
         return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
 
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def _drawings(self, request: Request, spoken: bool = False) -> Iterator[_Drawing]:
+        """The rows of `request`, so many at a time as are drawn together.
+
+        Args:
+            spoken: whether somebody wants to know what is said, and how likely it was.
+        """
+        how = request.sampling or Sampling()
+        self._refuse(request, how)
+        space, streams = self.model.space, isinstance(self.model, Stream)
+        marks = space.marks if isinstance(space, Tokens) else None
+        labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
+        allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
+        size = max(1, BATCH[self.device.type] // max(1, how.beams))
+        size = min(size, request.total) if isinstance(space, Tokens) else size
+        for first in range(0, request.total, size):
+            cancel.check()
+            with self._computing():
+                owner, rng = self._rows(request, first, size)
+                predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
+                start = self._begun(self.model.start(size, how, rng), owner, begun)
+            listening = spoken or request.stops
+            heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
+            if marks and self.medium.asks and request.prompt is not None:
+                predict = answering(predict, marks)
+            recorder = Recorder(predict, start, request.likeliest) if spoken else None
+            if recorder is not None and not how.beams:  # what a search chose is noted when it is over
+                predict = recorder
+            if allowed is not None:
+                predict = only(predict, allowed)
+            if marks and request.stops and streams and not how.beams:
+                predict = until(predict, partial(listen, heard), marks.end)
+            yield _Drawing(predict, start, rng, min(size, request.total - first), heard, recorder)
+
+    def _refuse(self, request: Request, how: Sampling) -> None:
+        """Raise MQ-2104 for what this model cannot do."""
+        tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
+        if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
+            raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")
+        if how.of_tokens and not tokens:
+            raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
+        if how.beams and not isinstance(self.model, Stream):
+            raise MaquetteError("MQ-2104", "sampling", task="be searched with beams")
+        if request.likeliest and not self.medium.talks:
+            raise MaquetteError("MQ-2104", "likeliest", task="make words")
+
+    @property
+    def _wording(self) -> Wording:
+        if not isinstance(self.medium, Wording):
+            raise MaquetteError("MQ-2104", task="make words")
+        return self.medium
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        with torch.inference_mode(), devices.autocast(self.device, self.precision):
+            yield
+
+    def _stepwise(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """`steps`, computed as computing is done here, while their consumer is left as it was."""
+        while True:
+            with self._computing():
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
+
+    def _drawn(self, drawing: _Drawing, request: Request) -> Tensor:
+        with self._computing():
+            return self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
+
+    def _said(self, drawing: _Drawing, request: Request) -> Iterator[Said]:
+        x, recorder = self._drawn(drawing, request), drawing.recorder
+        assert recorder is not None, "what is said is recorded"
+        with self._computing():
+            if request.sampling is not None and request.sampling.beams:
+                recorder.replay(drawing.start, x)
+            recorder.note(x)
+        listen(drawing.heard, x, to_the_end=True)
+        gaps, items = (drawing.start == MAKE).tolist(), self.medium.from_tensor(x.cpu())
+        chosen, others, how_likely = (t.tolist() for t in (recorder.chosen, recorder.others, recorder.how_likely))
+        for row, heard in enumerate(drawing.heard[: drawing.rows]):
+            made = [place for place in range(heard.places) if gaps[row][place]]
+            likeliest = (
+                zip(self._wording.spell(others[row][place]), how_likely[row][place], strict=True) for place in made
+            )
+            yield Said(
+                text=heard.text,
+                tokens=tuple(self._wording.spell(items[row][made].tolist())),
+                log_probabilities=tuple(chosen[row][place] for place in made),
+                likeliest=tuple(map(tuple, likeliest)) if request.likeliest else (),
+                ended=heard.ended,
+                item=items[row],
+            )
+
     @staticmethod
     def _begun(start: Tensor, owner: Tensor, known: list[Tensor]) -> Tensor:
         """`start` with what is known of the sample that each row belongs to."""
@@ -218,21 +271,39 @@ class Pipeline:
             start[row, : len(beginning)] = beginning
         return start
 
-    def _known_beginnings(self, request: Request) -> list[Tensor]:
-        """The tokens of each prompt."""
+    def _beginnings(self, request: Request, spoken: bool) -> list[Tensor]:
+        """What is known of each sample: the tokens from its first on, -1 for gaps."""
         if request.opening is not None:
             return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
-        if request.prompt is None:
+        if request.prompt is None and request.most is None and request.filled is None and not spoken:
             return []
-        prompts = (request.prompt,) if isinstance(request.prompt, str) else request.prompt
-        return [self.medium.asked(prompt).to(self.device) for prompt in prompts]
+        prompts = (request.prompt or "",) if not isinstance(request.prompt, tuple) else request.prompt
+        begun = [self._bounded(self.medium.asked(prompt, request.history), request) for prompt in prompts]
+        return [beginning.to(self.device) for beginning in begun]
+
+    def _bounded(self, known: Tensor, request: Request) -> Tensor:
+        """`known` with what a template or `most` says of the places after it."""
+        places = self.model.space.shape[0]
+        if request.filled is not None:
+            known = torch.cat([known, self._wording.template(request.filled)])
+            if len(known) > places:
+                raise MaquetteError("MQ-2121", "template", what="template", tokens=len(known), most=places - 1)
+        elif request.most is not None:
+            if request.most >= places:
+                raise MaquetteError("MQ-2132", "most", asked=request.most, most=places - 1)
+            known = torch.cat([known, torch.full((min(request.most, places - len(known)),), MAKE)])
+        else:
+            return known
+        assert isinstance(self.model.space, Tokens) and self.model.space.marks is not None, "words have marks"
+        return torch.cat([known, torch.full((places - len(known),), self.model.space.marks.end)])
 
     def _task(self, request: Request) -> Wrap:
         """What is known of the samples, as a wrap of the predictor."""
         if request.image is None:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
-            raise MaquetteError("MQ-2104", task="complete a picture" if request.factor == 0 else "enlarge a picture")
+            task = "complete a picture" if request.factor == 0 else "enlarge a picture"
+            raise MaquetteError("MQ-2104", task=f"{task}, {DENOISING}")
         if request.factor:
             small = self._known(request.image, self.medium_config.smaller(request.factor).build())
             return lambda predict: enlarge(predict, small, request.factor)
@@ -283,3 +354,11 @@ def load(path: Path | str, device: str = "auto", precision: Storage = "fp32", co
 
 def _shown(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "one number"
+
+
+def _pieces(heard: list[Heard], shown: list[int], first: int) -> Iterator[Piece]:
+    """What has become sure since so many characters of each row were shown, the first of which is sample `first`."""
+    for row, before in enumerate(shown):
+        if heard[row].sure > before:
+            shown[row] = heard[row].sure
+            yield Piece(first + row, heard[row].text[before : shown[row]])

@@ -13,7 +13,7 @@ FLOORS = [
     {"media", "solvers"},
     {"nets", "codecs"},
     {"data", "models"},
-    {"bundle"},
+    {"bundle", "request"},
     {"train", "pipeline"},
     {"evaluate"},
     {"verbs"},

@@ -1,14 +1,19 @@
 """One function per verb: its words to a verb's arguments, and what the verb made to stdout."""
 
+import json
 import os
 import sys
+import unicodedata
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maquette.core.config import parse_yaml
 from maquette.core.errors import MaquetteError
+
+if TYPE_CHECKING:
+    from maquette.verbs.chat import Conversation
 
 
 def train(asked: Namespace) -> None:
@@ -31,8 +36,7 @@ def sample(asked: Namespace) -> None:
     from maquette.pipeline import load
     from maquette.verbs.sample import sample
 
-    numbers = ("steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition")
-    how = {name: _value(getattr(asked, name)) for name in numbers} | {"solver": asked.solver}
+    how = _chosen(asked, "steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition", "beams")
     pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled)
     spoken = pipeline.medium.talks and not (asked.out or asked.grid)
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
@@ -45,17 +49,76 @@ def sample(asked: Namespace) -> None:
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),
-        sampling={name: value for name, value in how.items() if value is not None},
+        sampling=how | ({"solver": asked.solver} if asked.solver else {}),
         between=_value(asked.interpolate),
         prompt=asked.prompt,
+        most=_value(asked.max_tokens),
+        stop=asked.stop,
+        template=asked.template,
+        form=asked.form,
+        likeliest=_value(asked.logprobs),
         image=asked.image,
         mask=asked.mask,
         factor=_value(asked.factor),
     )
-    if spoken:
-        print(f"\n\n{'-' * 40}\n\n".join(pipeline.medium.words(item) or "" for item in made.items))
+    if asked.logprobs is not None and made.said:
+        for number, said in enumerate(made.said):
+            print(json.dumps({"sample": number} | said.tree(), ensure_ascii=False, allow_nan=False))
+    elif spoken:
+        print(f"\n\n{'-' * 40}\n\n".join(said.text for said in made.said))
     else:
         _print_all(made.paths)
+    if asked.form is not None:
+        from maquette.verbs.verse import verse
+
+        poems = [said.text.removeprefix(asked.prompt or "") for said in made.said]
+        _say(verse(getattr(asked, "RUN|BUNDLE"), poems, asked.form))
+
+
+def chat(asked: Namespace) -> None:
+    from maquette.verbs.chat import Conversation
+
+    how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")
+    given = {"seed": _value(asked.seed), "most": _value(asked.max_tokens), "stop": asked.stop, "sampling": how}
+    talk = Conversation(getattr(asked, "RUN|BUNDLE"), asked.device, **given)
+    _say("The answers are made by a model. /new begins anew, /quit or Ctrl-D ends.")
+    for line in _lines():
+        if line.strip() == "/quit":
+            break
+        if line.strip() == "/new":
+            talk.begin_anew()
+        elif line.strip():
+            _answer(talk, line.strip())
+
+
+def _answer(talk: "Conversation", question: str) -> None:
+    """The answer as it comes; a question that cannot be asked is no end of the conversation."""
+    forgotten = talk.forgotten
+    try:
+        print("AI: " if sys.stdout.isatty() else "", end="")  # who speaks is told all along, not once
+        for piece in talk.ask(question):
+            print(_harmless(piece), end="", flush=True)
+        print(flush=True)
+    except MaquetteError as mistake:
+        _say(mistake.render())
+    if talk.forgotten and not forgotten:
+        _say("The context is full: from now on the oldest turns fall away.")
+
+
+def _harmless(text: str) -> str:
+    """`text` without control characters: what a model says must not steer the terminal."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
+
+
+def _lines() -> Iterator[str]:
+    """What is typed, after a sign where a person sits there, or piped."""
+    try:
+        while True:
+            yield input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return
+    except UnicodeDecodeError as bad:
+        raise MaquetteError("MQ-2005", "stdin", format="UTF-8 text", reason=f"byte {bad.start}") from None
 
 
 def evaluate(asked: Namespace) -> None:
@@ -140,6 +203,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "train": train,
     "resume": resume,
     "sample": sample,
+    "chat": chat,
     "evaluate": evaluate,
     "compare": compare,
     "recipes": recipes,
@@ -149,6 +213,11 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "lr-find": lr_find,
     "demo": demo,
 }
+
+
+def _chosen(asked: Namespace, *names: str) -> dict[str, Any]:
+    """The numbers that were given for these options."""
+    return {name: _value(text) for name in names if (text := getattr(asked, name)) is not None}
 
 
 def _value(text: str | None) -> Any:

@@ -19,6 +19,8 @@ class Option(NamedTuple):
     metavar: str
     help: str
     default: str | None = None
+    several: bool = False
+    """Whether it may be given more than once."""
 
 
 class Verb(NamedTuple):
@@ -36,6 +38,17 @@ BUDGET = Option("--budget", "BUDGET", "how long to train: 2000steps, 90s, 10min,
 DEVICE = Option("--device", "DEVICE", "auto, cpu, cuda, cuda:1 or mps", "auto")
 QUIET = Option("--quiet", "", "no progress on stderr")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
+TEMPERATURE = Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1")
+TOKENS = (
+    Option("--top-k", "K", "of tokens: only the K likeliest (1: always the likeliest)"),
+    Option("--top-p", "P", "of tokens: only the fewest that together have probability P"),
+    Option("--min-p", "P", "of tokens: only those at least P times as likely as the likeliest"),
+    Option("--repetition", "R", "above 1: tokens that were there before become less likely"),
+)
+ENDS = (
+    Option("--max-tokens", "N", "of text: make at most N tokens"),
+    Option("--stop", "TEXT", "of text: cut it before TEXT; may be given several times", several=True),
+)
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
@@ -69,12 +82,16 @@ VERBS: dict[str, Verb] = {
             Option("--guidance", "G", "strength of the label (1: as learnt)", "1"),
             Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm"),
             Option("--steps", "K", "of the solver"),
-            Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1"),
+            TEMPERATURE,
             Option("--eta", "E", "share of fresh noise a step, 0 to 1", "0"),
-            Option("--top-k", "K", "of tokens: only the K likeliest (1: always the likeliest)"),
-            Option("--top-p", "P", "of tokens: only the fewest that together have probability P"),
-            Option("--min-p", "P", "of tokens: only those at least P times as likely as the likeliest"),
-            Option("--repetition", "R", "above 1: tokens that were there before become less likely"),
+            *TOKENS,
+            Option("--beams", "K", "of text: search for the likeliest with K hypotheses, instead of drawing"),
+            *ENDS,
+            Option("--template", "TEXT", "of text: fill each □ in TEXT with a letter"),
+            Option("--form", "NAME", "of text: regular verse, wujue (五绝), qijue (七绝), wulu (五律) or qilu (七律)"),
+            Option(
+                "--logprobs", "[K]", "of text: JSON lines with how likely each token was, and the K likeliest (K: 8)"
+            ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
             Option("--image", "FILE", "a picture to complete (with --mask) or to enlarge (with --factor)"),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
@@ -87,6 +104,12 @@ VERBS: dict[str, Verb] = {
             DEVICE,
         ),
         example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",
+    ),
+    "chat": Verb(
+        "talk with a model that learnt from questions and answers, a line each; /new begins anew, /quit ends",
+        ("RUN|BUNDLE",),
+        (SEED._replace(help="answer i is drawn from seed S + i"), TEMPERATURE, *TOKENS, *ENDS, DEVICE),
+        example="maquette chat runs/dialogue --temperature 0.7 --top-p 0.9",
     ),
     "evaluate": Verb(
         "score a run against real samples, with real against real beside it",
@@ -183,6 +206,8 @@ def build() -> Parser:
                 one.add_argument(option.flag, action="store_true", help=option.help)
             elif option.metavar.startswith("["):
                 one.add_argument(option.flag, metavar=option.metavar[1:-1], nargs="?", const="8", help=option.help)
+            elif option.several:
+                one.add_argument(option.flag, metavar=option.metavar, action="append", default=[], help=option.help)
             else:
                 one.add_argument(option.flag, metavar=option.metavar, default=option.default, help=_help(option))
     return parser

@@ -56,8 +56,8 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
     ),
     "MQ-2121": Entry(
-        en=("the prompt is {tokens} tokens long, and the model reads at most {most}", "shorten it"),
-        zh=("提示有 {tokens} 个词元，模型最多读取 {most} 个", "请缩短提示"),
+        en=("the {what} is {tokens} tokens long, and the model reads at most {most}", "shorten it"),
+        zh=("{what} 的长度是 {tokens} 个词元，模型最多读取 {most} 个", "请缩短"),
     ),
     "MQ-2080": Entry(
         en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
@@ -111,11 +111,8 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{kind} 无法放大 {factor} 倍：{reason}", "请换一个倍数，或去掉此项"),
     ),
     "MQ-2104": Entry(
-        en=(
-            "this model cannot {task}: that needs one that is drawn by denoising",
-            "train such a recipe, see `maquette recipes`",
-        ),
-        zh=("此模型无法 {task}：这需要以去噪方式生成的模型", "请训练这样的配方，见 `maquette recipes`"),
+        en=("this model cannot {task}", "train a recipe that can, see `maquette recipes`"),
+        zh=("此模型不能 {task}", "请训练能做到的配方，见 `maquette recipes`"),
     ),
     "MQ-2105": Entry(
         en=("{first} needs {second} beside it", "give both, or neither"),
@@ -171,6 +168,34 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2118": Entry(
         en=("a bundle does not say which samples it learnt from", "give --data"),
         zh=("模型包没有说明训练所用的样本", "请给出 --data"),
+    ),
+    "MQ-2130": Entry(
+        en=("this model answers, and was given nothing to answer", "give it a prompt"),
+        zh=("此模型用于回答，但没有给出要回答的内容", "请给出提示"),
+    ),
+    "MQ-2131": Entry(
+        en=(
+            "the model's vocabulary has no {what} as single tokens, so gaps cannot be filled one by one",
+            "train with medium.tokenizer=character on text that has them",
+        ),
+        zh=(
+            "模型的词表中没有作为单个词元的 {what}，因此无法逐字填空",
+            "请用含有它们的文字、以 medium.tokenizer=character 训练",
+        ),
+    ),
+    "MQ-2132": Entry(
+        en=("{asked} tokens were asked for, but the model's context holds {most}", "ask for at most {most}"),
+        zh=("请求生成 {asked} 个词元，但模型的上下文只有 {most} 个", "请最多请求 {most} 个"),
+    ),
+    "MQ-2133": Entry(
+        en=(
+            "this model goes on with a text; it was not taught to answer",
+            "use `maquette sample --prompt`, or train on questions and answers with medium.asks=true",
+        ),
+        zh=(
+            "此模型只会续写文字，没有学过回答",
+            "请使用 `maquette sample --prompt`，或以 medium.asks=true 用问答数据训练",
+        ),
     ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),

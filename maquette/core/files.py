@@ -165,6 +165,15 @@ def putting(path: Path) -> Iterator[Callable[[bytes], object]]:
         os.fsync(file.fileno())
 
 
+def shorten(path: Path, size: int) -> None:
+    """Keep only the first `size` bytes of a file inside a folder that `commit_folder` is filling."""
+    _about_to("write", path)
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        _about_to("fsync", path)
+        os.fsync(file.fileno())
+
+
 def put_json(path: Path, tree: Any) -> None:
     put(path, (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 

@@ -19,7 +19,11 @@ def predicted(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
 
 
 def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool[Tensor, "b m"]:
-    """Which predictions are learnt and scored: not those of a prompt, and not `padding` (an end after an end)."""
+    """Which predictions are learnt and scored: not those of a prompt, and not `padding` (an end after an end).
+
+    That a question follows an answer is learnt, though the question is not: it is how an answer ends within a
+    conversation.
+    """
     if space.marks is None:
         return torch.ones_like(x, dtype=torch.bool)
     end, prompt, answer = space.marks
@@ -28,7 +32,7 @@ def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool
     marked = (before == end) | (before == prompt) | (before == answer)
     last = torch.where(marked, place, -1).cummax(1).values  # the mark that rules each place; -1 before any
     state = torch.where(last < 0, end, before.gather(1, last.clamp(min=0)))
-    asked = (state == prompt) | (after == prompt)
+    asked = (state == prompt) | ((after == prompt) & (state == end))
     return ~asked if padding else ~asked & ~((before == end) & (after == end))
 
 

@@ -73,6 +73,10 @@ class _Rows:
         """The samples of `part` alone."""
         return self._each(lambda tensor: tensor[part])
 
+    def spread(self: Rows, n: int) -> Rows:
+        """Each sample several times in a row, so that there are `n`."""
+        return self._each(lambda tensor: tensor.repeat_interleave(n // len(tensor), 0))
+
     def to(self: Rows, device: torch.device | str) -> Rows:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
@@ -147,7 +151,9 @@ class Sampling(Config):
     `temperature` scales the spread of start noise or logits; `eta` in [0, 1] is DDIM's share of fresh noise. The rest
     is for tokens: only the `top_k` likeliest (0: all), only the fewest whose probability reaches `top_p` (Holtzman et
     al. 2020), only those at least `min_p` times as likely as the likeliest (Nguyen et al. 2024); `repetition` above 1
-    makes tokens that were there before less likely (Keskar et al. 2019).
+    makes tokens that were there before less likely (Keskar et al. 2019). With `beams` nothing is left to chance: the
+    likeliest whole sample is searched for with so many hypotheses, and `length_penalty` says how much a longer one may
+    be less likely (Wu et al. 2016, alpha of equation 14).
     """
 
     solver: str = ""
@@ -158,6 +164,8 @@ class Sampling(Config):
     top_p: float = 1.0
     min_p: float = 0.0
     repetition: float = 1.0
+    beams: int = 0
+    length_penalty: float = 0.6
 
     def __post_init__(self) -> None:
         self.check(0 <= self.steps <= 10_000, "steps", "a whole number from 0 to 10000")
@@ -167,11 +175,17 @@ class Sampling(Config):
         self.check(0 < self.top_p <= 1, "top_p", "a share in (0, 1]")
         self.check(0 <= self.min_p < 1, "min_p", "a share in [0, 1)")
         self.check(1 <= self.repetition <= 100, "repetition", "a number from 1 to 100")
+        self.check(0 <= self.beams <= 256, "beams", "a whole number from 0 to 256")
+        self.check(0 <= self.length_penalty <= 10, "length_penalty", "a number from 0 to 10")
+        chosen = self.temperature != 1 or (self.top_k, self.top_p, self.min_p, self.repetition) != (0, 1.0, 0.0, 1.0)
+        self.check(
+            not (self.beams and chosen), "beams", "0 where temperature, top-k, top-p, min-p or repetition is set"
+        )
 
     @property
     def of_tokens(self) -> bool:
         """Whether something is asked that only a model of tokens can do."""
-        return (self.top_k, self.top_p, self.min_p, self.repetition) != (0, 1.0, 0.0, 1.0)
+        return (self.top_k, self.top_p, self.min_p, self.repetition, self.beams) != (0, 1.0, 0.0, 1.0, 0)
 
 
 class Likelihood(ABC):

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import sys
@@ -161,21 +162,36 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
 
 
 def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> None:
-    """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from.
-
-    Of a stream, whose items are no rows, the last tenth is tested on.
-    """
+    """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from."""
     all_on = next(split for split, side in sides.items() if side.labels)
+    if not medium.whole:
+        return _share_stream(aside, sides, all_on, medium)
     items = np.fromfile(aside / f"{all_on}.items", medium.dtype).reshape(-1, *medium.stored)
     hashes = np.array([_hash(item, seed) for item in items])
     labels, notes = sides[all_on].labels, sides[all_on].notes
     tested = (hashes == hashes.min()) & (hashes != hashes.max())  # when all are copies of one, it is learnt from
-    if not medium.whole:
-        tested = np.arange(len(items)) >= len(items) - round(HELD_OUT * len(items))
     for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
         files.put(aside / f"{split}.items", items[chosen].tobytes())
         sides[split].labels = list(itertools.compress(labels, chosen))
         sides[split].notes = list(itertools.compress(notes, chosen))
+
+
+def _share_stream(aside: Path, sides: dict[str, _Side], all_on: str, medium: Medium) -> None:
+    """The last tenth of a stream, whose items are no rows, is tested on. It may be long, though all of it is alike."""
+    labels, notes, size = sides[all_on].labels, sides[all_on].notes, math.prod(medium.stored) * medium.dtype.itemsize
+    head = len(labels) - round(HELD_OUT * len(labels))
+    with open(aside / f"{all_on}.items", "rb") as file:
+        if all_on != TRAIN:
+            with files.putting(aside / f"{TRAIN}.items") as append:
+                for _ in range(head):
+                    append(file.read(size))
+        file.seek(head * size)
+        tail = file.read()
+    files.put(aside / f"{TEST}.items", tail)
+    if all_on == TRAIN:
+        files.shorten(aside / f"{TRAIN}.items", head * size)
+    for split, part in ((TRAIN, slice(head)), (TEST, slice(head, None))):
+        sides[split].labels, sides[split].notes = labels[part], notes[part]
 
 
 def _hash(item: np.ndarray, seed: int) -> float:

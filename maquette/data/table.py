@@ -15,6 +15,8 @@ from maquette.media.base import Medium
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 MAX_BYTES = 1 << 30
+MAX_ROW = 16 << 20
+"""Characters in a line of JSON."""
 LABELS = ("label", "class")
 
 
@@ -106,6 +108,9 @@ def _records(path: Path, text: str, medium: Medium, columns: Mapping[str, str]) 
     if path.suffix.lower() == ".jsonl":
         found: list[dict[str, Any]] = []
         for n, line in enumerate(text.split("\n"), 1):
+            if len(line) > MAX_ROW:
+                reason = f"line {n} is longer than {MAX_ROW >> 20} MB"
+                raise MaquetteError("MQ-3014", str(path), reason=reason)
             if line.strip():
                 tree = parse_json(line, f"{path}:{n}")
                 found.append(tree if isinstance(tree, dict) else {})

@@ -2,19 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from maquette.core import config, files
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Space
+from maquette.media.heard import Heard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,8 @@ class Medium(ABC):
     """Whether a stored item is what one file or row held, so that it has its label."""
     talks: bool = False
     """Whether items are words, to be printed as they are."""
+    asks: bool = False
+    """Whether a prompt is a question to answer and not the beginning of the item."""
     unit: str = "dim"
     """What bits are counted per: see `units`."""
 
@@ -139,8 +143,12 @@ class Medium(ABC):
         """How many units the likelihood of each sample is shared among, [b]: dimensions, or bytes of text."""
         return torch.full((len(x),), math.prod(self.space.shape))
 
-    def asked(self, prompt: str) -> Tensor:
-        """A beginning in words as known tokens [m] of a sample; raises MQ-2104 where there is no such thing."""
+    def asked(self, prompt: str, history: Sequence[tuple[str, str]] = ()) -> Tensor:
+        """A beginning in words as known tokens [m] of a sample; raises MQ-2104 where there is no such thing.
+
+        Args:
+            history: questions and answers that came before.
+        """
         raise MaquetteError("MQ-2104", "prompt", task="go on from words")
 
     def words(self, item: np.ndarray) -> str | None:
@@ -156,8 +164,8 @@ class Medium(ABC):
         """The bytes of a file with one item, carrying `mark` where the format's metadata go."""
 
     @abstractmethod
-    def label(self, item: np.ndarray, text: str) -> np.ndarray:
-        """The item with `text` visibly on it, at least 5 % of the short side high."""
+    def label(self, item: np.ndarray, text: str) -> np.ndarray | str:
+        """The item with `text` visibly on it (in pictures at least 5 % of the short side high), or before its words."""
 
     @abstractmethod
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
@@ -166,3 +174,27 @@ class Medium(ABC):
     @abstractmethod
     def augment(self, items: Tensor, how: Mapping[str, Any], uniform: Tensor) -> Tensor:
         """`items` [b, *space.shape] changed as the recipe's `augment` declares, by `uniform` [b, 8] in [0, 1)."""
+
+
+class Wording(ABC):
+    """A medium whose items are words in tokens."""
+
+    @abstractmethod
+    def heard(self, start: np.ndarray, stops: Sequence[str] = ()) -> Heard:
+        """What listens to a sample that is to be made from `start`: int64 [l], -1 where a token is made."""
+
+    @abstractmethod
+    def spell(self, tokens: Iterable[int]) -> list[str]:
+        """Each token by itself. Bytes that are no text so are written as <0xE6>; marks are ""."""
+
+    @abstractmethod
+    def template(self, text: str) -> Tensor:
+        """Tokens int64 [m] of `text`, -1 for each gap (`forms.GAP`); raises MQ-2121 when a window is shorter."""
+
+    @abstractmethod
+    def documents(self, items: np.ndarray) -> Iterator[str]:
+        """The texts that stored items hold, put together again; those of a split, in its order."""
+
+    @abstractmethod
+    def letters(self, han: bool) -> Bool[Tensor, " vocab"]:
+        """Which tokens may fill a gap: those that are one letter, or one Han character; raises MQ-2131 if none is."""

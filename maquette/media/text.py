@@ -7,13 +7,15 @@ window; what was made is read up to the first END after its beginning.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
@@ -22,9 +24,10 @@ from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.sequences import counted
 from maquette.core.types import Tokens
-from maquette.media import lettering, tokens
-from maquette.media.base import Cutter, Medium, MediumConfig, read_whole
-from maquette.media.tokens import MARKS, Kind
+from maquette.media import forms, lettering, tokens
+from maquette.media.base import Cutter, Medium, MediumConfig, Wording, read_whole
+from maquette.media.heard import Heard
+from maquette.media.tokens import BYTES, MARKS, Kind
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece; longer files are read in pieces."""
@@ -69,7 +72,7 @@ class _NoAugment(AnyConfig):
     """Text is not augmented; reading this refuses whatever is declared."""
 
 
-class Text(Medium):
+class Text(Medium, Wording):
     """Stored items are windows [length + 1] of uint16; before they are cut, documents [n] of it."""
 
     suffix = ".md"
@@ -84,7 +87,7 @@ class Text(Medium):
         self.config = config
         self.tokenizer = tokens.make(config.tokenizer, config.vocabulary)
         self.stored = (config.length + 1,)
-        self.whole = config.alone
+        self.whole, self.asks = config.alone, config.asks
         self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._sizes = torch.from_numpy(self.tokenizer.sizes)
 
@@ -105,21 +108,23 @@ class Text(Medium):
         text = text.replace("\r\n", "\n")
         if not text.strip():
             raise MaquetteError("MQ-3001", name, reason="it is empty")
-        return self._document([(None, text)])
+        return self._document([(None, text)], name)
 
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
         """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`."""
         if record.get("messages"):
-            return self._document(_turns(record["messages"], name))
+            return self._document(_turns(record["messages"], name), name)
         if record.get("prompt") is not None and record.get("response") is not None:
             parts = [(MARKS.prompt, str(record["prompt"])), (MARKS.answer, str(record["response"]))]
         else:
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
             raise MaquetteError("MQ-3001", name, reason="it is empty")
-        return self._document(parts)
+        return self._document(parts, name)
 
-    def _document(self, parts: Sequence[tuple[int | None, str]]) -> np.ndarray:
+    def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
+        if sum(len(text) for _, text in parts) > MAX_BYTES:
+            raise MaquetteError("MQ-3001", name, reason=f"it is longer than {MAX_BYTES >> 20} MB")
         found = [np.array([MARKS.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]
@@ -144,40 +149,97 @@ class Text(Medium):
         """Bytes of text that the learnt and scored tokens of each sample stand for."""
         return (self._sizes[x[:, 1:]] * counted(x, self.space)).sum(1)
 
-    def asked(self, prompt: str) -> Tensor:
+    def asked(self, prompt: str, history: Sequence[tuple[str, str]] = ()) -> Tensor:
         """What a person gave, as the known beginning of a sample: int64 [m].
 
         Raises:
-            MaquetteError: MQ-2121 when no room is left for an answer.
+            MaquetteError: MQ-2121 when no room is left for an answer, MQ-2130 when there is nothing to answer, MQ-2104
+                when a history is given to those who do not answer.
         """
-        parts = [(MARKS.prompt, prompt), (MARKS.answer, "")] if self.config.asks else [(None, prompt)]
+        if history and not self.asks:
+            raise MaquetteError("MQ-2104", "history", task="hold a conversation")
+        if self.asks and not prompt.strip():
+            raise MaquetteError("MQ-2130", "prompt")
+        turns = [(mark, text) for turn in history for mark, text in zip(MARKS[1:], turn, strict=True)]
+        parts = [*turns, (MARKS.prompt, prompt), (MARKS.answer, "")] if self.asks else [(None, prompt)]
+        self._refuse_far_too_long("prompt", "".join(text for _, text in parts))
         start = self._document(parts)
         if len(start) > self.config.length:
-            raise MaquetteError("MQ-2121", "prompt", tokens=len(start), most=self.config.length)
+            raise self._too_long("prompt", len(start))
         return torch.from_numpy(start.astype(np.int64))
 
-    def words(self, item: np.ndarray) -> str:
-        """What an item says, up to its first END; of questions and answers the last answer."""
+    def template(self, text: str) -> Tensor:
+        self._refuse_far_too_long("template", text)
+        parts = [part for part in re.split(f"({forms.GAP})", text) if part]
+        found = [np.array([-1]) if part == forms.GAP else self.tokenizer.encode(part) for part in parts]
+        tokens = np.concatenate([np.empty(0, np.int64), *found])
+        if len(tokens) > self.config.length:
+            raise self._too_long("template", len(tokens))
+        return torch.from_numpy(tokens)
+
+    def _refuse_far_too_long(self, what: str, text: str) -> None:
+        """What could not fit if each of its tokens were the longest there is, is not even encoded."""
+        if len(text) > self.config.length * int(self._sizes.max()):
+            raise self._too_long(what, f"more than {self.config.length}")
+
+    def _too_long(self, what: str, tokens: int | str) -> MaquetteError:
+        return MaquetteError("MQ-2121", what, what=what, tokens=tokens, most=self.config.length)
+
+    def letters(self, han: bool) -> Bool[Tensor, " vocab"]:
+        belongs = forms.is_han if han else forms.is_letter
+        found = [False] * BYTES + [belongs(spelt) for spelt in self.spell(range(BYTES, self.space.vocab))]
+        if not any(found):
+            raise MaquetteError("MQ-2131", "template", what="Han characters" if han else "letters")
+        return torch.tensor(found)
+
+    def spell(self, tokens: Iterable[int]) -> list[str]:
+        return [self._spelt(self.tokenizer.to_bytes(np.array([t]))) if t >= BYTES else "" for t in tokens]
+
+    @staticmethod
+    def _spelt(data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return "".join(f"<0x{byte:02X}>" for byte in data)
+
+    def heard(self, start: np.ndarray, stops: Sequence[str] = ()) -> Heard:
+        answers = np.flatnonzero(start == MARKS.answer)
+        begin = int(answers[-1]) + 1 if self.asks and len(answers) else int(start[0] == MARKS.end)
+        return Heard(self.tokenizer, start.tolist(), begin, stops)
+
+    def words(self, item: np.ndarray | str) -> str:
+        """What an item says, up to its first END; of questions and answers the last answer.
+
+        Words may stand for an item wherever one is shown or written.
+        """
+        if isinstance(item, str):
+            return item
         item = np.asarray(item)
         ends = np.flatnonzero(item[1:] == MARKS.end)
         item = item[: ends[0] + 1] if len(ends) else item
         answers = np.flatnonzero(item == MARKS.answer)
         return self.tokenizer.decode(item[answers[-1] :] if len(answers) and self.config.asks else item)
 
+    def documents(self, items: np.ndarray) -> Iterator[str]:
+        kept = np.ones(items.shape, bool)
+        kept[:, 0] = items[:, 0] == MARKS.end  # any other first token was the last of the window before
+        tokens = items[kept]
+        texts = map(self.tokenizer.decode, np.split(tokens, np.flatnonzero(tokens == MARKS.end)))
+        return (text for text in texts if text)
+
     def passage(self, tokens: np.ndarray) -> str:
         """The text of tokens from anywhere in an item, marks left out."""
         return self.tokenizer.decode(tokens)
 
-    def encode(self, item: np.ndarray, mark: Mark) -> bytes:
+    def encode(self, item: np.ndarray | str, mark: Mark) -> bytes:
         """Markdown whose front matter is the mark."""
         return f"{FRONT}{json.dumps(mark.fields())}\n---\n\n{self.words(item)}".encode("utf-8", "replace")
 
-    def label(self, item: np.ndarray, text: str) -> np.ndarray:
-        """The item with `text` on a line before it; what then finds no room at the end falls away."""
-        document = self._document([(None, f"{text}\n{self.words(item)}")])
-        return _filled(document[: self.stored[0]], self.stored[0])
+    def label(self, item: np.ndarray | str, text: str) -> str:
+        """The words with `text` on a line before them."""
+        return f"{text}\n{self.words(item)}"
 
-    def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
+    def sheet(self, items: np.ndarray | list[str], columns: int = 8, titles: list[str] | None = None) -> bytes:
         """A PNG with the beginnings of a few items, for those who look at pictures; the words are in the `.txt`."""
         return lettering.page([self.words(item) for item in items[:16]], titles)
 

@@ -86,3 +86,7 @@ class GPT(Tokenwise, Compilable):
         except ImportError:
             raise MaquetteError("MQ-2107") from None
         self.compiled = Compiled(self.net, self._written, storage)
+
+    def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
+        state.reorder(rows)
+        return state

@@ -92,3 +92,7 @@ class LSTM(Tokenwise):
         h, state = self.cells(h, state)
         weight = self.table.weight[: self.space.vocab] if self.head is None else self.head.weight
         return F.linear(self.dropout(h), weight, self.bias), state
+
+    def reordered(self, state: Any, rows: Int[Tensor, " b"]) -> Any:
+        """States are [depth, b, width], of an LSTM two of them."""
+        return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]

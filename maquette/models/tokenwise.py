@@ -57,6 +57,10 @@ class Tokenwise(Model, Likelihood, Stream):
             allowed: which places each place may see (documents apart), for those who see places.
         """
 
+    def reordered(self, state: Any, rows: Int[Tensor, " b"]) -> Any:
+        """`state` with row i that of row `rows[i]`; None, and all is read again, where a model cannot do that."""
+        return None
+
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
 
@@ -88,6 +92,8 @@ class Tokenwise(Model, Likelihood, Stream):
         return decoding.blank(n, self.space, rng.device)
 
     def draw(self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
+        if how.beams:
+            return decoding.search(predict, start, how.beams, how.length_penalty, self._end)
         return decoding.decode(predict, start, rng.uniform(start.shape[1]), how, self._end)
 
     def stream(
@@ -101,7 +107,11 @@ class Tokenwise(Model, Likelihood, Stream):
 
 
 class Reader:
-    """Reads a growing sequence and says what comes next; what it has read it need not read again."""
+    """Reads a growing sequence and says what comes next; what it has read it need not read again.
+
+    Asked for several times as many rows as its condition has (hypotheses of a search), those of a sample stand side by
+    side. Rows that change places, or follow from another row than before, are read on from where that row was.
+    """
 
     def __init__(self, model: Tokenwise, condition: Condition):
         self.model, self.condition, self.state = model, condition, None
@@ -111,8 +121,24 @@ class Reader:
         space = self.model.space
         inputs = x[:, :at] if space.marks else F.pad(x[:, :at], (1, 0), value=space.vocab)
         known = self.done.shape[1]
-        if not (0 < known < inputs.shape[1] and torch.equal(self.done, inputs[:, :known])):
+        if not (0 < known < inputs.shape[1] and self._follows(inputs[:, :known])):
             self.state, known = None, 0
-        logits, self.state = self.model.read(inputs[:, known:], self.condition, self.state, keep=True)
+        condition, vector = self.condition, self.condition.vector
+        if vector is not None and len(vector) != len(inputs):
+            condition = condition.spread(len(inputs))
+        logits, self.state = self.model.read(inputs[:, known:], condition, self.state, keep=True)
         self.done = inputs.clone()
         return logits[:, -1]
+
+    def _follows(self, before: Int[Tensor, "b m"]) -> bool:
+        """Whether the state is, or could be made, that of having read `before`."""
+        if torch.equal(self.done, before):
+            return True
+        if len(self.done) != len(before):
+            return False
+        place = {row.tobytes(): i for i, row in enumerate(self.done.cpu().numpy())}
+        rows = [place.get(row.tobytes()) for row in before.cpu().numpy()]
+        if None in rows:
+            return False
+        self.state = self.model.reordered(self.state, torch.tensor(rows, device=before.device))
+        return self.state is not None

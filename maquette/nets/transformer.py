@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,6 +89,11 @@ class Cache:
         self.keys[number][:, :, self.length : end] = k
         self.values[number][:, :, self.length : end] = v
         return self.keys[number][:, :, :end], self.values[number][:, :, :end]
+
+    def reorder(self, rows: Int[Tensor, " b"]) -> None:
+        """Row i becomes what row `rows[i]` was; several may come from one."""
+        for kept in (*self.keys, *self.values):
+            kept[:, :, : self.length] = kept[rows, :, : self.length]
 
 
 class Transformer(Net):

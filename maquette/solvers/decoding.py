@@ -1,4 +1,4 @@
-"""Drawing tokens one after another: from logits to a token, and from a start with gaps to a whole sequence.
+"""From logits to a token, and from a start with gaps to a whole sequence: drawn, searched for, or uncovered.
 
 A start [n, l] holds -1 where a token is to be made and the token itself where it is known: a prompt is a known
 beginning, a task such as harmonising or filling in has known tokens anywhere. Row i uses row i of its own uniform
@@ -8,7 +8,7 @@ numbers alone, each token being the inverse of its distribution function at one 
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maquette.core import cancel
@@ -43,13 +43,16 @@ def stream(
     """(place, all tokens so far) after each token that was made; the tensor is the same one, filled in further.
 
     Args:
-        predict: `(x, at) -> logits [n, vocab]` of token number `at` given those before it in `x`; asked in order.
+        predict: `(x, at) -> logits [n, vocab]` of token number `at` given those before it in `x`; asked in order, and
+            only where a row that is not over has a gap.
         u: uniform numbers in [0, 1).
         end: a made token of this number ends its row: what follows is `end` too, and known tokens are not put in.
     """
     x, over = start.clone(), torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for at in range(x.shape[1]):
-        if bool((known := start[:, at] != MAKE).all()) and not bool(over.any()):
+        known = start[:, at] != MAKE
+        if bool((known | over).all()):
+            x[:, at] = start[:, at] if end is None else torch.where(over, end, start[:, at])
             continue
         cancel.check()
         logits = restrict(predict(x, at).float(), x[:, :at], how)
@@ -63,6 +66,77 @@ def stream(
         if end is not None and bool(over.all()):
             x[:, at + 1 :] = end
             return
+
+
+@torch.no_grad()
+def search(
+    predict: Predictor, start: Int[Tensor, "n l"], beams: int, penalty: float, end: int | None = None
+) -> Int[Tensor, "n l"]:
+    """The likeliest sequences y that a search with `beams` hypotheses for each row finds, by
+
+        log p(y) / ((5 + |y|) / 6)^penalty        (Wu et al. 2016, equation 14, without its term for coverage).
+
+    Each step keeps the `beams` likeliest extensions by a token; a hypothesis that ends leaves the search and takes its
+    place with it (Sutskever et al. 2014, section 3.2). So one beam is greedy decoding, and enough beams find the true
+    maximum. y begins at the first gap of its row; known tokens between gaps count, those after the last do not.
+
+    Args:
+        predict, end: as in `stream`; it is asked for beams x n rows, those of one row of `start` side by side.
+    """
+    (n, length), device = start.shape, start.device
+    gaps = start == MAKE
+    begun = gaps.cumsum(1) > 0
+    last = torch.where(gaps, torch.arange(length, device=device), -1).amax(1)
+    scale = ((5 + begun.cumsum(1)) / 6).double() ** penalty
+    longest = scale.gather(1, last.clamp(min=0)[:, None])[:, 0]
+    first = torch.arange(n, device=device)[:, None] * beams
+    x = start.repeat_interleave(beams, 0)
+    score = torch.full((n, beams), -torch.inf, dtype=torch.float64, device=device)
+    score[:, 0] = 0  # all hypotheses are alike at the beginning
+    places = torch.full((n, 1), beams, device=device)
+    best, best_score = start.clone(), torch.full((n,), -torch.inf, dtype=torch.float64, device=device)
+    for at in range(length):
+        # a hypothesis only loses, so none of what is left gets above this
+        hopeful = score.amax(1) / longest > best_score
+        if not bool((hopeful & (last >= at)).any()):
+            break
+        if not bool(begun[:, at].any()):
+            continue
+        cancel.check()
+        gain = predict(x, at).double().log_softmax(1).view(n, beams, -1)
+        vocab = gain.shape[2]
+        total = score[:, :, None] + _given(gain, start[:, at], begun[:, at])
+        # of equal logits, which rounding to bf16 makes, `max` takes the first as greedy decoding does
+        score, index = total.flatten(1).max(1, keepdim=True) if beams == 1 else total.flatten(1).topk(beams, dim=1)
+        token = index % vocab
+        x = x[(first + index // vocab).flatten()]
+        x[:, at] = token.flatten()
+        score = score.masked_fill(torch.arange(beams, device=device) >= places, -torch.inf)
+        ends = (last == at)[:, None].expand_as(token)
+        if end is not None:
+            ends = ends | ((token == end) & gaps[:, at, None])
+        value, which = (score / scale[:, at, None]).masked_fill(~ends, -torch.inf).max(1)
+        better = value > best_score
+        best = torch.where(better[:, None], x[first[:, 0] + which], best)
+        best_score = torch.where(better, value, best_score)
+        places = places - (ends & score.isfinite()).sum(1, keepdim=True)
+        score = score.masked_fill(ends, -torch.inf)
+    if end is None:
+        return best
+    ended = ((best == end) & gaps).cumsum(1) > 0
+    return torch.where(ended, end, best)
+
+
+def _given(
+    gain: Float[Tensor, "n beams vocab"], known: Int[Tensor, " n"], begun: Bool[Tensor, " n"]
+) -> Float[Tensor, "n beams vocab"]:
+    """`gain` where a token is to be made; of a known one what it adds, nothing before the first gap, and no other."""
+    if bool((known == MAKE).all()):
+        return gain
+    token = known.clamp(min=0)[:, None, None].expand(-1, gain.shape[1], 1)
+    adds = torch.where(begun[:, None, None], gain.gather(2, token), 0.0)
+    alone = torch.full_like(gain, -torch.inf).scatter(2, token, adds)
+    return torch.where((known == MAKE)[:, None, None], gain, alone)
 
 
 @torch.no_grad()

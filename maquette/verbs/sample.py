@@ -13,17 +13,19 @@ from maquette.core import exit as exits
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.media import lettering, marks
-from maquette.pipeline import EACH, Pipeline, Request, load
+from maquette.pipeline import Pipeline, load
+from maquette.request import EACH, Request, Said
 
 COLUMNS = 8
 
 
 @dataclass(frozen=True)
 class Made:
-    """The items [n, *stored], and the files they were written to."""
+    """The items [n, *stored], the files they were written to, and what each says where they are words."""
 
     items: np.ndarray
     paths: list[Path]
+    said: list[Said]
 
 
 def sample(
@@ -42,8 +44,9 @@ def sample(
         grid: a PNG file for all of them on one sheet.
         visible: text drawn onto every item.
         allow: filter hook; what it does not return True for is not written (MQ-8002).
-        request: the fields of `pipeline.Request`: n, seed, label, guidance, sampling, between, prompt, image, mask and
-            factor. `image` and `mask` may be files, the mask white where the picture is to be made anew.
+        request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
+            stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
+            mask white where the picture is to be made anew.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -52,17 +55,19 @@ def sample(
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
     asked: Request = Request.from_tree(_opened(request, pipeline), "")
-    items = pipeline.generate(asked)
+    said = pipeline.say(asked) if pipeline.medium.talks else []
+    items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
+    things: list[Any] = [one.text for one in said] or list(items)
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
-        paths += exits.emit(list(items), names(asked), pipeline.medium, out, stamps, visible)
+        paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
     if grid is not None:
-        shown = np.stack([pipeline.medium.label(item, visible) for item in items]) if visible else items
-        png = pipeline.medium.sheet(shown, *_layout(asked, pipeline.classes))
+        shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
+        png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
-    return Made(items, paths)
+    return Made(items, paths, said)
 
 
 def names(request: Request) -> list[str]:
@@ -100,7 +105,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
             medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
             item = medium.read(Path(asked[name]))
             asked[name] = item if name == "image" else medium.to_tensor(item[None])[0].numpy() > 0
-    for name in ("label", "prompt"):
+    for name in ("label", "prompt", "stop"):
         if isinstance(asked.get(name), list):
             asked[name] = tuple(asked[name])
     return {name: value for name, value in asked.items() if value is not None}

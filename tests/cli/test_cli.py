@@ -19,8 +19,9 @@ FROZEN = {
     "train": "RECIPE --data --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
-    "--min-p --repetition --interpolate --image --mask --factor --grid --out --visible "
-    "--precision --compiled --device",
+    "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
+    "--factor --grid --out --visible --precision --compiled --device",
+    "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop --device",
     "evaluate": "RUN -n --data --out --seed --inception --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "recipes": "",
@@ -113,6 +114,11 @@ def test_interpolate_needs_no_number() -> None:
     assert parse(["sample", "run", "--interpolate", "--grid", "a.png"]).interpolate == "8"
     assert parse(["sample", "run", "--interpolate", "3"]).interpolate == "3"
     assert parse(["sample", "run"]).interpolate is None
+
+
+def test_stop_strings_are_collected() -> None:
+    assert parse(["sample", "run", "--stop", "a", "--stop", "b,c"]).stop == ["a", "b,c"]
+    assert parse(["sample", "run"]).stop == [] and parse(["chat", "run"]).stop == []
 
 
 # -- what goes wrong inside -------------------------------------------------------------------------------------------

@@ -23,6 +23,13 @@ def test_a_prompt_and_padding_cost_nothing() -> None:
     assert counted(x, SPACE, padding=True).int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1, 1]]
 
 
+def test_within_a_conversation_an_answer_ends_where_a_question_follows() -> None:
+    #                 end q  a  ans b  q  c  q  d  ans e  end
+    x = torch.tensor([[0, 1, 5, 2, 6, 1, 7, 1, 8, 2, 9, 0]])
+    # predicted:          1  5  2  6  1  7  1  8  2  9  0
+    assert counted(x, SPACE).int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]]
+
+
 def test_plain_documents_count_whole_with_their_ends() -> None:
     x = torch.tensor([[7, 8, 0, 9, 0, 1, 5, 2, 6]])
     # predicted:          8  0  9  0  1  5  2  6

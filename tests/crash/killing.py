@@ -19,6 +19,8 @@ torch.set_num_threads(1)
 
 _MLP = {"kind": "mlp", "width": 16, "depth": 2}
 _RING, _DIGITS = {"source": "ring8"}, {"source": "digits"}
+_TRANSFORMER = {"kind": "transformer", "width": 16, "depth": 2, "heads": 2, "dropout": 0.1}
+_PYDOC, _TEXT = {"source": "pydoc"}, {"kind": "text", "tokenizer": "character", "length": 24}
 _POINTS, _SMALL = {"kind": "points"}, {"kind": "image", "size": 8, "channels": 1}
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -47,8 +49,27 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model": {"kind": "diffusion", "net": _MLP, "embed": 8, "steps": 4},
         "train": {},
     },
+    "gpt": {
+        "data": _PYDOC,
+        "medium": _TEXT,
+        "model": {"kind": "gpt", "net": _TRANSFORMER},
+        "train": {"optimizers": {"model": {"name": "muon", "schedule": "linear"}}, "parts": 2},
+    },
+    "lstm": {
+        "data": _PYDOC,
+        "medium": _TEXT,
+        "model": {"kind": "lstm", "width": 16, "depth": 2, "dropout": 0.2},
+        "train": {"clip": 1.0},
+    },
+    "mdlm": {
+        "data": _PYDOC,
+        "medium": _TEXT | {"tokenizer": "byte"},
+        "model": {"kind": "mdlm", "net": _TRANSFORMER, "steps": 4},
+        "train": {"optimizers": {"model": {"name": "muon"}}},
+    },
 }  # fmt: skip
-"""One tiny recipe a family; together they use every optimiser, accumulation, clipping, labels and lazy turns."""
+"""One tiny recipe a family; together they use every optimiser, accumulation, clipping, dropout, labels, lazy
+turns, and a vocabulary that is learnt first."""
 
 _TRAIN = {"budget": "24steps", "batch": 16, "samples": 8, "seed": 3, "checkpoint_every": 0.15, "sample_every": 0.5}
 
@@ -148,7 +169,7 @@ def differing(one: Path, other: Path) -> list[str]:
     """The names of what differs in two finished runs, to the bit: tensors of all kinds, samples, metrics, leftovers."""
     names = [f"{last.relative_to(one)}/{part}.safetensors" for last in Run.open(one).checkpoints()[:1]
              for part in ("model", "ema", "optimisers")]  # fmt: skip
-    names += [str(sheet.relative_to(one)) for sheet in sorted((one / "samples").glob("step-*.png"))]
+    names += [str(sheet.relative_to(one)) for sheet in sorted((one / "samples").glob("step-*"))]
     names += ["bundle/model.safetensors", "bundle/config.json"]
     different = [name for name in names if not _same(one / name, other / name)]
     if _numbers(one) != _numbers(other):

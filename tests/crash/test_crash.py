@@ -29,7 +29,7 @@ def test_six_kills() -> None:
 @pytest.mark.crash
 @pytest.mark.timeout(3600)
 def test_fifty_kills_in_each_family() -> None:
-    assert "identical: 200 of 200" in killed()
+    assert "identical: 350 of 350" in killed()
 
 
 @pytest.mark.crash

@@ -53,6 +53,19 @@ def test_a_single_file_is_a_source(tmp_path: Path) -> None:
     assert 0.01 < len(data.test) / (len(data.train) + len(data.test)) < 0.5
 
 
+@pytest.mark.parametrize("side", [0.05, 0.5], ids=["all held out", "all learnt"])
+def test_the_end_of_a_stream_that_fell_on_one_side_is_held_out(side: float, tmp_path: Path, monkeypatch) -> None:
+    """As one does whose pieces are all alike."""
+    monkeypatch.setattr("maquette.data.pack._hash", lambda item, seed: side)
+    text = "".join(f"{i:04}" for i in range(800))
+    (tmp_path / "a.txt").write_text(text)
+    data = open_data(Data(source=str(tmp_path / "a.txt")), MEDIUM)
+    assert [len(part) for split in (data.train, data.test) for part in (split.items, split.labels, split.names)] == [
+        90, 90, 90, 10, 10, 10,
+    ]  # fmt: skip
+    assert words(np.concatenate([data.train.items, data.test.items])) == text
+
+
 def test_a_large_file_is_cut_at_line_ends_and_never_inside_a_character(tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text("".join(f"{i} 春眠不覺曉\n" for i in range(5_000)), encoding="utf-8")

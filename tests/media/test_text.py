@@ -57,6 +57,42 @@ def test_questions_and_answers() -> None:
     item = np.array([END, PROMPT, *numbers("ab"), ANSWER, *numbers("cd"), END, *numbers("ef")])
     assert text.words(item) == "cd"
     assert medium().asked("ab").tolist() == [END, *numbers("ab")]
+    assert text.asked("e", [("ab", "cd")]).tolist() == [*row.tolist(), PROMPT, *numbers("e"), ANSWER]
+    with pytest.raises(MaquetteError, match="MQ-2130"):
+        text.asked(" ")
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        medium().asked("e", [("ab", "cd")])
+
+
+def test_templates_letters_and_tokens_by_themselves() -> None:
+    text = medium(vocabulary="abcdefgh 曉")
+    assert text.template("□b□").tolist() == [-1, LEARNT + 1, -1]
+    spelt = text.spell(range(text.space.vocab))
+    assert spelt[:3] == ["", "", ""] and spelt[3 + 0x61] == spelt[LEARNT] == "a" and spelt[3 + 0xE6] == "<0xE6>"
+    assert {spelt[i] for i in text.letters(False).nonzero()[:, 0]} == {
+        *map(chr, [*range(65, 91), *range(97, 123)]),
+        "曉",
+    }
+    assert text.letters(True).nonzero()[:, 0].tolist() == [LEARNT + 9]
+    with pytest.raises(MaquetteError, match="MQ-2131"):
+        medium().letters(True)
+    with pytest.raises(MaquetteError, match="MQ-2121.*template is 9 tokens"):
+        text.template("□" * 9)
+
+
+def test_documents_are_put_together_again() -> None:
+    documents = ["abcdefgh abcdefgh abc", "a", "bcdefgh", "abc", "abcdefgh", "hgfedcba hgfedcba"]
+    for size in (4, 7, 8, 9, 30):
+        text = medium(length=size)
+        items = np.array(cut(text, *documents), text.dtype)
+        assert list(text.documents(items)) == documents
+
+
+def test_a_document_far_too_long_is_refused_before_it_is_encoded() -> None:
+    with pytest.raises(MaquetteError, match="MQ-3001(.|\n)*longer than 4 MB"):
+        medium().from_record({"text": "a" * (5 << 20)}, "row 1")
+    with pytest.raises(MaquetteError, match="MQ-2121.*more than 8 tokens"):
+        medium().asked("a" * 50_000_000)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Drawing tokens: restrictions by hand, known distributions recovered, gaps filled in."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -75,6 +77,23 @@ def test_a_known_beginning_is_read_at_once_and_an_end_ends() -> None:
     assert asked == [3, 4, 5]
 
 
+def test_nothing_is_asked_where_nothing_is_made() -> None:
+    asked = []
+
+    def predict(x: torch.Tensor, at: int) -> torch.Tensor:
+        asked.append(at)
+        return counting(x, at)
+
+    start = torch.full((2, 8), 4)
+    start[0, 2:4] = start[1, 1:3] = MAKE  # the first is known to be over after four tokens, the second after three
+    made = decode(predict, start, torch.rand(2, 8), Sampling(), end=4)
+    assert made.tolist() == [[4, 4, 0, 1, 4, 4, 4, 4], [4, 0, 1, 4, 4, 4, 4, 4]]
+    assert asked == [1, 2, 3]
+    start[1, 1:3] = torch.tensor([3, MAKE])  # it ends by itself, and what was known after it is not put in
+    start[1, 4:] = 2
+    assert decode(predict, start, torch.rand(2, 8), Sampling(), end=4)[1].tolist() == [4, 3, 4, 4, 4, 4, 4, 4]
+
+
 def test_tokens_come_as_they_are_made() -> None:
     start = torch.full((1, 3), MAKE)
     assert [(at, x[0, at].item()) for at, x in stream(counting, start, torch.rand(1, 3), Sampling())] == [
@@ -97,3 +116,40 @@ def test_unmasking_fills_every_gap_once_and_keeps_what_is_known() -> None:
     expected[:, 5] = 0
     assert torch.equal(made, expected) and len(seen) <= 6 and seen == sorted(seen, reverse=True)
     assert torch.equal(unmask(predict, start, when, which, Sampling(), 1), expected)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"temperature": 0.7},
+        {"top_k": 5},
+        {"top_k": 1},
+        {"top_p": 0.8},
+        {"top_p": 0.05},
+        {"min_p": 0.1},
+        {"repetition": 1.3},
+        {"repetition": 1.2, "temperature": 1.5, "top_k": 20, "top_p": 0.9, "min_p": 0.02},
+    ],
+    ids=str,
+)
+def test_restrictions_are_those_of_transformers(how: dict) -> None:
+    pytest.importorskip("transformers", exc_type=ImportError)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the library's own imports
+        from transformers.generation import logits_process as theirs
+    logits = 3 * torch.randn(64, 50, generator=torch.Generator().manual_seed(0))
+    before = torch.randint(50, (64, 12), generator=torch.Generator().manual_seed(1))
+    steps = {
+        "repetition": theirs.RepetitionPenaltyLogitsProcessor,
+        "temperature": theirs.TemperatureLogitsWarper,
+        "top_k": theirs.TopKLogitsWarper,
+        "top_p": theirs.TopPLogitsWarper,
+        "min_p": theirs.MinPLogitsWarper,
+    }
+    expected = logits.clone()
+    for name, step in steps.items():
+        if name in how:
+            expected = step(how[name])(before, expected)
+    made = restrict(logits, before, Sampling(**how))
+    assert torch.equal(made.isfinite(), expected.isfinite())
+    assert torch.allclose(made, expected)

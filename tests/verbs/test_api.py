@@ -9,8 +9,8 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "MaquetteError", "Pipeline", "Request", "__version__", "compare", "demo", "evaluate", "load", "recipes", "resume",
-    "sample", "train",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "compare", "demo", "evaluate", "load",
+    "recipes", "resume", "sample", "train",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Text through the verbs: train, look, resume, go on from a prompt; and wrong input."""
 
+import json
 import re
 from pathlib import Path
 
@@ -88,9 +89,8 @@ def test_words_come_as_they_are_made(run: Path) -> None:
             next(pipeline.stream(ask))
         return
     pieces = list(pipeline.stream(ask))
-    assert len(pieces) > 3 and "".join(pieces) == pipeline.medium.words(pipeline.generate(ask)[0])
-    with pytest.raises(MaquetteError, match="MQ-2104"):
-        next(pipeline.stream(Request(n=2)))
+    assert len(pieces) > 3 and {piece.sample for piece in pieces} == {0}
+    assert "".join(piece.text for piece in pieces) == pipeline.medium.words(pipeline.generate(ask)[0])
 
 
 def test_the_command_prints_what_it_made_and_marks_what_it_writes(run: Path, tmp_path: Path, capsys) -> None:
@@ -99,6 +99,34 @@ def test_the_command_prints_what_it_made_and_marks_what_it_writes(run: Path, tmp
     assert main(["sample", str(run), "-n", "2", "--out", str(tmp_path / "made")]) == 0
     files = sorted((tmp_path / "made").glob("*.md"))
     assert len(files) == 2 and all(file.read_text().startswith("---\nAIGC: ") for file in files)
+
+
+def test_stop_strings_lengths_and_likelihoods_through_the_command(run: Path, tmp_path: Path, capsys) -> None:
+    greedy = ["sample", str(run), "--prompt", "the mat", "--top-k", "1"]
+    assert main(greedy) == 0
+    whole = capsys.readouterr().out.removesuffix("\n")
+    stop = whole[9:11]
+    assert main([*greedy, "-n", "1", "--stop", "nowhere", "--stop", stop, "--out", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.md")
+    said = file.read_text().partition("\n---\n\n")[2]
+    assert said == whole[: whole.index(stop, 7)]
+    capsys.readouterr()
+    assert main([*greedy, "--max-tokens", "4", "-n", "2", "--logprobs", "3"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["sample"], second["sample"], first["ended"]) == (0, 1, "length")
+    assert first["text"] == "the mat" + "".join(told["token"] for told in first["tokens"])
+    assert first["text"] == whole[:11] or not isinstance(load(run).model, Stream)  # who sees both ways sees the end
+    for told in first["tokens"]:
+        assert len(told["likeliest"]) == 3 and told["log_probability"] == told["likeliest"][0][1] <= 0
+
+
+def test_the_likeliest_text_is_searched_for_through_the_command(run: Path, capsys) -> None:
+    code = main(["sample", str(run), "--prompt", "the", "--beams", "3", "--max-tokens", "9"])
+    out, err = capsys.readouterr()
+    if isinstance(load(run).model, Stream):
+        assert code == 0 and out.startswith("the cat sat" if run.name == "gpt-char" else "the")
+    else:
+        assert code == 2 and "MQ-2104" in err
 
 
 def test_it_is_scored_on_continuations_of_unseen_beginnings(run: Path, tmp_path: Path) -> None:
@@ -145,14 +173,25 @@ def test_a_stopped_run_ends_in_the_same_bits(recipe: str, corpus: Path, tmp_path
         (["--top-p", "0"], "MQ-2002"),
         (["--temperature", "nan"], "MQ-2002"),
         (["--solver", "heun"], "MQ-2104"),
+        (["--max-tokens", "0"], "MQ-2002"),
+        (["--max-tokens", "1000000000"], "MQ-2132"),
+        (["--max-tokens", "nan"], "MQ-2002"),
+        (["--stop", ""], "MQ-2002"),
+        (["--beams", "-1"], "MQ-2002"),
+        (["--beams", "2", "--temperature", "0.5"], "MQ-2002"),
+        (["--logprobs", "x"], "MQ-2002"),
+        (["--template", "no gap"], "MQ-2002"),
+        (["--form", "sonnet"], "MQ-2002"),
+        (["--form", "wujue"], "MQ-2121|MQ-2131"),
         (["-n", "0"], "MQ-2002"),
         (["-n", "1000000000"], "MQ-2002"),
         (["--image", "a.png", "--factor", "2"], "MQ-2"),
     ],
 )
 def test_what_cannot_be_is_refused(run: Path, words: list[str], code: str, capsys) -> None:
-    assert main(["sample", str(run), *words]) != 0
-    assert code in capsys.readouterr().err
+    assert main(["sample", str(run), *words]) == 2
+    out, err = capsys.readouterr()
+    assert re.search(code, err) and "Traceback" not in err and not out
 
 
 def test_models_of_pictures_take_no_words(tmp_path: Path) -> None:
@@ -161,8 +200,11 @@ def test_models_of_pictures_take_no_words(tmp_path: Path) -> None:
     ).path
     with pytest.raises(MaquetteError, match="MQ-2104"):
         maquette.sample(path, prompt="a cat")
+    for asked in ({"sampling": {"top_k": 3}}, {"most": 3}, {"template": "□"}, {"stop": "a"}, {"likeliest": 3}):
+        with pytest.raises(MaquetteError, match="MQ-2104"):
+            maquette.sample(path, **asked)
     with pytest.raises(MaquetteError, match="MQ-2104"):
-        maquette.sample(path, sampling={"top_k": 3})
+        load(path).say(Request())
 
 
 def test_text_and_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""What is asked of a pipeline, and what it says where it makes words."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from maquette.core.config import Config
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Sampling
+from maquette.media import forms
+
+MAX_SAMPLES = 100_000
+"""The most that one request may ask for."""
+MAX_GUIDANCE = 100
+MAX_BETWEEN = 1_000
+MAX_STOPS, MAX_STOP = 16, 1_000
+"""How many strings may end a text, and of how many characters."""
+MAX_LIKELIEST = 100
+
+EACH = "each"
+"""The label that stands for every class in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Config):
+    """What is asked of a pipeline: the flags of `maquette sample` and the keywords of `maquette.sample`."""
+
+    n: int = 1
+    """How many samples; with `between`, how many starts."""
+    seed: int = 0
+    """Sample i uses seed + i, whatever the batch size."""
+    label: tuple[int | str, ...] | int | str | None = None
+    """A class by name or number, several that are taken in turn, or `each`; none: every sample draws its own."""
+    guidance: float = 1.0
+    """Classifier-free guidance scale: 1 is what was learnt, more follows the label more closely."""
+    sampling: Sampling | None = None
+    """How to draw; none is the model's own way."""
+    between: int = 0
+    """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
+    prompt: tuple[str, ...] | str | None = None
+    """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Questions and answers before the prompt, for those who answer."""
+    most: int | None = None
+    """At most so many tokens are made; none: until the text ends or the model's context is full."""
+    stop: tuple[str, ...] | str = ()
+    """Strings that end a text: it is cut before the first of them in what was made."""
+    template: str | None = None
+    """A text with □ for each letter to be made, everything else in it being given."""
+    form: str | None = None
+    """A named template of Chinese verse: 五绝, 七绝, 五律, 七律, or wujue, qijue, wulu, qilu."""
+    likeliest: int = 0
+    """Of text: how many of the likeliest tokens at each place are told with what was said."""
+    opening: Any = None
+    """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words."""
+    image: Any = None
+    """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
+    mask: Any = None
+    """Booleans that spread over a sample of the model's space: true where it is to be made anew."""
+    factor: int = 0
+    """Enlarge `image` this many times on each side, to the size that the model makes."""
+
+    def __post_init__(self) -> None:
+        self.check(1 <= self.n <= MAX_SAMPLES, "n", f"a whole number from 1 to {MAX_SAMPLES}")
+        self.check(0 <= self.seed < 2**62, "seed", "a whole number from 0 to 2^62")
+        self.check(0 <= self.guidance <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
+        self.check(0 <= self.between <= MAX_BETWEEN, "between", f"a whole number from 0 to {MAX_BETWEEN}")
+        self.check(self.total <= MAX_SAMPLES, "between", f"few enough for at most {MAX_SAMPLES} items")
+        self.check(self.factor == 0 or 2 <= self.factor <= 64, "factor", "a whole number from 2 to 64")
+        self._check_words()
+        if self.image is None and (self.mask is not None or self.factor):
+            raise MaquetteError("MQ-2105", first="factor" if self.factor else "mask", second="image")
+        if self.image is not None and (self.mask is None) == (self.factor == 0):
+            raise MaquetteError("MQ-2105", first="image", second="either mask or factor")
+
+    def _check_words(self) -> None:
+        self.check(self.most is None or self.most >= 1, "most", "a whole number of tokens from 1 on")
+        self.check(0 <= self.likeliest <= MAX_LIKELIEST, "likeliest", f"a whole number from 0 to {MAX_LIKELIEST}")
+        good = len(self.stops) <= MAX_STOPS and all(1 <= len(stop) <= MAX_STOP for stop in self.stops)
+        self.check(good, "stop", f"at most {MAX_STOPS} texts of 1 to {MAX_STOP} characters")
+        self.check(self.template is None or forms.GAP in self.template, "template", f"a text with {forms.GAP} in it")
+        self.check(self.form is None or self.form in forms.FORMS, "form", "one of " + ", ".join(forms.FORMS))
+        self.check(self.form is None or self.template is None, "form", "left out where a template is given")
+        self.check(self.most is None or self.filled is None, "most", "left out where a template or form says how many")
+        if self.history and self.prompt is None:
+            raise MaquetteError("MQ-2105", first="history", second="prompt")
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The strings of `stop`."""
+        return (self.stop,) if isinstance(self.stop, str) else self.stop
+
+    @property
+    def filled(self) -> str | None:
+        """The template, if there is one."""
+        return self.template if self.form is None else forms.verse(self.form)
+
+    @property
+    def total(self) -> int:
+        """How many items it makes."""
+        return (self.n - 1) * self.between + 1 if self.between else self.n
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one sample of text says, and how likely each of its tokens was.
+
+    Attributes:
+        text: up to where the model, the first stop string or the end of the context ended it. It begins with the prompt
+            where that is a beginning, and holds the answer alone where it is a question.
+        tokens: those that were made, each as text by itself (bytes that are no character alone as <0xE6>, the mark that
+            ends a text as ""), up to the one that completed a stop string.
+        log_probabilities: of each of them, natural: log softmax of the logits when it was chosen, with the guidance
+            asked for, before temperature, top-k and their like, repetition, a template or stop strings changed them.
+            Their sum is log p(what was made | what was known) where a model goes from left to right; where it uncovers
+            places in any order, each is given what was visible then.
+        likeliest: at each of them the likeliest tokens and their log-probabilities; empty unless asked for.
+        ended: "stop" when the model or a stop string ended it, "length" when `most`, a template or the context did.
+        item: the stored tokens as they were made, of those after a stop string END.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    log_probabilities: tuple[float, ...]
+    likeliest: tuple[tuple[tuple[str, float], ...], ...]
+    ended: Literal["stop", "length"]
+    item: np.ndarray
+
+    def tree(self) -> dict[str, Any]:
+        """Plain data: the text, why it ended, and each token with its log-probability and the likeliest ones."""
+        tokens: list[dict[str, Any]] = [
+            {"token": token, "log_probability": round(value, 6)}
+            for token, value in zip(self.tokens, self.log_probabilities, strict=True)
+        ]
+        for told, others in zip(tokens, self.likeliest, strict=False):
+            told["likeliest"] = [(token, round(value, 6)) for token, value in others if math.isfinite(value)]
+        return {"text": self.text, "ended": self.ended, "tokens": tokens}
+
+
+class Piece(NamedTuple):
+    """Some more words of a sample: number `sample` of the request."""
+
+    sample: int
+    text: str

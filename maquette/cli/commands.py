@@ -13,6 +13,7 @@ from maquette.core.config import parse_yaml
 from maquette.core.errors import MaquetteError
 
 if TYPE_CHECKING:
+    from maquette.pipeline import load
     from maquette.verbs.chat import Conversation
 
 
@@ -80,7 +81,7 @@ def chat(asked: Namespace) -> None:
 
     how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")
     given = {"seed": _value(asked.seed), "most": _value(asked.max_tokens), "stop": asked.stop, "sampling": how}
-    talk = Conversation(getattr(asked, "RUN|BUNDLE"), asked.device, **given)
+    talk = Conversation(load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled), **given)
     _say("The answers are made by a model. /new begins anew, /quit or Ctrl-D ends.")
     for line in _lines():
         if line.strip() == "/quit":
@@ -125,7 +126,9 @@ def evaluate(asked: Namespace) -> None:
     n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
 
-    made = evaluate(asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception)
+    made = evaluate(
+        asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision
+    )  # fmt: skip
     _say(made.table)
     _print_all(made.paths)
 

@@ -37,6 +37,8 @@ DATA = Option("--data", "FOLDER|NAME", "samples to learn from, instead of the re
 BUDGET = Option("--budget", "BUDGET", "how long to train: 2000steps, 90s, 10min, 1h or 5epochs")
 DEVICE = Option("--device", "DEVICE", "auto, cpu, cuda, cuda:1 or mps", "auto")
 QUIET = Option("--quiet", "", "no progress on stderr")
+PRECISION = Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32")
+COMPILED = Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
 TEMPERATURE = Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1")
 TOKENS = (
@@ -99,8 +101,8 @@ VERBS: dict[str, Verb] = {
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
             Option("--out", "DIR", "one file each, into this folder (default: samples)"),
             Option("--visible", "TEXT", "a visible note on every item"),
-            Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32"),
-            Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster"),
+            PRECISION,
+            COMPILED,
             DEVICE,
         ),
         example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",
@@ -120,6 +122,9 @@ VERBS: dict[str, Verb] = {
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
+            PRECISION,
+            PRECISION,
+            COMPILED,
             DEVICE,
         ),
         example="maquette evaluate runs/dcgan",

@@ -136,14 +136,7 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     model, space = pipeline.model, pipeline.medium.space
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
-    if isinstance(model, Likelihood):
-        medium, beside = pipeline.medium, reference.baselines
-        bits = likelihood.likelihood(model, _batches(pipeline, split, rows), medium)
-        stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of("likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside)
-        if isinstance(space, Tokens):
-            asked = medium.to_tensor(np.asarray(split.items[rows]))
-            yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
+    yield from of_unseen(pipeline, reference, seed)
     if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
         items = np.asarray(split.items[rows])
         originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
@@ -152,6 +145,20 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         if np.isfinite(ratio):
             yield Score.of("psnr", ratio, stamp)
         yield Score.of("ssim", ssim(originals, copies, 2.0), stamp)
+
+
+def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
+    """What unseen items cost a model that can say so."""
+    name, rows = reference.unseen
+    split = reference.dataset.test if name == TEST else reference.dataset.train
+    if isinstance(pipeline.model, Likelihood):
+        medium, beside = pipeline.medium, reference.baselines
+        bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
+        stamp = _plain_stamp(reference, name, len(rows), 0, seed)
+        yield Score.of("likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside)
+        if isinstance(medium.space, Tokens):
+            asked = medium.to_tensor(np.asarray(split.items[rows]))
+            yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:

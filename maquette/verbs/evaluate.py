@@ -3,17 +3,18 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
-from maquette.evaluate.evaluate import Options
+from maquette.evaluate.evaluate import Options, of_unseen
 from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import import_inception
-from maquette.evaluate.reference import Reference
-from maquette.evaluate.report import Report
+from maquette.evaluate.reference import Reference, prepare
+from maquette.evaluate.report import Report, Score
 from maquette.evaluate.words import traits
 from maquette.media.base import Medium
 from maquette.pipeline import Pipeline, load
@@ -35,6 +36,7 @@ def evaluate(
     device: str = "auto",
     inception: Path | str | None = None,
     quiet: bool = False,
+    precision: Storage = "fp32",
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -45,6 +47,7 @@ def evaluate(
         seed: of the samples made.
         inception: the published weights of the standard FID network, which are not ours to give; converted in a child
             process that can do nothing else, kept in the cache folder, and used from then on.
+        precision: of the weights; the report then says what they lose by it.
 
     Raises:
         MaquetteError: no run, no data, or too few samples to score; nothing has been written then.
@@ -52,9 +55,16 @@ def evaluate(
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
     folder = Path(run)
-    pipeline, origin = load(folder, device), opened(folder)
+    pipeline, origin = load(folder, device, precision), opened(folder)
     dataset = open_data(source(pipeline, origin, data), pipeline.medium)
-    report = measure(pipeline, dataset, n, seed or 0, origin, quiet=quiet)
+    say, seed = speaker(quiet), seed or 0
+    reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
+    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet)
+    if precision != "fp32":
+        lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
+        report = dataclasses.replace(report, notes=(*report.notes, *lost))
+        for line in lost:
+            say(line)
     out = folder if out is None else Path(out)
     wrote = report.write(out)
     words = ["maquette", "evaluate", str(run), *(["--data", data] if data else []), *(["-n", str(n)] if n else [])]
@@ -65,6 +75,15 @@ def evaluate(
         [single(report, dataset, pipeline.medium, origin, shlex.join(words))],
     )
     return dataclasses.replace(shown, paths=[wrote, *shown.paths])
+
+
+def losses(report: Report, exact: Iterable[Score], precision: Storage) -> Iterator[str]:
+    """A sentence for each figure that is known of the weights as they were learnt."""
+    for whole in exact:
+        if (rounded := report.score(whole.name)) is not None:
+            more = rounded.value / whole.value - 1 if whole.value else 0.0
+            figures = f"{rounded.value:.5g} with weights in {precision}, {whole.value:.5g} in fp32 ({more:+.2%})"
+            yield f"{whole.title}: {figures}."
 
 
 def measure(

@@ -21,8 +21,9 @@ FROZEN = {
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
     "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
     "--factor --grid --out --visible --precision --compiled --device",
-    "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop --device",
-    "evaluate": "RUN -n --data --out --seed --inception --device",
+    "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
+    "--precision --compiled --device",
+    "evaluate": "RUN -n --data --out --seed --inception --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "recipes": "",
     "show": "RECIPE key=value",

@@ -144,6 +144,14 @@ def test_it_is_scored_on_continuations_of_unseen_beginnings(run: Path, tmp_path:
     assert "bits per byte" in page and "五元模型" in page and "\n5-gram" in shown.table
 
 
+def test_what_fewer_bits_cost_is_told(run: Path, tmp_path: Path, capsys) -> None:
+    main(["evaluate", str(run), "-n", "50", "--precision", "int8", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    rounded, whole = re.search(r"Perplexity: (\S+) with weights in int8, (\S+) in fp32", said).groups()  # type: ignore[union-attr]
+    assert rounded != whole and abs(float(rounded) / float(whole) - 1) < 0.05
+    assert "with weights in int8" in (tmp_path / "report.json").read_text()
+
+
 def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:
     settings = [*TINY, "train.precision=fp32"]
     shown = maquette.compare(list(SMALL), str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)

@@ -110,7 +110,15 @@ VERBS: dict[str, Verb] = {
     "chat": Verb(
         "talk with a model that learnt from questions and answers, a line each; /new begins anew, /quit ends",
         ("RUN|BUNDLE",),
-        (SEED._replace(help="answer i is drawn from seed S + i"), TEMPERATURE, *TOKENS, *ENDS, DEVICE),
+        (
+            SEED._replace(help="answer i is drawn from seed S + i"),
+            TEMPERATURE,
+            *TOKENS,
+            *ENDS,
+            PRECISION,
+            COMPILED,
+            DEVICE,
+        ),
         example="maquette chat runs/dialogue --temperature 0.7 --top-p 0.9",
     ),
     "evaluate": Verb(
@@ -123,8 +131,6 @@ VERBS: dict[str, Verb] = {
             SEED._replace(help="of the samples made"),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
             PRECISION,
-            PRECISION,
-            COMPILED,
             DEVICE,
         ),
         example="maquette evaluate runs/dcgan",

@@ -30,7 +30,7 @@ from maquette.media.heard import Heard
 from maquette.media.tokens import BYTES, MARKS, Kind
 
 MAX_BYTES = 4 << 20
-"""Of a document that comes in one piece; longer files are read in pieces."""
+"""Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
 FRONT = "---\nAIGC: "
 """How a file begins that carries a mark (YAML front matter, as Markdown readers know it)."""
 
@@ -124,7 +124,7 @@ class Text(Medium, Wording):
 
     def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
         if sum(len(text) for _, text in parts) > MAX_BYTES:
-            raise MaquetteError("MQ-3001", name, reason=f"it is longer than {MAX_BYTES >> 20} MB")
+            raise MaquetteError("MQ-3001", name, reason=f"it has more than {MAX_BYTES:,} characters")
         found = [np.array([MARKS.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]

@@ -89,7 +89,7 @@ def test_documents_are_put_together_again() -> None:
 
 
 def test_a_document_far_too_long_is_refused_before_it_is_encoded() -> None:
-    with pytest.raises(MaquetteError, match="MQ-3001(.|\n)*longer than 4 MB"):
+    with pytest.raises(MaquetteError, match="MQ-3001(.|\n)*more than 4,194,304 characters"):
         medium().from_record({"text": "a" * (5 << 20)}, "row 1")
     with pytest.raises(MaquetteError, match="MQ-2121.*more than 8 tokens"):
         medium().asked("a" * 50_000_000)

@@ -72,4 +72,4 @@ def test_one_line_of_200_megabytes_is_learnt_from_in_little_memory(tmp_path: Pat
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) < 1500, "megabytes"
+    assert int(done.stdout.split()[-1]) < 1000, "megabytes"

@@ -213,7 +213,7 @@ def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Ite
     if names := dict.fromkeys(name for score in scores for name in score.baselines):
         yield (
             f"{' and '.join(names)} are models of n-grams (Kneser-Ney) of the same tokens, learnt from "
-            f"{reference.taught:,} training items and asked for the same unseen ones."
+            f"{reference.taught:,} training items of these data and asked for the same unseen ones."
         )
     if ask.guidance != 1 or ask.sampling is not None:
         how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}

@@ -75,8 +75,8 @@ def _finish(before, value, how):
     if how == RELU2:
         return max(value, np.float32(0)) ** 2
     if how == GELU:
-        inner = np.float32(0.7978845608) * (value + np.float32(0.044715) * value * value * value)
-        return np.float32(0.5) * value * (np.float32(1) + math.tanh(inner))
+        twice = np.float32(1.5957691216) * (value + np.float32(0.044715) * value * value * value)
+        return value / (np.float32(1) + math.exp(-twice))  # (1 + tanh u) / 2 is the logistic function of 2u
     return value
 
 

@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
         "make new items from a run or a bundle",
         ("RUN|BUNDLE",),
         (
-            Option("-n", "N", "how many (default: 16, of text 1)"),
+            Option("-n", "N", "how many (default: 16, of text 1, between texts 2)"),
             Option("--prompt", "TEXT", "words to go on from or to answer"),
             SEED,
             Option("--label", "LABEL", "class name or number, several with commas, or `each` for all in turn"),
@@ -71,7 +71,7 @@ VERBS: dict[str, Verb] = {
             Option("--steps", "K", "of the solver"),
             Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1"),
             Option("--eta", "E", "share of fresh noise a step, 0 to 1", "0"),
-            Option("--top-k", "K", "of tokens: only the K likeliest (1: always the likeliest)"),
+            Option("--top-k", "K", "of tokens: only the K likeliest (1, and between texts: always the likeliest)"),
             Option("--top-p", "P", "of tokens: only the fewest that together have probability P"),
             Option("--min-p", "P", "of tokens: only those at least P times as likely as the likeliest"),
             Option("--repetition", "R", "above 1: tokens that were there before become less likely"),

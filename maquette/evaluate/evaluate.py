@@ -10,7 +10,7 @@ import torch
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling
+from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import neighbours
 from maquette.evaluate.extractor import Choice
@@ -19,7 +19,7 @@ from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import cost, likelihood
-from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.pipeline import Pipeline, Request
 
 HELD_OUT = 512
@@ -143,11 +143,15 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     if isinstance(model, Likelihood):
         cost_of_unseen = likelihood.likelihood(model, _batches(pipeline, split, rows), pipeline.medium)
         stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(pipeline.medium))
-    if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
-        items = np.asarray(split.items[rows])
-        originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
-        stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+        yield Score.of("likelihood", cost_of_unseen, stamp, unit=likelihood.unit(pipeline.medium), bound=model.bound)
+    if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) != 3):
+        return
+    items = np.asarray(split.items[rows])
+    originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
+    stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+    if isinstance(space, Tokens):
+        yield Score.of("reconstruction", kept(originals, copies, space), stamp)
+    else:
         ratio = psnr(originals, copies, 2.0)
         if np.isfinite(ratio):
             yield Score.of("psnr", ratio, stamp)

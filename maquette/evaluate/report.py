@@ -82,10 +82,16 @@ KINDS: dict[str, Kind] = {
         "Negative log-likelihood",
         "",
         "lower",
-        "What unseen data cost in bits (a bound where the model gives only one).",
+        "What unseen data cost in bits (at most, where a model gives only a bound).",
     ),
     "psnr": Kind("Reconstruction PSNR", "dB", "higher", "How near reconstructions are to unseen originals."),
     "ssim": Kind("Reconstruction SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "reconstruction": Kind(
+        "Reconstructed tokens",
+        "share",
+        "higher",
+        "Share of an unseen text's tokens that are at their place again after encoding and decoding.",
+    ),
     "near_copies": Kind(
         "Near copies",
         "share",
@@ -126,11 +132,19 @@ class Score(Config):
     high: float | None = None
     method: str = ""
     floor: float | None = None
+    bound: bool = False
+    """Whether the value is only known to be at most this."""
     stamp: Stamp
 
     @classmethod
     def of(
-        cls, name: str, estimate: Estimate | float, stamp: Stamp, floor: float | None = None, unit: str | None = None
+        cls,
+        name: str,
+        estimate: Estimate | float,
+        stamp: Stamp,
+        floor: float | None = None,
+        unit: str | None = None,
+        bound: bool = False,
     ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
         kind = KINDS[name]
@@ -145,6 +159,7 @@ class Score(Config):
             high=e.high,
             method=e.method,
             floor=floor,
+            bound=bound,
             stamp=stamp,
         )
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from maquette.core.sequences import apart, counted, predicted, seen
+from maquette.core.sequences import apart, counted, filled, predicted, seen
 from maquette.core.types import Marks, Tokens
 
 SPACE = Tokens((8,), 10, Marks(end=0, prompt=1, answer=2))
@@ -21,6 +21,12 @@ def test_a_prompt_and_padding_cost_nothing() -> None:
     # predicted:          1  5  6  2  7  8  0  0  0
     assert counted(x, SPACE).int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 0, 0]]
     assert counted(x, SPACE, padding=True).int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1, 1]]
+
+
+def test_padding_is_an_end_after_an_end() -> None:
+    x = torch.tensor([[0, 5, 6, 0, 7, 0, 0, 0], [5, 6, 7, 8, 9, 9, 9, 0]])
+    assert filled(x, SPACE).int().tolist() == [[1, 1, 1, 1, 1, 1, 0, 0], [1] * 8]
+    assert filled(torch.zeros(1, 4, dtype=torch.int64), PLAIN).all()
 
 
 def test_plain_documents_count_whole_with_their_ends() -> None:

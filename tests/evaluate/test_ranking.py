@@ -6,7 +6,7 @@ import pytest
 
 from maquette.core.errors import MaquetteError
 from maquette.evaluate.ranking import pareto, rank
-from maquette.evaluate.words import verdict
+from maquette.evaluate.words import traits, verdict
 from tests.evaluate.test_report import COST, STAMP, report
 
 
@@ -88,3 +88,17 @@ def test_equal_in_both_beats_nobody() -> None:
 
 def test_one_report_has_no_verdict() -> None:
     assert verdict(rank([report(fid=1.0)])) == []
+
+
+def test_a_bound_is_called_one() -> None:
+    exact = report("exact", likelihood=2.0)
+    bound = replace(exact, name="bound", scores=(replace(exact.scores[0], bound=True),))
+    said = traits([exact, bound])
+    assert "at most 2" in said["bound"].good[0] and "at most" not in said["exact"].good[0]
+
+
+@pytest.mark.parametrize(("share", "good", "bad"), [(0.95, 1, 0), (0.7, 0, 0), (0.3, 0, 1)])
+def test_what_comes_back_of_texts_is_judged(share: float, good: int, bad: int) -> None:
+    said = traits([report("a", reconstruction=share)])["a"]
+    assert (len(said.good), len(said.bad)) == (good, bad)
+    assert all(f"{share:.0%} of its tokens" in sentence for sentence in said.sentences)

@@ -14,14 +14,9 @@ def sample(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"], rng: Seeds) 
     return mu + (log_var / 2).exp() * rng.normal(mu.shape[1])
 
 
-def kl_by_axis(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-    """KL(N(mu, sigma^2) || N(0, 1)) = 1/2 (mu^2 + sigma^2 - 1 - log sigma^2) (Kingma and Welling 2013, App. B)."""
-    return (mu.square() + log_var.exp() - 1 - log_var) / 2
-
-
 def kl_to_standard_normal(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-    """KL(N(mu, sigma^2) || N(0, I)), the sum over axes."""
-    return kl_by_axis(mu, log_var).sum(1)
+    """KL(N(mu, sigma^2) || N(0, I)) = 1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2) (Kingma and Welling 2013, App. B)."""
+    return (mu.square() + log_var.exp() - 1 - log_var).sum(1) / 2
 
 
 def active_units(mu: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -7,8 +7,8 @@ one that is told z at every place says p. Since it also sees the tokens before, 
 soon does: the KL term falls to 0 and all codes mean the same (posterior collapse). Three remedies:
 
 - KL annealing (Bowman et al. 2016): the weight of the KL term rises from 0 over `warmup`;
-- free bits (Kingma et al. 2016; for each axis of each text, as in Li et al. 2019): the loss counts
-  sum_j max(`free`, KL_j), so that saving the last nats of an axis gains nothing;
+- free bits (Kingma et al. 2016, with all axes in one group): the loss counts max(`free`, KL) of each text, so that
+  nothing is gained by saving the last nats;
 - word dropout (Bowman et al. 2016): the decoder does not see some of the tokens before, and has to ask z.
 
 Codes on the way from one to another are texts on the way from one to another: what interpolation shows.
@@ -41,7 +41,7 @@ from maquette.core.types import (
     Turn,
 )
 from maquette.models.base import Model, ModelConfig, refuse_space
-from maquette.models.codes import active_units, kl_by_axis, risen, sample
+from maquette.models.codes import active_units, kl_to_standard_normal, risen, sample
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
 from maquette.nets.conditioning import LabelEmbedder
@@ -62,8 +62,8 @@ class Config(ModelConfig):
     """Weight of the KL divergence once warmed up."""
     warmup: float = 0.0
     """Share of the budget over which that weight rises from 0."""
-    free: float = 0.5
-    """Nats of KL divergence that each axis of the code may have for nothing; 0 is the plain bound."""
+    free: float = 10.0
+    """Nats of KL divergence that each text may have for nothing; 0 is the plain bound."""
     word_dropout: float = 0.0
     """Share of the tokens before that the decoder does not see in training; 1 leaves it the code alone."""
     label_width: int = 64
@@ -111,15 +111,15 @@ class TextVAE(Model, Likelihood, Autoencoder, Stream):
         return [Turn("model", self.loss)]
 
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
-        """The negative ELBO, its KL term counted from `free` up and weighed by `beta` and the warm-up."""
+        """The negative ELBO, each text's KL term counted from `free` up and weighed by `beta` and the warm-up."""
         rng = batch.rng.fork(0)
         condition = self.embed(batch.given, len(batch), rng.fork(0))
         mu, log_var = self._posterior(batch.x, condition)
         told = self.told(sample(mu, log_var, rng), condition)
         reconstruction = self.decoder.nats(batch.x, told, self._hidden(rng.fork(1)))[0].sum(1).mean()
-        kl = kl_by_axis(mu, log_var)
-        counted = kl.clamp(min=self.config.free).sum(1).mean()
-        stats = {"reconstruction": reconstruction, "kl": kl.sum(1).mean(), "active": active_units(mu)}
+        kl = kl_to_standard_normal(mu, log_var)
+        counted = kl.clamp(min=self.config.free).mean()
+        stats = {"reconstruction": reconstruction, "kl": kl.mean(), "active": active_units(mu)}
         loss = reconstruction + self.config.beta * risen(progress, self.config.warmup) * counted
         return loss, {name: value.detach() for name, value in stats.items()}
 
@@ -136,7 +136,7 @@ class TextVAE(Model, Likelihood, Autoencoder, Stream):
         condition = self.condition(batch.given, len(batch))
         mu, log_var = self._posterior(batch.x, condition)
         told = self.told(sample(mu, log_var, batch.rng.fork(1)), condition)
-        return self.decoder.nats(batch.x, told)[0].sum(1) + kl_by_axis(mu, log_var).sum(1)
+        return self.decoder.nats(batch.x, told)[0].sum(1) + kl_to_standard_normal(mu, log_var)
 
     def _posterior(
         self, x: Int[Tensor, "b l"], condition: Condition
@@ -163,7 +163,7 @@ class TextVAE(Model, Likelihood, Autoencoder, Stream):
         predict = self.decoder.predictor(self.told(z, self.condition(Given(), len(z))))
         start = decoding.blank(len(z), self.space, z.device)
         unused = torch.zeros(start.shape, device=z.device)
-        return decoding.decode(predict, start, unused, GREEDY, self.space.marks and self.space.marks.end)
+        return decoding.decode(predict, start, unused, GREEDY, self.space.marks.end if self.space.marks else None)
 
     def condition(self, given: Given, n: int) -> Condition:
         return self.embed(given, n)

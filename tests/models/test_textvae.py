@@ -10,7 +10,6 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
 from maquette.core.types import Batch, Condition, Given, Marks, Real, Sampling, Tokens
 from maquette.models import textvae
-from maquette.models.codes import kl_by_axis, kl_to_standard_normal
 from maquette.nets import transformer
 from maquette.solvers.decoding import MAKE
 from maquette.train.warnings import Warnings
@@ -60,9 +59,9 @@ def test_the_bound_by_hand() -> None:
     assert torch.allclose(nats, torch.full((3,), 6 * math.log(5) + 4 * 0.5), atol=1e-5)
 
 
-@pytest.mark.parametrize(("progress", "free", "counted"), [(1.0, 0.0, 2.0), (1.0, 0.75, 3.0), (0.25, 0.75, 1.5)])
+@pytest.mark.parametrize(("progress", "free", "counted"), [(1.0, 0.0, 2.0), (1.0, 3.0, 3.0), (0.25, 3.0, 1.5)])
 def test_free_nats_and_warm_up_weigh_the_kl_term(progress: float, free: float, counted: float) -> None:
-    """Half a nat on each of 4 axes: counted as 4 times `free` where that is more, and by half at half the warm-up."""
+    """A KL term of 2 nats: counted as `free` where that is more, and by half at half the warm-up."""
     model = fixed(built(free=free, warmup=0.5), mu=1.0)
     loss, stats = model.loss(batch(tokens(3, PLAIN)), progress)
     assert stats["kl"].item() == pytest.approx(2.0) and stats["reconstruction"].item() == pytest.approx(6 * math.log(5))
@@ -70,23 +69,19 @@ def test_free_nats_and_warm_up_weigh_the_kl_term(progress: float, free: float, c
 
 
 def test_what_is_free_has_no_gradient() -> None:
-    for free, pushed in ((0.75, False), (0.25, True)):
+    for free, pushed in ((3.0, False), (1.0, True)):
         model = fixed(built(free=free, warmup=0.0), mu=1.0)
         model.loss(batch(tokens(3, PLAIN)), 1.0)[0].backward()
         assert (model.head.bias.grad is not None and bool(model.head.bias.grad.abs().sum() > 1e-6)) == pushed
 
 
-def test_kl_adds_up_over_axes() -> None:
-    mu, log_var = torch.randn(5, 3), torch.randn(5, 3)
-    assert torch.allclose(kl_by_axis(mu, log_var).sum(1), kl_to_standard_normal(mu, log_var))
-
-
+@torch.no_grad()
 def test_given_a_code_the_probabilities_of_all_texts_sum_to_one() -> None:
-    model = stirred(built(Tokens((3,), 4))).double()
+    model = stirred(built(Tokens((3,), 4)))
     x = torch.cartesian_prod(*[torch.arange(4)] * 3)
-    for z in torch.randn(3, 4, dtype=torch.float64):
+    for z in torch.randn(3, 4):
         nats = model.decoder.nats(x, model.told(z.expand(len(x), -1), Condition()))[0].sum(1)
-        assert math.isclose(float(torch.exp(-nats.double()).sum()), 1.0, rel_tol=1e-5)
+        assert math.isclose(float(torch.exp(-nats.double()).sum()), 1.0, rel_tol=1e-4)
 
 
 @torch.no_grad()
@@ -160,7 +155,7 @@ def without() -> textvae.TextVAE:
 
 @pytest.fixture(scope="module")
 def free() -> textvae.TextVAE:
-    return learnt(Tokens((12,), 5), REPEATED, 150, beta=DEAR, free=1.0)
+    return learnt(Tokens((12,), 5), REPEATED, 150, beta=DEAR, free=4.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ SMALL = {
     "mdlm-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
     "textvae-char": [
         *(f"model.{part}.{size}" for part in ("encoder", "decoder") for size in ("width=32", "heads=2")),
-        "model.free=0.1",
+        "model.free=3",
     ],
 }
 ENOUGH = {"gpt-char": (120, 1.5), "lstm-char": (200, 1.5), "mdlm-char": (200, 3.4), "textvae-char": (120, 2.5)}

@@ -40,13 +40,16 @@ def sample(asked: Namespace) -> None:
     how = _chosen(asked, "steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition", "beams")
     pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled)
     spoken = pipeline.medium.talks and not (asked.out or asked.grid)
+    between_texts = pipeline.medium.talks and asked.interpolate is not None
+    if between_texts and how["top_k"] is None:
+        how["top_k"] = 1  # so that nothing but their codes changes on the way
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,
         out=asked.out or (None if asked.grid or spoken else "samples"),
         grid=asked.grid,
         visible=asked.visible or "",
-        n=_value(asked.n) if asked.n is not None else 1 if spoken else 16,
+        n=_value(asked.n) if asked.n is not None else 2 if between_texts else 1 if spoken else 16,
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),

@@ -77,7 +77,7 @@ VERBS: dict[str, Verb] = {
         "make new items from a run or a bundle",
         ("RUN|BUNDLE",),
         (
-            Option("-n", "N", "how many (default: 16, of text 1)"),
+            Option("-n", "N", "how many (default: 16, of text 1, between texts 2)"),
             Option("--prompt", "TEXT", "words to go on from or to answer"),
             SEED,
             Option("--label", "LABEL", "class name or number, several with commas, or `each` for all in turn"),

@@ -18,6 +18,14 @@ def predicted(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
     return x[:, 1:] if space.marks else x
 
 
+def filled(x: Int[Tensor, "b l"], space: Tokens) -> Bool[Tensor, "b l"]:
+    """Which places hold something: all but padding, an end after an end."""
+    if space.marks is None:
+        return torch.ones_like(x, dtype=torch.bool)
+    end = x == space.marks.end
+    return ~(end & F.pad(end[:, :-1], (1, 0), value=False))
+
+
 def counted(x: Int[Tensor, "b l"], space: Tokens, padding: bool = False) -> Bool[Tensor, "b m"]:
     """Which predictions are learnt and scored: not those of a prompt, and not `padding` (an end after an end).
 

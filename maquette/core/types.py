@@ -6,7 +6,7 @@ jaxtyping names used throughout: b batch, c channels, d width, l length, `*space
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -190,6 +190,9 @@ class Sampling(Config):
 
 class Likelihood(ABC):
     """A model that can say how probable data are."""
+
+    bound: ClassVar[bool] = False
+    """Whether what it says is only an upper bound."""
 
     @abstractmethod
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:

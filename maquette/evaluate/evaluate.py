@@ -19,7 +19,7 @@ from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import cost, likelihood
-from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.pipeline import Pipeline, Request
 
 BATCH = 32
@@ -137,10 +137,14 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
     yield from of_unseen(pipeline, reference, seed)
-    if isinstance(model, Autoencoder) and isinstance(space, Real) and len(space.shape) == 3:
-        items = np.asarray(split.items[rows])
-        originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
-        stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+    if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) != 3):
+        return
+    items = np.asarray(split.items[rows])
+    originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
+    stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+    if isinstance(space, Tokens):
+        yield Score.of("reconstruction", kept(originals, copies, space), stamp)
+    else:
         ratio = psnr(originals, copies, 2.0)
         if np.isfinite(ratio):
             yield Score.of("psnr", ratio, stamp)
@@ -155,7 +159,9 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         medium, beside = pipeline.medium, reference.baselines
         bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
         stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of("likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside)
+        yield Score.of(
+            "likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside, bound=pipeline.model.bound
+        )
         if isinstance(medium.space, Tokens):
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)

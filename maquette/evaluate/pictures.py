@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from maquette.core.types import Autoencoder
+from maquette.core.types import Autoencoder, Sampling
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
 from maquette.evaluate.scores.prdc import BLOCK
@@ -31,14 +31,14 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
     yield "samples", "Samples", caption, medium.sheet(made[: POINTS if flat else SHOWN], COLUMNS)
     if pipeline.classes:
         yield _by_class(pipeline, ask, 200 if flat else 6)
-    if flat:
+    codes = isinstance(pipeline.model, Autoencoder)
+    if flat and not (medium.talks and codes):
         return
-    yield _neighbours(reference, made)
-    if isinstance(pipeline.model, Autoencoder):
+    if not flat:
+        yield _neighbours(reference, made)
+    if codes:
         yield _reconstructions(pipeline, reference)
-    between = pipeline.generate(replace(ask, n=5, label=None, between=COLUMNS))[:-1]
-    caption = "Each row goes from one sample to the next along the noise that they are drawn from."
-    yield "interpolation", "Between samples", caption, medium.sheet(between, COLUMNS)
+    yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask)
 
 
 def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
@@ -64,6 +64,20 @@ def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     )
     items = np.stack([item for row in rows for item in row])
     return "neighbours", "Nearest training items", caption, medium.sheet(items, len(titles), titles)
+
+
+def _between(pipeline: Pipeline, ask: Request) -> Shot:
+    items = pipeline.generate(replace(ask, n=5, label=None, between=COLUMNS))[:-1]
+    caption = "Each row goes from one sample to the next along the noise that they are drawn from."
+    return "interpolation", "Between samples", caption, pipeline.medium.sheet(items, COLUMNS)
+
+
+def _texts_between(pipeline: Pipeline, ask: Request) -> Shot:
+    """From code to code; always the likeliest tokens, so that nothing else changes on the way."""
+    how = replace(ask.sampling or Sampling(), top_k=1)
+    items = pipeline.generate(replace(ask, n=3, label=None, between=COLUMNS, sampling=how, opening=None))[:-1]
+    caption = f"From the code of one text to that of another in {COLUMNS} steps, and on to a third."
+    return "interpolation", "Between samples", caption, pipeline.medium.sheet(items)
 
 
 @torch.inference_mode()

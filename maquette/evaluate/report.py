@@ -82,7 +82,7 @@ KINDS: dict[str, Kind] = {
         "Negative log-likelihood",
         "",
         "lower",
-        "What unseen data cost in bits (a bound where the model gives only one).",
+        "What unseen data cost in bits (at most, where a model gives only a bound).",
     ),
     "perplexity": Kind(
         "Perplexity",
@@ -92,6 +92,12 @@ KINDS: dict[str, Kind] = {
     ),
     "psnr": Kind("Reconstruction PSNR", "dB", "higher", "How near reconstructions are to unseen originals."),
     "ssim": Kind("Reconstruction SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "reconstruction": Kind(
+        "Reconstructed tokens",
+        "share",
+        "higher",
+        "Share of an unseen text's tokens that are at their place again after encoding and decoding.",
+    ),
     "near_copies": Kind(
         "Near copies",
         "share",
@@ -138,6 +144,8 @@ class Score(Config):
     method: str = ""
     floor: float | None = None
     baselines: dict[str, float] = field(default_factory=dict)
+    bound: bool = False
+    """Whether the value is only known to be at most this."""
     stamp: Stamp
 
     @classmethod
@@ -149,6 +157,7 @@ class Score(Config):
         floor: float | None = None,
         unit: str | None = None,
         baselines: Mapping[str, float] = {},
+        bound: bool = False,
     ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
         kind = KINDS[name]
@@ -164,6 +173,7 @@ class Score(Config):
             method=e.method,
             floor=floor,
             baselines=dict(baselines),
+            bound=bound,
             stamp=stamp,
         )
 

@@ -17,6 +17,8 @@ SHARE_GOOD, SHARE_BAD = 0.9, 0.65
 QUALITY_GOOD, QUALITY_BAD = 0.85, 0.5
 """Shares of samples within 4 sigma of a mode."""
 PSNR_GOOD, PSNR_BAD = 24.0, 18.0
+KEPT_GOOD, KEPT_BAD = 0.9, 0.5
+"""Shares of a text's tokens that come back from its code."""
 COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
 PASSAGE = 2.0
@@ -76,6 +78,10 @@ class Figures:
 
     def cost(self, name: str) -> float | None:
         return _mean([COSTS[name][1](r) for r in self.reports])
+
+    def most(self, name: str) -> str:
+        """`at most` where a report has only a bound."""
+        return "at most " if any(s.bound for r in self.reports if (s := r.score(name)) is not None) else ""
 
     def unit(self, name: str) -> str:
         return next((s.unit for r in self.reports if (s := r.score(name)) is not None), "")
@@ -166,7 +172,8 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
         if rivals:
             yield False, f"It cannot say how probable a sample is; {_list(rivals)} can."
         return
-    said = f"It says how probable a sample is ({number(value)} {own.unit('likelihood')} on unseen data"
+    figure = f"{own.most('likelihood')}{number(value)} {own.unit('likelihood')}"
+    said = f"It says how probable a sample is ({figure} on unseen data"
     best = rivals and value < min(rivals.values())
     yield True, said + (f", less than {_list(rivals)})." if best else ").")
     if simple := own.baselines("likelihood"):
@@ -177,13 +184,15 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
 
 
 def _reconstruction(own: Figures, others: Others) -> Sentences:
-    value = own.value("psnr")
-    if value is None:
-        return
-    if value >= PSNR_GOOD:
-        yield True, f"It turns samples into codes and back with little loss (PSNR {value:.1f} dB)."
-    elif value <= PSNR_BAD:
-        yield False, f"Its codes lose much of a sample (PSNR {value:.1f} dB)."
+    for name, good, bad, said in (
+        ("psnr", PSNR_GOOD, PSNR_BAD, "PSNR {:.1f} dB"),
+        ("reconstruction", KEPT_GOOD, KEPT_BAD, "{:.0%} of its tokens come back to their place"),
+    ):
+        value = own.value(name)
+        if value is not None and value >= good:
+            yield True, f"It turns samples into codes and back with little loss ({said.format(value)})."
+        elif value is not None and value <= bad:
+            yield False, f"Its codes lose much of a sample ({said.format(value)})."
 
 
 def _memory_of_data(own: Figures, others: Others) -> Sentences:

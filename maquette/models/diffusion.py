@@ -92,6 +92,7 @@ class Config(ModelConfig):
 
 class Diffusion(Model, Likelihood, Denoiser):
     accepts = (Real,)
+    bound = True
 
     def __init__(self, config: Config, space: Real, classes: int = 0):
         super().__init__()

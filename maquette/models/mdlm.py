@@ -57,6 +57,7 @@ class MDLM(Model, Likelihood):
     """Its predictor is `x -> logits [b, l, vocab]` of the tokens that are hidden in `x` (-1)."""
 
     accepts = (Tokens,)
+    bound = True
     stepwise = True
 
     def __init__(self, config: Config, space: Tokens, classes: int):

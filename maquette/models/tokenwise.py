@@ -73,10 +73,17 @@ class Tokenwise(Model, Likelihood, Stream):
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         return self.nats(batch.x, self.embed(batch.given, len(batch)))[0].sum(1)
 
-    def nats(self, x: Int[Tensor, "b l"], condition: Condition) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b m"]]:
-        """What each predicted token costs, 0 where it does not count, and which count."""
+    def nats(
+        self, x: Int[Tensor, "b l"], condition: Condition, hidden: Bool[Tensor, "b m"] | None = None
+    ) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b m"]]:
+        """What each predicted token costs, 0 where it does not count, and which count.
+
+        Args:
+            hidden: tokens that the predictions do not see, for models that know a number `vocab` in their place.
+        """
         inputs, targets, counts = seen(x, self.space), predicted(x, self.space), counted(x, self.space)
-        logits, _ = self.read(inputs, condition, allowed=apart(inputs, self.space))
+        shown = inputs if hidden is None else inputs.masked_fill(hidden, self.space.vocab)
+        logits, _ = self.read(shown, condition, allowed=apart(inputs, self.space))
         nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
         return nats * counts, counts
 

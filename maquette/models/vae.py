@@ -30,13 +30,11 @@ from maquette.core.types import (
     Turn,
 )
 from maquette.models.base import Model, ModelConfig, refuse_space
+from maquette.models.codes import active_units, kl_to_standard_normal, risen, sample
 from maquette.models.logistic import log_bin
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
-
-ACTIVE = 0.01
-"""A code's axis is active when the variance of its posterior mean over the data exceeds this (Burda et al. 2016)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,16 +156,6 @@ class Logistic(_Scaled):
         return out.clamp(-1, 1)
 
 
-def kl_to_standard_normal(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-    """KL(N(mu, sigma^2) || N(0, I)) = 1/2 sum(mu^2 + sigma^2 - 1 - log sigma^2) (Kingma and Welling 2013, App. B)."""
-    return (mu.square() + log_var.exp() - 1 - log_var).sum(1) / 2
-
-
-def active_units(mu: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
-    """How many axes of the code carry something of the data."""
-    return (mu.var(0) > ACTIVE).sum().float()
-
-
 # -- the model ---------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +163,7 @@ class VAE(Model, Likelihood, Autoencoder):
     """Samples are the decoder's means at z ~ N(0, I)."""
 
     accepts = (Real,)
+    bound = True
 
     def __init__(self, config: Config, space: Real, classes: int):
         super().__init__()
@@ -195,12 +184,11 @@ class VAE(Model, Likelihood, Autoencoder):
         rng = batch.rng.fork(0)
         condition = self.embed(batch.given, len(batch), rng.fork(0))
         mu, log_var = self._posterior(batch.x, condition)
-        out = self._decode(_sample(mu, log_var, rng), condition)
+        out = self._decode(sample(mu, log_var, rng), condition)
         reconstruction = self.likelihood(out, batch.x.float()).flatten(1).sum(1).mean()
         kl = kl_to_standard_normal(mu, log_var).mean()
-        rising = progress / self.config.warmup if progress < self.config.warmup else 1.0
         stats = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "active": active_units(mu.detach())}
-        return reconstruction + self.config.beta * rising * kl, stats
+        return reconstruction + self.config.beta * risen(progress, self.config.warmup) * kl, stats
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         """-ELBO from one draw of the code: an upper bound of -log p(x), in nats, of levels where the space has them."""
@@ -217,7 +205,7 @@ class VAE(Model, Likelihood, Autoencoder):
         mu, log_var = self._posterior(batch.x, condition)
         rows = []
         for _ in range(k):
-            z = _sample(mu, log_var, rng)
+            z = sample(mu, log_var, rng)
             out = self._decode(z, condition)
             kl = kl_to_standard_normal(mu, log_var)
             if k > 1:
@@ -255,7 +243,3 @@ class VAE(Model, Likelihood, Autoencoder):
 
     def draw(self, predict: Predictor, start: Float[Tensor, "b d"], how: Sampling, rng: Seeds) -> Tensor:
         return predict(start)
-
-
-def _sample(mu: Float[Tensor, "b d"], log_var: Float[Tensor, "b d"], rng: Seeds) -> Float[Tensor, "b d"]:
-    return mu + (log_var / 2).exp() * rng.normal(mu.shape[1])

@@ -59,6 +59,7 @@ CHINESE = {
     "perplexity": "困惑度",
     "psnr": "重建 PSNR",
     "ssim": "重建 SSIM",
+    "reconstruction": "还原的词元",
     "near_copies": "近似复制",
     "divergence": "三元组散度",
     "distinct_1": "不同词占比",
@@ -124,6 +125,10 @@ class Contestant:
         if len(scores) == 1:
             return Estimate(scores[0].value, scores[0].low, scores[0].high, scores[0].method)
         return of_mean([score.value for score in scores], OVER_SEEDS)
+
+    def most(self, name: str) -> str:
+        """`≤ ` before a score that is only a bound."""
+        return "≤ " if any(score.bound for r in self.reports if (score := r.score(name)) is not None) else ""
 
     def mean_cost(self, name: str) -> float | None:
         """The mean over seeds of a field of `Cost`; None where a report does not know it."""
@@ -282,18 +287,18 @@ def _row(name: str, all_: Sequence[Contestant]) -> dict[str, Any]:
         "title_zh": CHINESE.get(name, kind.title),
         "about": KINDS[name].about,
         "arrow": ARROWS[kind.better],
-        "cells": [_cell(one.estimate(name), one is best) for one in all_],
+        "cells": [_cell(one.estimate(name), one is best, one.most(name)) for one in all_],
         "floor": short(sum(floors) / len(floors)) if floors else "",
         "baselines": [(beside, CHINESE.get(beside, beside), short(v)) for beside, v in kind.baselines.items()],
     }
 
 
-def _cell(estimate: Estimate | None, best: bool) -> dict[str, Any]:
+def _cell(estimate: Estimate | None, best: bool, most: str) -> dict[str, Any]:
     if estimate is None:
         return {"text": "–", "interval": "", "best": False}
     bounded = estimate.low is not None and estimate.high is not None
     interval = f"{short(estimate.low)} – {short(estimate.high)}" if bounded else ""  # type: ignore[arg-type]
-    return {"text": short(estimate.value), "interval": interval, "best": best}
+    return {"text": most + short(estimate.value), "interval": interval, "best": best}
 
 
 def _best(name: str, all_: Sequence[Contestant]) -> Contestant | None:

@@ -140,9 +140,10 @@ def _cell(name: str, one: Contestant) -> str:
     estimate = one.estimate(name)
     if estimate is None:
         return "–"
+    value = one.most(name) + short(estimate.value)
     if estimate.low is None or estimate.high is None:
-        return short(estimate.value)
-    return f"{short(estimate.value)} ±{float(f'{(estimate.high - estimate.low) / 2:.1g}'):g}"
+        return value
+    return f"{value} ±{float(f'{(estimate.high - estimate.low) / 2:.1g}'):g}"
 
 
 def _costs(one: Contestant) -> tuple[str, str, str]:

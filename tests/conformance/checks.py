@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Autoencoder, Batch, Denoiser, Given, Likelihood, Real, Sampling, Turn
+from maquette.core.types import Autoencoder, Batch, Denoiser, Given, Likelihood, Real, Sampling, Tokens, Turn
 from maquette.models.base import Model
 from maquette.nets.norm import mixes_rows
 from maquette.solvers.guidance import guide
@@ -270,8 +270,11 @@ def codes_decode(make: Make) -> None:
         z = model.encode(x)
         back = model.decode(z)
     assert z.shape == (len(x), *model.latent.shape) and back.shape == x.shape
-    error, spread = (back - x).square().mean(), (x - x.mean(0)).square().mean()
-    assert error < 0.7 * spread, f"what is decoded is no nearer ({error:.3f}) than the mean sample ({spread:.3f})"
+    if isinstance(model.space, Tokens):
+        error, spread = (back != x).double().mean(), (x != x.mode(0).values).double().mean()
+    else:
+        error, spread = (back - x).square().mean(), (x - x.mean(0)).square().mean()
+    assert error < 0.7 * spread, f"what is decoded is no nearer ({error:.3f}) than the usual sample ({spread:.3f})"
 
 
 def _copy(player: nn.Module) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from maquette.core.sequences import apart, counted, predicted, reach, seen
+from maquette.core.sequences import apart, counted, filled, predicted, reach, seen
 from maquette.core.types import Marks, Tokens
 
 SPACE = Tokens((8,), 10, Marks(end=0, prompt=1, answer=2))
@@ -28,6 +28,12 @@ def test_within_a_conversation_an_answer_ends_where_a_question_follows() -> None
     x = torch.tensor([[0, 1, 5, 2, 6, 1, 7, 1, 8, 2, 9, 0]])
     # predicted:          1  5  2  6  1  7  1  8  2  9  0
     assert counted(x, SPACE).int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]]
+
+
+def test_padding_is_an_end_after_an_end() -> None:
+    x = torch.tensor([[0, 5, 6, 0, 7, 0, 0, 0], [5, 6, 7, 8, 9, 9, 9, 0]])
+    assert filled(x, SPACE).int().tolist() == [[1, 1, 1, 1, 1, 1, 0, 0], [1] * 8]
+    assert filled(torch.zeros(1, 4, dtype=torch.int64), PLAIN).all()
 
 
 def test_plain_documents_count_whole_with_their_ends() -> None:

@@ -113,3 +113,17 @@ def test_long_passages_of_the_training_text_are_named() -> None:
     (copies,) = [sentence for sentence in told["copies"].bad if "copies" in sentence]
     assert "120 characters" in copies and "unseen real text 40" in copies
     assert not any("copies" in sentence for sentence in told["does not"].sentences)
+
+
+def test_a_bound_is_called_one() -> None:
+    exact = report("exact", likelihood=2.0)
+    bound = replace(exact, name="bound", scores=(replace(exact.scores[0], bound=True),))
+    said = traits([exact, bound])
+    assert "at most 2" in said["bound"].good[0] and "at most" not in said["exact"].good[0]
+
+
+@pytest.mark.parametrize(("share", "good", "bad"), [(0.95, 1, 0), (0.7, 0, 0), (0.3, 0, 1)])
+def test_what_comes_back_of_texts_is_judged(share: float, good: int, bad: int) -> None:
+    said = traits([report("a", reconstruction=share)])["a"]
+    assert (len(said.good), len(said.bad)) == (good, bad)
+    assert all(f"{share:.0%} of its tokens" in sentence for sentence in said.sentences)

@@ -11,13 +11,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from torchmetrics.image.inception import InceptionScore
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Likelihood
+from maquette.core.types import Batch, Given, Likelihood, Marks, Tokens
 from maquette.evaluate.scores import cost, intervals
 from maquette.evaluate.scores.inception_score import inception_score
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.likelihood import likelihood, perplexity, unit
 from maquette.evaluate.scores.modes import modes_found
-from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.media import image, points, text
 
 
@@ -161,6 +161,16 @@ def test_agree_with_torchmetrics(channels: int, side: int) -> None:
     assert psnr(x, y, 2.0) == pytest.approx(float(peak_signal_noise_ratio(y, x, data_range=2.0)), rel=1e-5)
     peer = float(structural_similarity_index_measure(y.double(), x.double(), data_range=2.0))  # type: ignore[arg-type]
     assert ssim(x, y, 2.0).value == pytest.approx(peer, rel=1e-5)
+
+
+def test_tokens_kept_by_hand() -> None:
+    """Of END a b END and its padding three count; of a question and its answer b END two."""
+    space = Tokens((6,), 9, Marks(0, 1, 2))
+    x = torch.tensor([[0, 5, 6, 0, 0, 0], [0, 1, 5, 2, 6, 0]])
+    copies = torch.tensor([[7, 5, 8, 0, 8, 8], [0, 1, 8, 2, 8, 0]])
+    assert kept(x, copies, space).value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert kept(x, x, space).value == 1
+    assert kept(x[:, 1:], copies[:, 1:], Tokens((5,), 9)).value == pytest.approx((2 / 5 + 3 / 5) / 2)
 
 
 # -- cost and intervals -----------------------------------------------------------------------------------------------

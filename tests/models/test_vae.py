@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real, Sampling, Tokens
-from maquette.models import vae
+from maquette.models import codes, vae
 from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
@@ -40,13 +40,13 @@ def small(**fields: object) -> vae.Config:
 @pytest.mark.parametrize(("mu", "sigma", "nats"), [(0, 1, 0.0), (1, 1, 0.5), (0, 2, 0.806853), (0, 0.1, 1.807585)])
 def test_kl_by_hand(mu: float, sigma: float, nats: float) -> None:
     log_var = torch.full((1, 1), 2 * math.log(sigma))
-    assert vae.kl_to_standard_normal(torch.full((1, 1), float(mu)), log_var).item() == pytest.approx(nats, abs=1e-6)
+    assert codes.kl_to_standard_normal(torch.full((1, 1), float(mu)), log_var).item() == pytest.approx(nats, abs=1e-6)
 
 
 def test_kl_agrees_with_torch_and_adds_up() -> None:
     mu, log_var = torch.randn(5, 3), torch.randn(5, 3)
     theirs = kl_divergence(Normal(mu, (log_var / 2).exp()), Normal(0.0, 1.0)).sum(1)
-    assert torch.allclose(vae.kl_to_standard_normal(mu, log_var), theirs, atol=1e-5)
+    assert torch.allclose(codes.kl_to_standard_normal(mu, log_var), theirs, atol=1e-5)
 
 
 def test_bernoulli_is_the_cross_entropy_on_logits() -> None:
@@ -256,14 +256,14 @@ def test_a_vae_learns_to_encode_and_decode() -> None:
         optimizer.step()
     back = model.decode(model.encode(x))
     assert (back - x).norm(dim=1).mean() < 0.1
-    assert 1 <= vae.active_units(model.encode(x)) <= 2
+    assert 1 <= codes.active_units(model.encode(x)) <= 2
     radius = draw(model, n=200).norm(dim=1)
     assert 0.85 < radius.mean() < 1.1 and radius.std() < 0.15
 
 
 def test_active_units_counts_axes_that_vary() -> None:
     mu = torch.stack([torch.linspace(-1, 1, 50), torch.full((50,), 3.0), 0.05 * torch.linspace(-1, 1, 50)], 1)
-    assert vae.active_units(mu) == 1
+    assert codes.active_units(mu) == 1
 
 
 def test_a_label_changes_codes_and_samples() -> None:

@@ -56,6 +56,17 @@ def study(**keywords) -> page.Study:
     return page.Study(**given | keywords)
 
 
+def test_a_bound_is_marked_on_the_page_and_in_the_terminal() -> None:
+    reports = [report("exact", 4.0), report("bound", 8.0)]
+    for i, one in enumerate(reports):
+        cost = Score.of("likelihood", Estimate(2.5 - i, 2.4 - i, 2.6 - i, "95 %"), one.scores[0].stamp, bound=i == 1)
+        reports[i] = replace(one, scores=(*one.scores, cost))
+        reports[i].images.update(one.images)
+    shown = study(reports=reports)
+    for text in render(shown), study_module.table(shown):
+        assert "≤ 1.5" in text and "2.5" in text and "≤ 2.5" not in text
+
+
 def render(*studies: page.Study) -> str:
     return page.render(("Two recipes", "两种配方"), ("A lede.", "导语。"), studies).decode()
 

@@ -11,7 +11,7 @@ import maquette
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
 from maquette.core.sequences import counted
-from maquette.core.types import Sampling, Stream, Tokens
+from maquette.core.types import Autoencoder, Sampling, Stream, Tokens
 from maquette.data.source import open_data
 from maquette.pipeline import Request, load
 from maquette.train.run import Run
@@ -20,8 +20,12 @@ SMALL = {
     "gpt-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
     "lstm-char": ["model.width=64", "train.optimizers.model.lr=1e-2"],
     "mdlm-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
+    "textvae-char": [
+        *(f"model.{part}.{size}" for part in ("encoder", "decoder") for size in ("width=32", "heads=2")),
+        "model.free=3",
+    ],
 }
-ENOUGH = {"gpt-char": (120, 1.5), "lstm-char": (200, 1.5), "mdlm-char": (200, 3.4)}
+ENOUGH = {"gpt-char": (120, 1.5), "lstm-char": (200, 1.5), "mdlm-char": (200, 3.4), "textvae-char": (120, 2.5)}
 """Steps, and the bits per byte that they reach at most."""
 TINY = ["medium.length=32", "train.batch=8", "train.samples=3"]
 
@@ -69,6 +73,18 @@ def test_it_goes_on_from_a_prompt(run: Path) -> None:
     texts = [load(run).medium.words(item) for item in made.items]
     learnt = run.name == "gpt-char"  # the others need more steps for the whole sentence
     assert all(text.startswith("the cat sat on" if learnt else "the cat") for text in texts)
+
+
+def test_between_two_texts_it_goes_from_code_to_code(run: Path, capsys) -> None:
+    """Its ends are the likeliest texts of their seeds, and the command goes that way unless it is told otherwise."""
+    pipeline = load(run, "cpu")
+    greedy = Sampling(top_k=1)
+    walk = pipeline.generate(Request(n=2, seed=3, between=4, sampling=greedy))
+    ends = pipeline.generate(Request(n=2, seed=3, sampling=greedy))
+    assert len(walk) == 5 and (walk[0] == ends[0]).all() and (walk[4] == ends[1]).all()
+    assert main(["sample", str(run), "--seed", "3", "--interpolate", "4"]) == 0
+    printed = capsys.readouterr().out.rstrip("\n")
+    assert printed == f"\n\n{'-' * 40}\n\n".join(pipeline.medium.words(item) or "" for item in walk).rstrip("\n")
 
 
 def test_each_sample_has_its_seed_whatever_comes_with_it(run: Path) -> None:
@@ -150,10 +166,17 @@ def test_what_fewer_bits_cost_is_told(run: Path, tmp_path: Path, capsys) -> None
     rounded, whole = re.search(r"Perplexity: (\S+) with weights in int8, (\S+) in fp32", said).groups()  # type: ignore[union-attr]
     assert rounded != whole and abs(float(rounded) / float(whole) - 1) < 0.05
     assert "with weights in int8" in (tmp_path / "report.json").read_text()
+    assert "bits per byte" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    pipeline = load(run, "cpu")
+    assert scores["likelihood"].bound == getattr(pipeline.model, "bound", False)
+    codes = isinstance(pipeline.model, Autoencoder)
+    assert ("reconstruction" in scores) == codes
+    drawn = [picture.name for picture in shown.reports[0].pictures]
+    assert drawn == ["samples", *(["reconstructions", "interpolation"] if codes else [])]
 
 
 def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:
-    settings = [*TINY, "train.precision=fp32"]
+    settings = [*TINY, "train.precision=fp32", "medium.alone=true"]
     shown = maquette.compare(list(SMALL), str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)
     assert [report.name for report in shown.reports] == list(SMALL)
     scores = [score for report in shown.reports if (score := report.score("likelihood")) is not None]

@@ -1,13 +1,18 @@
-"""How like their originals reconstructions are: PSNR and SSIM. They compare pairs, and say nothing of new samples."""
+"""How like their originals reconstructions are: PSNR and SSIM of pictures, tokens of texts.
+
+They compare pairs, and say nothing of new samples.
+"""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.sequences import counted, predicted
+from maquette.core.types import Tokens
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 
-PER_PICTURE = "95 %, Student's t over pictures"
+PER_PICTURE, PER_TEXT = "95 %, Student's t over pictures", "95 %, Student's t over texts"
 WINDOW, SIGMA = 11, 1.5
 Pictures = Float[Tensor, "b c h w"]
 
@@ -30,6 +35,13 @@ def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:
     """
     per_picture = _similarity(originals.double(), copies.double(), span).mean((1, 2, 3))
     return of_mean(per_picture.tolist(), PER_PICTURE)
+
+
+def kept(originals: Int[Tensor, "b l"], copies: Int[Tensor, "b l"], space: Tokens) -> Estimate:
+    """Mean share of a text's tokens that its copy has at the same place; context, prompts and padding do not count."""
+    counts = counted(originals, space)
+    same = (predicted(originals, space) == predicted(copies, space)) & counts
+    return of_mean((same.sum(1) / counts.sum(1).clamp(min=1)).tolist(), PER_TEXT).as_share()
 
 
 def _similarity(x: Pictures, y: Pictures, span: float) -> Pictures:

@@ -99,6 +99,8 @@ class Medium(ABC):
     """Whether a stored item is what one file or row held, so that it has its label."""
     talks: bool = False
     """Whether items are words, to be printed as they are."""
+    asks: bool = False
+    """Whether a prompt is a question to answer and not the beginning of the item."""
     unit: str = "dim"
     """What bits are counted per: see `units`."""
 

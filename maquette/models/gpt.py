@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core.types import Condition, Space, Tokens
+from maquette.core.types import Batch, Condition, Features, Space, Tokens
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
@@ -38,7 +38,7 @@ class Config(ModelConfig):
         return GPT(self, space, classes)
 
 
-class GPT(Tokenwise):
+class GPT(Tokenwise, Features):
     """Keys and values of earlier places are kept while a sample is drawn, so that each place is computed once."""
 
     def __init__(self, config: Config, space: Tokens, classes: int):
@@ -67,3 +67,11 @@ class GPT(Tokenwise):
             state = transformer.Cache(self.net, len(h), h)
         h = self.net(h, None, condition, allowed, state)
         return F.linear(h, self.table.weight[: self.space.vocab] if self.head is None else self.head.weight), state
+
+    def features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        return self.mean_state(batch, self._states)
+
+    def _states(
+        self, tokens: Int[Tensor, "b l"], condition: Condition, allowed: Bool[Tensor, "b 1 l l"] | None
+    ) -> Float[Tensor, "b l d"]:
+        return self.net(F.rms_norm(self.table(tokens), (self.config.net.width,)), None, condition, allowed)

@@ -139,9 +139,9 @@ def prepare(
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
     """
     real, other, names = _two_sets(dataset, n, seed)
-    n = min(n, len(real), len(other))
-    if n < LEAST:
-        raise MaquetteError("MQ-2083", n=n, least=LEAST)
+    n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
+    if n < least:
+        raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
     chosen = choose_extractor(dataset, medium, device, extractor, 0, say)
     splits = {TRAIN: dataset.train, TEST: dataset.test}

@@ -4,7 +4,7 @@ Every figure carries a stamp that says what it was computed from and with; figur
 side but never ranked. Rankings and pages read reports and nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -108,13 +108,35 @@ KINDS: dict[str, Kind] = {
         "lower",
         "The longest passage copied from the training text, as a share of a sample.",
     ),
+    "chrf": Kind("chrF", "", "higher", "Runs of up to six characters that answers share with true ones; 100 is equal."),
+    "bleu": Kind("BLEU", "", "higher", "Runs of up to four words that answers share with true ones; 100 is equal."),
+    "rouge_l": Kind("ROUGE-L", "share", "higher", "Words in the order of the true answer (F-measure); 1 is equal."),
+    "accuracy": Kind(
+        "Accuracy by likelihood", "share", "higher", "Share of unseen texts that are likeliest under their own label."
+    ),
+    "linear_accuracy": Kind(
+        "Accuracy of a linear head",
+        "share",
+        "higher",
+        "Share of unseen texts whose label logistic regression reads off the model's hidden states.",
+    ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline(Config):
+    """The same figure of something simpler that did the same."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score(Config):
-    """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real."""
+    """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real, and
+    `baselines` are those of simpler ways, by name."""
 
     name: str
     """A key of `KINDS`."""
@@ -126,11 +148,18 @@ class Score(Config):
     high: float | None = None
     method: str = ""
     floor: float | None = None
+    baselines: dict[str, Baseline] = field(default_factory=dict)
     stamp: Stamp
 
     @classmethod
     def of(
-        cls, name: str, estimate: Estimate | float, stamp: Stamp, floor: float | None = None, unit: str | None = None
+        cls,
+        name: str,
+        estimate: Estimate | float,
+        stamp: Stamp,
+        floor: float | None = None,
+        unit: str | None = None,
+        baselines: Mapping[str, Estimate] = {},
     ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
         kind = KINDS[name]
@@ -145,6 +174,7 @@ class Score(Config):
             high=e.high,
             method=e.method,
             floor=floor,
+            baselines={n: Baseline(value=b.value, low=b.low, high=b.high) for n, b in baselines.items()},
             stamp=stamp,
         )
 

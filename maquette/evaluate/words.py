@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from maquette.evaluate.ranking import COSTS, Ranking, pareto
-from maquette.evaluate.report import Report
+from maquette.evaluate.report import KINDS, Baseline, Report
 
 NEAR_FLOOR, FAR_FLOOR = 2.0, 8.0
 """A Fréchet distance of at most so many floors is close; of at least so many, far."""
@@ -19,6 +19,8 @@ QUALITY_GOOD, QUALITY_BAD = 0.85, 0.5
 PSNR_GOOD, PSNR_BAD = 24.0, 18.0
 COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
+SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy")
+"""Scores that are held against those of simpler ways to do the same."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""
 
@@ -70,6 +72,15 @@ class Figures:
 
     def cost(self, name: str) -> float | None:
         return _mean([COSTS[name][1](r) for r in self.reports])
+
+    def baselines(self, name: str) -> dict[str, Baseline]:
+        """What simpler ways score."""
+        return next((s.baselines for r in self.reports if (s := r.score(name)) is not None), {})
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Of the first report that has one."""
+        scores = [s for r in self.reports if (s := r.score(name)) is not None]
+        return next(((s.low, s.high) for s in scores if s.low is not None and s.high is not None), None)
 
     def unit(self, name: str) -> str:
         return next((s.unit for r in self.reports if (s := r.score(name)) is not None), "")
@@ -175,6 +186,22 @@ def _reconstruction(own: Figures, others: Others) -> Sentences:
         yield False, f"Its codes lose much of a sample (PSNR {value:.1f} dB)."
 
 
+def _against_simpler(own: Figures, others: Others) -> Sentences:
+    for name in SIMPLER:
+        value, bounds, simpler = own.value(name), own.interval(name), own.baselines(name)
+        if value is None or bounds is None or not simpler:
+            continue
+        best = max(simpler, key=lambda way: simpler[way].value)
+        low, high = (simpler[best].value if end is None else end for end in (simpler[best].low, simpler[best].high))
+        title, figures = KINDS[name].title, f"({number(value)} against {number(simpler[best].value)})"
+        if bounds[0] > high:
+            yield True, f"{title}: better than the {best} {figures}."
+        elif bounds[1] < low:
+            yield False, f"{title}: worse than the {best} {figures}."
+        else:
+            yield False, f"{title}: not told apart from the {best} {figures}."
+
+
 def _memory_of_data(own: Figures, others: Others) -> Sentences:
     value = own.value("near_copies")
     if value is not None and value > COPIES:
@@ -207,6 +234,7 @@ JUDGES: tuple[Callable[[Figures, Others], Sentences], ...] = (
     _obedience,
     _likelihood,
     _reconstruction,
+    _against_simpler,
     _memory_of_data,
     _speed,
     _size,

@@ -2,12 +2,14 @@
 
 import doctest
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from maquette.core.exit import Mark
+from maquette.evaluate.classify import FREQUENT
 from maquette.evaluate.ranking import OVER_SEEDS, rank
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores.intervals import Estimate
@@ -160,6 +162,26 @@ def test_warnings_words_commands_and_stamps_are_said() -> None:
     text = render(study(reports=[report("one", 4.0, warning="modes are missing")], environment={"torch": "9"}))
     for said in ("one: modes are missing", "one comes nearest.", "Good at this.", "--budget 30s", "ab" * 32, "torch"):
         assert said in text
+
+
+def test_simpler_ways_stand_beside_the_models() -> None:
+    stamp = report("one", 4.0).scores[0].stamp
+    simpler = {FREQUENT: Estimate(0.2, 0.1, 0.3), "another": Estimate(0.4)}
+    scores = (
+        Score.of("accuracy", Estimate(0.5, 0.4, 0.6, "95 %"), stamp, baselines=simpler),
+        Score.of("linear_accuracy", Estimate(0.7, 0.65, 0.75, "95 %"), stamp, baselines=dict([*simpler.items()][:1])),
+    )
+    plain = report("one", 4.0)
+    scored = replace(plain, scores=scores)
+    scored.images.update(plain.images)
+    shown = study(reports=[scored], words={})
+    text = render(shown)
+    likely, linear = (next(row for row in text.split("<tr>")[1:] if t in row) for t in ("Accuracy by", "a linear head"))
+    assert "0.2 (0.1 – 0.3)" in likely and ">another</span>" in likely
+    assert "最常见的标签" in linear and "another" not in linear
+    assert "Beneath it stand simpler ways" in text and "Beneath it" not in render(study())
+    lines = {line[: len("most frequent label")].strip(): line for line in study_module.table(shown).splitlines()}
+    assert "0.5 ±0.1" in lines["one"] and "0.2 ±0.1" in lines["most frequent label"] and "0.4" in lines["another"]
 
 
 # -- charts -----------------------------------------------------------------------------------------------------------

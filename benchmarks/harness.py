@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,43 @@ def interleave(row: str, names: list[str], rounds: int, seconds: float) -> list[
     for worker in workers:
         worker.close()
     return [worker.measured for worker in workers]
+
+
+def side_by_side(
+    names: list[str], cores: int, start: Callable[[str, list[int]], tuple[subprocess.Popen, Path]]
+) -> None:
+    """Run a process for each of `names`, as many at once as there are cores for; one that fails is told of and left.
+
+    Args:
+        cores: of each process; 0 takes all of them.
+        start: begins the process of a name on the cores that it is given; gives it, and where its log is.
+    """
+    waiting, free = list(names), sorted(os.sched_getaffinity(0))
+    each = min(cores, len(free)) or len(free)
+    lanes = [free[i : i + each] for i in range(0, len(free) - each + 1, each)]
+    busy: dict[str, tuple[subprocess.Popen, Path, list[int]]] = {}
+    while waiting or busy:
+        while waiting and lanes:
+            name, lane = waiting.pop(0), lanes.pop(0)
+            print(f"{name} on {len(lane)} cores", flush=True)
+            busy[name] = (*start(name, lane), lane)
+        time.sleep(0.5)
+        for name, (child, log, lane) in list(busy.items()):
+            if child.poll() is not None:
+                lanes.append(lane)
+                del busy[name]
+            if child.poll():
+                tail = log.read_text().strip().splitlines()[-1:]
+                print(f"  {name} was not measured: {' '.join(tail)} (log: {log})", flush=True)
+
+
+def child(module: str, words: list[str], cores: list[int], log: Path) -> subprocess.Popen:
+    """`python -m MODULE WORDS` on `cores` alone, offline, with the benchmarks' own cache; what it says is in `log`."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "MAQUETTE_CACHE": str(WORK / "cache"), "HF_HUB_OFFLINE": "1"}
+    env["OMP_NUM_THREADS"] = str(len(cores))
+    argv = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", module, *words]
+    with open(log, "w") as file:
+        return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file)
 
 
 def machine() -> dict[str, Any]:

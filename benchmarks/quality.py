@@ -14,14 +14,12 @@ import argparse
 import json
 import os
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS, ROOT, WORK, machine, put_between, read_json, write_json
+from benchmarks.harness import RESULTS, ROOT, WORK, child, machine, put_between, read_json, side_by_side, write_json
 
 FILE = RESULTS / "quality.json"
 HERE = WORK / "quality"
@@ -44,38 +42,18 @@ def work(name: str, seconds: float, n: int) -> None:
     write_json(folder / "facts.json", facts | {"seconds": seconds, "made": n, "machine": machine()})
 
 
-def start(name: str, asked: argparse.Namespace, cores: list[int]) -> subprocess.Popen:
-    """The contestant's process, on `cores` alone."""
-    folder = folder_of(name)
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
-    folder.mkdir(parents=True)
-    env = os.environ | {"PYTHONPATH": str(ROOT), "MAQUETTE_CACHE": str(WORK / "cache"), "HF_HUB_OFFLINE": "1"}
-    env["OMP_NUM_THREADS"] = str(len(cores))
-    argv = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", "benchmarks.quality", "--child", name]
-    argv += ["--minutes", str(asked.minutes), "--samples", str(asked.samples)]
-    with open(folder / "log.txt", "w") as log:
-        return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log)
-
-
 def run_all(asked: argparse.Namespace) -> None:
     """Train whoever has not been, storing each as it ends."""
+
+    def start(name: str, cores: list[int]) -> tuple[subprocess.Popen, Path]:
+        folder = folder_of(name)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        folder.mkdir(parents=True)
+        words = ["--child", name, "--minutes", str(asked.minutes), "--samples", str(asked.samples)]
+        return child("benchmarks.quality", words, cores, folder / "log.txt"), folder / "log.txt"
+
     waiting = [name for name in asked.only or NAMES if asked.again or not done(name, asked)]
-    free = sorted(os.sched_getaffinity(0))
-    each = asked.cores or len(free)
-    lanes = [free[i : i + each] for i in range(0, len(free) - each + 1, each)]
-    busy: dict[str, tuple[subprocess.Popen, list[int]]] = {}
-    while waiting or busy:
-        while waiting and lanes:
-            name, cores = waiting.pop(0), lanes.pop(0)
-            print(f"training {name} for {asked.minutes:g} minutes on {len(cores)} cores", flush=True)
-            busy[name] = start(name, asked, cores), cores
-        time.sleep(0.5)
-        for name, (child, _) in list(busy.items()):
-            if child.poll() is not None:
-                lanes.append(busy.pop(name)[1])
-            if child.poll():
-                tail = (folder_of(name) / "log.txt").read_text().strip().splitlines()[-1:]
-                print(f"  {name} was not measured: {' '.join(tail)} (log: {folder_of(name) / 'log.txt'})")
+    side_by_side(waiting, asked.cores, start)
 
 
 def done(name: str, asked: argparse.Namespace) -> bool:

@@ -5,7 +5,7 @@ size, so batches here have one fixed size per device, and the rows beyond n are 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -19,8 +19,8 @@ from maquette.core import cancel, devices
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
-from maquette.core.seeds import Between, Seeds
-from maquette.core.types import Compilable, Denoiser, Given, Predictor, Sampling, Stream, Tokens
+from maquette.core.seeds import VALIDATE, Between, Seeds
+from maquette.core.types import Batch, Compilable, Denoiser, Given, Likelihood, Predictor, Sampling, Stream, Tokens
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.conditioning import LabelEmbedder
@@ -34,6 +34,9 @@ DENOISING = "which needs one that is drawn by denoising"
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 """Rows drawn together: enough to fill the device, few enough that one sample need not wait long."""
+
+JUDGED = 64
+"""Items that are judged together."""
 
 Wrap = Callable[[Predictor], Predictor]
 Step = tuple[int, Tensor]
@@ -127,6 +130,51 @@ class Pipeline:
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
         return [Mark(self.digest, request.seed + i // (request.between or 1)) for i in range(request.total)]
+
+    def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
+        """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
+
+        Args:
+            texts: one that is longer than a window is judged by its windows together.
+            prior: p(y) of each class, or numbers in proportion to it; none takes all for equally likely.
+
+        Raises:
+            MaquetteError: MQ-2122 when the model was not told labels, or has no likelihood; MQ-3001 a text that is
+                empty, or items that are no texts.
+        """
+        windows, owner = [], []
+        for number, text in enumerate(texts):
+            cutter = self.medium.cutter()
+            document = self.medium.from_record({"text": text}, f"texts[{number}]")
+            windows += [*cutter.put(document), *cutter.rest()]
+            owner += [number] * (len(windows) - len(owner))
+        nats = self.nats_by_label(np.reshape(windows, (-1, *self.medium.stored)))
+        logs = np.zeros((len(texts), len(self.classes))) + (0 if prior is None else np.log(prior))
+        np.subtract.at(logs, np.array(owner, dtype=int), nats)
+        likely = np.exp(logs - logs.max(1, keepdims=True))
+        return likely / likely.sum(1, keepdims=True)
+
+    @torch.inference_mode()
+    def nats_by_label(self, items: np.ndarray) -> np.ndarray:
+        """-log p(x | y) of stored items [n, *medium.stored] under each label, in nats, float64 [n, classes].
+
+        Raises:
+            MaquetteError: MQ-2122 when the model was not told labels, or has no likelihood.
+        """
+        model = self.model
+        if not self.classes or not isinstance(model, Likelihood):
+            raise MaquetteError("MQ-2122")
+        x, nats = self.medium.to_tensor(items), np.empty((len(items), len(self.classes)))
+        order = self.medium.units(x).argsort()  # like lengths together
+        for number, start in enumerate(range(0, len(x), JUDGED)):
+            cancel.check()
+            rows = order[start : start + JUDGED]
+            part = x[rows].to(self.device)
+            for label in range(len(self.classes)):
+                given = Given(label=torch.full((len(part),), label, device=self.device))
+                rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=self.device)
+                nats[rows.numpy(), label] = model.nll(Batch(part, given, rng)).double().cpu().numpy()
+        return nats
 
     def labels(self, request: Request) -> Tensor:
         """Class numbers of samples 0, 1, … of the request, to be gone through again from the beginning; -1 for none."""

@@ -59,6 +59,16 @@ CATALOGUE: dict[str, Entry] = {
         en=("the {what} is {tokens} tokens long, and the model reads at most {most}", "shorten it"),
         zh=("{what} 的长度是 {tokens} 个词元，模型最多读取 {most} 个", "请缩短"),
     ),
+    "MQ-2122": Entry(
+        en=(
+            "this model cannot say which label a sample has",
+            "train one that has a likelihood, such as the recipe classify, with data.conditional=true",
+        ),
+        zh=(
+            "此模型无法判断样本属于哪个标签",
+            "请以 data.conditional=true 训练具有似然的模型，例如配方 classify",
+        ),
+    ),
     "MQ-2080": Entry(
         en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
         zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像与点"),
@@ -80,6 +90,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2083": Entry(
         en=("{n} samples are too few to score", "ask for, and bring, at least {least} of each split"),
         zh=("{n} 个样本太少，无法评价", "请至少要求并提供每个划分 {least} 个样本"),
+    ),
+    "MQ-2084": Entry(
+        en=(
+            "{n} unseen questions with answers are too few to score",
+            "bring at least {least}: a table with columns prompt and response (data.columns can name others)",
+        ),
+        zh=(
+            "只有 {n} 个未见过的问答，太少，无法评价",
+            "请至少提供 {least} 个：含 prompt 与 response 两列的表格（可用 data.columns 指定其他列名）",
+        ),
     ),
     "MQ-2085": Entry(
         en=("no report has a score called {name!r}", "{near}"),
@@ -260,8 +280,8 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-3010": Entry(
-        en=("this source needs the package {package!r}, which is not installed", "pip install 'maquette[{extra}]'"),
-        zh=("此数据来源需要软件包 {package!r}，但尚未安装", "pip install 'maquette[{extra}]'"),
+        en=("this needs the package {package!r}, which is not installed", "pip install 'maquette[{extra}]'"),
+        zh=("此处需要软件包 {package!r}，但尚未安装", "pip install 'maquette[{extra}]'"),
     ),
     "MQ-3011": Entry(
         en=("{name} holds {holds}, but the recipe's medium is {medium}", "{todo}"),
@@ -270,11 +290,13 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-3012": Entry(
         en=(
             "data.conditional is true, but these data have no labels",
-            "sort the files into one folder per class, name labels in metadata.csv, or set data.conditional=false",
+            "sort the files into one folder per class, or name labels in metadata.csv or in a table's column label (of "
+            "text, with medium.alone=true), or set data.conditional=false",
         ),
         zh=(
             "data.conditional 为 true，但这些数据没有标签",
-            "请按类别分文件夹存放，或在 metadata.csv 中写明标签，或设置 data.conditional=false",
+            "请按类别分文件夹存放，或在 metadata.csv 或表格的 label 列中写明标签（文字还需 medium.alone=true），"
+            "或设置 data.conditional=false",
         ),
     ),
     "MQ-3013": Entry(

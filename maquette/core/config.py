@@ -328,25 +328,10 @@ def _scalar(text: str) -> Any:
 
 def parse_json(text: str | bytes, name: str) -> Any:
     """Strict JSON: no NaN, no duplicate keys, no huge numbers, no half characters, at most `MAX_DEPTH` levels."""
-
-    def pairs(items: list[tuple[str, Any]]) -> Tree:
-        tree = dict(items)
-        if len(tree) != len(items):
-            raise ValueError("a key stands there twice")
-        return tree
-
-    def constant(word: str) -> Any:
-        raise ValueError(f"{word} is not a JSON number")
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        return value if math.isfinite(value) else constant(digits)
-
-    def whole(digits: str) -> int:
-        return int(digits) if len(digits) < 20 else constant(digits[:20] + "…")
-
     try:
-        tree = json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_float=number, parse_int=whole)
+        tree = json.loads(
+            text, object_pairs_hook=_pairs, parse_constant=_refused, parse_float=_number, parse_int=_whole
+        )
     except (ValueError, RecursionError, UnicodeDecodeError) as bad:
         raise MaquetteError("MQ-2005", name, format="JSON", reason=bad) from None
     for node, depth in _nodes(tree):
@@ -355,6 +340,26 @@ def parse_json(text: str | bytes, name: str) -> Any:
         if isinstance(node, str) and _has_surrogates(node):
             raise MaquetteError("MQ-2005", name, format="JSON", reason="text with half a character")
     return tree
+
+
+def _pairs(items: list[tuple[str, Any]]) -> Tree:
+    tree = dict(items)
+    if len(tree) != len(items):
+        raise ValueError("a key stands there twice")
+    return tree
+
+
+def _refused(word: str) -> Any:
+    raise ValueError(f"{word} is not a JSON number")
+
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refused(digits)
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) < 20 else _refused(digits[:20] + "…")
 
 
 def _nodes(tree: Any) -> Iterator[tuple[Any, int]]:

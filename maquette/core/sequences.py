@@ -1,11 +1,15 @@
 """What the marks of a space of sequences say about its samples, for every model of tokens."""
 
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from maquette.core.types import Tokens
+from maquette.core.types import Marks, Tokens
 
 
 def seen(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
@@ -63,3 +67,24 @@ def apart(x: Int[Tensor, "b m"], space: Tokens) -> Bool[Tensor, "b 1 m m"] | Non
     document = starts.cumsum(1)
     same = document[:, :, None] == document[:, None, :]
     return (same & torch.ones_like(same[0]).tril())[:, None]
+
+
+def trimmed(x: Int[Tensor, "b l"], space: Tokens) -> Int[Tensor, "b m"]:
+    """`x` without what comes after the last prediction that counts in any row: who reads in order loses nothing."""
+    counting = counted(x, space).any(0).nonzero()
+    return x[:, : int(counting[-1]) + 2] if space.marks and len(counting) else x
+
+
+def exchanges(window: np.ndarray, marks: Marks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(question, answer) of each document of a window [l] that has them; of a conversation the first two turns.
+
+    A document counts only from the end before it to its own: one that the window cuts off is left out.
+    """
+    for before, end in itertools.pairwise(np.flatnonzero(window == marks.end)):
+        document = window[before + 1 : end]
+        turns = np.flatnonzero((document == marks.prompt) | (document == marks.answer))
+        if document[turns[:2]].tolist() != [marks.prompt, marks.answer] or turns[0] != 0:
+            continue
+        question, answer = (part[1:] for part in np.split(document, turns[1:])[:2])
+        if len(question) and len(answer):
+            yield question, answer

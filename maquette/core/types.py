@@ -199,6 +199,13 @@ class Likelihood(ABC):
         """Negative log-likelihood, or an upper bound of it, in nats per sample (a discrete one if space has levels)."""
 
 
+class Features(ABC):
+    """A model that says in one vector what it sees in a sample."""
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Float[Tensor, "b d"]: ...
+
+
 class Stream(ABC):
     """A model whose samples come piece by piece."""
 

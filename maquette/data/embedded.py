@@ -2,13 +2,17 @@
 
 Pictures: `digits` (1,797 real handwritten digits, from scikit-learn) and `glyphs` (see `glyphs.py`). Points, in units
 where everything lies in about [-2, 2]: `ring8` (8 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and
-`moons` (two half circles, interleaved). Text: `pydoc` (the language reference that Python carries with it).
+`moons` (two half circles, interleaved). Text, as the Python at hand carries it: `pydoc` (its language reference) and
+`stdlib` (the source of its standard library).
 """
 
 import io
 import math
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +27,7 @@ from maquette.media.base import Medium
 
 POINTS = {TRAIN: 20_000, TEST: 4_000}
 """How many points each split of a set of points has."""
+PSF = "PSF License Agreement (The Python Software Foundation)"
 SIGMA = 0.05
 """Standard deviation of each Gaussian of ring8 and grid25."""
 
@@ -65,7 +70,7 @@ def _glyphs(medium: Medium, seed: int) -> Source:
 
 def _pydoc(medium: Medium, seed: int) -> Source:
     """Python's own language reference, one document a topic, as this Python carries it."""
-    _require(medium, ".txt", "pydoc", "text")
+    _require_text(medium, "pydoc")
 
     def rows() -> Iterator[Row]:
         from pydoc_data.topics import topics
@@ -73,10 +78,25 @@ def _pydoc(medium: Medium, seed: int) -> Source:
         for name, text in sorted(topics.items()):
             yield Row(f"pydoc/{name}", lambda text=text: medium.from_bytes(text.encode(), "pydoc"))
 
-    def read() -> Reading:
-        return Reading(rows=rows(), licence="PSF License Agreement (The Python Software Foundation)")
+    return Source(
+        name="pydoc",
+        place="pydoc",
+        key=["pydoc", 1, sys.version_info[:3]],
+        read=lambda: Reading(rows=rows(), licence=PSF),
+    )
 
-    return Source(name="pydoc", place="pydoc", key=["pydoc", 1, sys.version_info[:3]], read=read)
+
+def _stdlib(medium: Medium, seed: int) -> Source:
+    """The modules of Python's standard library, packages and tests left out, one document a module."""
+    _require_text(medium, "stdlib")
+    modules = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    rows = [Row(f"stdlib/{path.name}", partial(medium.read, path)) for path in modules]
+    return Source(
+        name="stdlib",
+        place="stdlib",
+        key=["stdlib", 1, sys.version_info[:3]],
+        read=lambda: Reading(rows=rows, count=len(rows), licence=PSF),
+    )
 
 
 def _mixture(name: str, centres: np.ndarray) -> Callable[[Medium, int], Source]:
@@ -129,11 +149,21 @@ def _points(
     return Source(name=name, place=name, key=[name, 1, seed], read=read, modes=modes)
 
 
+def _require_text(medium: Medium, name: str) -> None:
+    """Refuse a medium whose items are no words."""
+    if not medium.talks:
+        raise _other_medium(medium, name, "text")
+
+
 def _require(medium: Medium, suffix: str, name: str, holds: str) -> None:
     """Refuse a medium that does not read files of `suffix`."""
     if suffix not in medium.suffixes:
-        kind = type(medium).__name__.lower()
-        raise MaquetteError("MQ-3011", name=name, holds=holds, medium=kind, todo=f"choose a recipe for {holds}")
+        raise _other_medium(medium, name, holds)
+
+
+def _other_medium(medium: Medium, name: str, holds: str) -> MaquetteError:
+    kind = type(medium).__name__.lower()
+    return MaquetteError("MQ-3011", name=name, holds=holds, medium=kind, todo=f"choose a recipe for {holds}")
 
 
 _ANGLES = 2 * math.pi * np.arange(8) / 8
@@ -146,6 +176,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "grid25": _mixture("grid25", _GRID),
     "moons": _moons,
     "pydoc": _pydoc,
+    "stdlib": _stdlib,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

@@ -15,7 +15,7 @@ import numpy as np
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Reading, Row, Source
 from maquette.data.folder import splits_of
-from maquette.data.table import LABELS, record_columns, stamp
+from maquette.data.table import label_columns, record_columns, stamp
 from maquette.media.base import Medium
 
 Make = Callable[[dict[str, Any], str], np.ndarray]
@@ -55,7 +55,8 @@ def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, st
         todo = f"its columns are: {', '.join(features) or 'unknown'}"
         raise MaquetteError("MQ-3002", name, what="column of files", todo=todo)
     classes = [column for column, feature in features.items() if type(feature).__name__ == "ClassLabel"]
-    label = next(iter(classes + [column for column in LABELS if column in features]), "")
+    usual = label_columns(features, columns, name)
+    label = next(iter(usual if "label" in columns else classes + usual), "")
     make = _of_record(record, medium) if record else _of_file(files[0], medium)
     splits = splits_of(opened)
     info = next(iter(opened.values())).info

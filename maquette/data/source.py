@@ -27,7 +27,7 @@ class Data(Config):
     augment: dict[str, Any] = field(default_factory=dict)
     """For images: flip (share), crop (pixels of padding), rotate (degrees), colour (strength)."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Of tables with other names: what the medium calls a column -> what it is called there ({prompt: en})."""
+    """Of tables with other names: what the medium calls a column, or label -> what it is called there: {prompt: en}."""
     max_bad: float = 0.01
     """The share of unreadable files up to which they are named, counted and left out."""
     seed: int = 0
@@ -45,7 +45,7 @@ def open_data(data: Data, medium: Medium) -> Dataset:
             `max_bad` allows, MQ-3012 conditional without labels, and what the readers say of metadata and columns.
     """
     dataset = packed(find(data.source, medium, data.seed, data.columns), medium, data.max_bad, data.seed)
-    if data.conditional and not dataset.classes:
+    if data.conditional and not (dataset.classes and (dataset.train.labels >= 0).any()):
         raise MaquetteError("MQ-3012", data.source)
     return dataset
 

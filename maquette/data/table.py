@@ -103,6 +103,19 @@ def record_columns(there: Iterable[str], medium: Medium, columns: Mapping[str, s
     return next((names for names in named if there.issuperset(names.values())), {})
 
 
+def label_columns(there: Iterable[str], columns: Mapping[str, str], where: str) -> list[str]:
+    """Which of the columns `there` may hold the label: the one that the recipe's `columns` name, else the usual ones.
+
+    Raises:
+        MaquetteError: MQ-3002 when the one that is named is not there.
+    """
+    there = list(there)
+    if "label" in columns and columns["label"] not in there:
+        todo = f"its columns are: {', '.join(there) or 'unknown'}"
+        raise MaquetteError("MQ-3002", where, what=f"column {columns['label']!r} of labels", todo=todo)
+    return [columns["label"]] if "label" in columns else [name for name in LABELS if name in there]
+
+
 def _records(path: Path, text: str, medium: Medium, columns: Mapping[str, str]) -> list[Row]:
     """One item a row, made of the row's columns."""
     if path.suffix.lower() == ".jsonl":
@@ -116,14 +129,15 @@ def _records(path: Path, text: str, medium: Medium, columns: Mapping[str, str]) 
                 found.append(tree if isinstance(tree, dict) else {})
     else:
         found = list(records(path, text))
-    names = record_columns({key for record in found for key in record}, medium, columns)
+    there = dict.fromkeys(key for record in found for key in record)
+    names, labels = record_columns(there, medium, columns), label_columns(there, columns, str(path))
     if not names:
         wanted = " or ".join("+".join(needed) for needed in medium.columns)
         raise MaquetteError("MQ-3014", str(path), reason=f"it has no column {wanted} (data.columns can name others)")
     rows = []
     for n, record in enumerate(found, 1):
         name, chosen = f"{path.name}:{n}", {own: record.get(other) for own, other in names.items()}
-        label = next((str(record[key]) for key in LABELS if record.get(key) not in (None, "")), None)
+        label = next((str(record[key]) for key in labels if record.get(key) not in (None, "")), None)
         rows.append(Row(name, partial(medium.from_record, chosen, name), "", label))
     return rows
 

@@ -1,6 +1,6 @@
 """A trained model -> its report: draw, look, score, stamp, picture. Nothing here asks which family it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
 from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import neighbours
+from maquette.evaluate import answers, classify, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -53,20 +53,24 @@ def evaluate(
 ) -> Report:
     """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
 
+    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`).
+
     Args:
-        n: falls to what real samples there are to compare with.
+        n: falls to what real samples there are to compare with, or to the unseen questions.
         reference: of `prepare` with the same data and medium, to be shared by several models; made here if None.
         say: is told what takes time, a line each.
 
     Raises:
-        MaquetteError: MQ-2083 too few samples, MQ-6080 samples that are not finite, and what the pipeline,
-            `choose_extractor` and a reference that does not fit (MQ-7021) raise.
+        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-6080 samples that are not finite, and what
+            the pipeline, `choose_extractor` and a reference that does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
         raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
+    if medium.asks:
+        return _examined(pipeline, reference, n, seed, options, say)
     ask = Request(
         n=reference.n,
         seed=seed,
@@ -82,26 +86,52 @@ def evaluate(
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
     scores = tuple(_scores(pipeline, reference, drawn.result, ask))
-    report = Report(
+    report = replace(
+        _report(pipeline, reference, drawn, seed, options),
+        scores=scores,
+        notes=tuple(_notes(reference, ask, scores)),
+        warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
+    )
+    return illustrated(report, shots(pipeline, reference, drawn.result, ask))
+
+
+def _examined(
+    pipeline: Pipeline, reference: Reference, n: int, seed: int, options: Options, say: Callable[[str], None]
+) -> Report:
+    """The report of a model that answers: what is scored are its answers to unseen questions."""
+    exam = answers.examine(pipeline, reference.dataset, n, say)
+    say("scoring")
+    stamp = _plain_stamp(reference, TEST, sum(map(len, exam.references)), len(exam.asked), seed)
+    report = replace(
+        _report(pipeline, reference, exam.drawn, seed, options),
+        scores=(*exam.scores(stamp), *_of_model(pipeline, reference, seed)),
+        notes=tuple(exam.notes()),
+        warnings=tuple(_warnings(exam.answers, reference)),
+    )
+    return illustrated(report, [exam.shot(pipeline.medium)])
+
+
+def _report(
+    pipeline: Pipeline, reference: Reference, drawn: cost.Timed[np.ndarray], seed: int, options: Options
+) -> Report:
+    """Whose report it is and what it cost to draw, without scores."""
+    device = pipeline.device
+    return Report(
         name=options.name or str(pipeline.card.get("name", "")) or pipeline.model.config.kind(),
         model_kind=pipeline.model.config.kind(),
         model=pipeline.digest,
         seed=_whole(pipeline.card.get("seed"), seed),
-        licence=dataset.licence,
+        licence=reference.dataset.licence,
         cost=Cost(
             parameters=cost.parameters(pipeline.model),
-            samples_per_second=reference.n / drawn.seconds,
+            samples_per_second=len(drawn.result) / drawn.seconds,
             sampling_seconds=drawn.seconds,
             peak_bytes=drawn.peak_bytes,
             device=f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
             train_seconds=options.train_seconds,
             train_steps=_whole(pipeline.card.get("steps"), None),
         ),
-        scores=scores,
-        notes=tuple(_notes(reference, ask, scores)),
-        warnings=tuple(_warnings(drawn.result, reference)),
     )
-    return illustrated(report, shots(pipeline, reference, drawn.result, ask))
 
 
 def _whole(value: object, otherwise: T) -> int | T:
@@ -128,6 +158,7 @@ def _scores(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Req
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name))
     yield from _of_model(pipeline, reference, ask.seed)
+    yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)
 
 
@@ -226,8 +257,8 @@ def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Ite
         yield f"Drawn with guidance {ask.guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
 
 
-def _warnings(made: np.ndarray, reference: Reference) -> Iterator[str]:
-    different = len({row.tobytes() for row in made})
+def _warnings(made: Sequence[str] | Sequence[bytes], reference: Reference) -> Iterator[str]:
+    different = len(set(made))
     if different < 0.9 * len(made):
         yield f"Only {different:,} of {len(made):,} samples differ from each other."
     if len(reference.dataset.test) == 0:

@@ -145,9 +145,9 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Text takes frequencies of n-grams. Flat spaces take Fourier features. Pictures take the standard Inception when its
-    converted weights are found (or `choice` asks for it), else the domain extractor, which is trained the first time
-    and kept in the cache folder.
+    Text takes frequencies of n-grams, and labels by its words. Flat spaces take Fourier features. Pictures take the
+    standard Inception when its converted weights are found (or `choice` asks for it), else the domain extractor, which
+    is trained the first time and kept in the cache folder.
 
     Args:
         seed: of the domain extractor's training.
@@ -160,7 +160,7 @@ def choose_extractor(
     if medium.talks:
         from maquette.evaluate.ngrams import Ngrams
 
-        return Ngrams(medium, dataset.train.items)
+        return Ngrams(medium, dataset.train.items, dataset.train.labels, len(dataset.classes))
     if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:

@@ -1,7 +1,8 @@
-"""Looking at text without a model of text: frequencies of short runs of bytes.
+"""Looking at text without a model of text: frequencies of short runs of bytes, and labels by what words stand there.
 
-Samples are continuations: each begins with the first quarter of an unseen window, and what follows is compared with
-what really followed (as in Pillutla et al. 2021, MAUVE).
+Where documents share windows, samples are continuations: each begins with the first quarter of an unseen window, and
+what follows is compared with what really followed (as in Pillutla et al. 2021, MAUVE). Where each window is a document,
+whole samples are compared.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.evaluate.bag import Bag
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.words import distinct, divergence, repetition, self_bleu, verbatim
@@ -30,20 +32,28 @@ class Ngrams(Extractor):
 
     Args:
         train: training items, in which verbatim passages are looked for.
+        labels: of the training items, -1 for none: if they have labels, logits are those of a `Bag` learnt from them.
+        classes: how many labels there are.
     """
 
     name = "n-grams"
     resize = "none"
     digest = files.digest(f"byte 1-, 2- and 3-grams, {EACH} each, version 1".encode())
-    note = "Features are frequencies of runs of 1 to 3 bytes in continuations of unseen beginnings, not meanings."
 
-    def __init__(self, medium: Medium, train: np.ndarray):
-        self.medium, self.given = medium, medium.stored[0] // 4
+    def __init__(self, medium: Medium, train: np.ndarray, labels: np.ndarray = np.empty(0), classes: int = 0):
+        self.medium, self.given = medium, 0 if medium.whole else medium.stored[0] // 4
         rows = np.asarray(train[: SEARCHED // medium.stored[0]])
         self.corpus = medium.passage(rows[:, 1:].reshape(-1))  # each window's first token is the last of the one before
+        self.bag = Bag.learnt(medium, train, labels, classes) if medium.whole else None
+        self.labels = self.bag is not None
+        of = "whole texts" if medium.whole else "continuations of unseen beginnings"
+        self.note = f"Features are frequencies of runs of 1 to 3 bytes in {of}, not meanings."
+        self.note += f" Labels are told by {Bag.name}." if self.labels else ""
 
-    def look(self, x: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b d"], None]:
-        return torch.from_numpy(np.stack([_features(text) for text in _utf8(self._spoken(x.cpu().numpy()))])), None
+    def look(self, x: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k"] | None]:
+        texts = self._spoken(x.cpu().numpy())
+        logits = None if self.bag is None else self.bag.logits(texts)
+        return torch.from_numpy(np.stack([_features(text) for text in _utf8(texts)])), logits
 
     def further(self, real: np.ndarray, made: np.ndarray) -> dict[str, Estimate]:
         spoken = self._spoken(made)

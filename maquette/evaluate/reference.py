@@ -110,7 +110,7 @@ class Reference:
         return min(len(self.dataset.train), TAUGHT // self.medium.stored[0])
 
     @cached_property
-    def baselines(self) -> dict[str, float]:
+    def baselines(self) -> dict[str, Estimate]:
         """What `BASELINES` pay for the very items of `unseen`, in the unit of likelihoods; {} where there are no words
         or nothing is unseen."""
         space, (split, rows) = self.medium.space, self.unseen
@@ -120,7 +120,7 @@ class Reference:
         known = self.medium.to_tensor(np.asarray(train.items[picked(train, self.taught, self.seed)]))
         asked = Batch(self.medium.to_tensor(np.asarray(test.items[rows])), Given(), Seeds.for_samples(0, len(rows)))
         model = KneserNey.fit(known, space, max(BASELINES.values()))
-        return {name: likelihood(model.of_order(n), [asked], self.medium).value for name, n in BASELINES.items()}
+        return {name: likelihood(model.of_order(n), [asked], self.medium) for name, n in BASELINES.items()}
 
     @cached_property
     def copied(self) -> dict[str, float]:
@@ -183,9 +183,9 @@ def prepare(
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
     """
     real, other, names = _two_sets(dataset, n, seed)
-    n = min(n, len(real), len(other))
-    if n < LEAST:
-        raise MaquetteError("MQ-2083", n=n, least=LEAST)
+    n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
+    if n < least:
+        raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
     chosen = choose_extractor(dataset, medium, device, extractor, 0, say)
     splits = {TRAIN: dataset.train, TEST: dataset.test}

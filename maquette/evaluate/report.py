@@ -124,14 +124,35 @@ KINDS: dict[str, Kind] = {
         "lower",
         "The longest passage of any sample that stands in the training text; beside it, of unseen real text.",
     ),
+    "chrf": Kind("chrF", "", "higher", "Runs of up to six characters that answers share with true ones; 100 is equal."),
+    "bleu": Kind("BLEU", "", "higher", "Runs of up to four words that answers share with true ones; 100 is equal."),
+    "rouge_l": Kind("ROUGE-L", "share", "higher", "Words in the order of the true answer (F-measure); 1 is equal."),
+    "accuracy": Kind(
+        "Accuracy by likelihood", "share", "higher", "Share of unseen texts that are likeliest under their own label."
+    ),
+    "linear_accuracy": Kind(
+        "Accuracy of a linear head",
+        "share",
+        "higher",
+        "Share of unseen texts whose label logistic regression reads off the model's hidden states.",
+    ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline(Config):
+    """The same figure of something simpler that did the same."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score(Config):
     """One figure. `low` and `high` bound it as `method` says; `floor` is the same figure of real against real, and
-    `baselines` are those of simple models, by name."""
+    `baselines` are those of simpler ways, by name."""
 
     name: str
     """A key of `KINDS`."""
@@ -143,7 +164,7 @@ class Score(Config):
     high: float | None = None
     method: str = ""
     floor: float | None = None
-    baselines: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
     bound: bool = False
     """Whether the value is only known to be at most this."""
     stamp: Stamp
@@ -156,7 +177,7 @@ class Score(Config):
         stamp: Stamp,
         floor: float | None = None,
         unit: str | None = None,
-        baselines: Mapping[str, float] = {},
+        baselines: Mapping[str, Estimate] = {},
         bound: bool = False,
     ) -> "Score":
         """The score called `name` from what a function of `scores` gave."""
@@ -172,7 +193,7 @@ class Score(Config):
             high=e.high,
             method=e.method,
             floor=floor,
-            baselines=dict(baselines),
+            baselines={n: Baseline(value=b.value, low=b.low, high=b.high) for n, b in baselines.items()},
             bound=bound,
             stamp=stamp,
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from maquette.evaluate.ranking import COSTS, Ranking, pareto
-from maquette.evaluate.report import Report
+from maquette.evaluate.report import KINDS, Baseline, Report
 
 NEAR_FLOOR, FAR_FLOOR = 2.0, 8.0
 """A Fréchet distance of at most so many floors is close; of at least so many, far."""
@@ -23,6 +23,8 @@ COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
 PASSAGE = 2.0
 """A verbatim passage so many times as long as any of unseen real text is named."""
+SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy")
+"""Scores that are held against those of simpler ways to do the same."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""
 
@@ -67,10 +69,6 @@ class Figures:
     def floor(self, name: str) -> float | None:
         return _mean([None if (s := r.score(name)) is None else s.floor for r in self.reports])
 
-    def baselines(self, name: str) -> dict[str, float]:
-        """What simple models score."""
-        return next((s.baselines for r in self.reports if (s := r.score(name)) is not None), {})
-
     def ratio(self, name: str) -> float | None:
         """The score over its floor."""
         value, floor = self.value(name), self.floor(name)
@@ -82,6 +80,15 @@ class Figures:
     def most(self, name: str) -> str:
         """`at most` where a report has only a bound."""
         return "at most " if any(s.bound for r in self.reports if (s := r.score(name)) is not None) else ""
+
+    def baselines(self, name: str) -> dict[str, Baseline]:
+        """What simpler ways score."""
+        return next((s.baselines for r in self.reports if (s := r.score(name)) is not None), {})
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Of the first report that has one."""
+        scores = [s for r in self.reports if (s := r.score(name)) is not None]
+        return next(((s.low, s.high) for s in scores if s.low is not None and s.high is not None), None)
 
     def unit(self, name: str) -> str:
         return next((s.unit for r in self.reports if (s := r.score(name)) is not None), "")
@@ -177,9 +184,9 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
     best = rivals and value < min(rivals.values())
     yield True, said + (f", less than {_list(rivals)})." if best else ").")
     if simple := own.baselines("likelihood"):
-        name = min(simple, key=simple.__getitem__)
-        beats = value < simple[name]
-        against = f"({number(value)} against {number(simple[name])} {own.unit('likelihood')})"
+        name = min(simple, key=lambda way: simple[way].value)
+        beats = value < simple[name].value
+        against = f"({number(value)} against {number(simple[name].value)} {own.unit('likelihood')})"
         yield beats, f"It {'beats' if beats else 'does not beat'} a {name} {against}."
 
 
@@ -193,6 +200,22 @@ def _reconstruction(own: Figures, others: Others) -> Sentences:
             yield True, f"It turns samples into codes and back with little loss ({said.format(value)})."
         elif value is not None and value <= bad:
             yield False, f"Its codes lose much of a sample ({said.format(value)})."
+
+
+def _against_simpler(own: Figures, others: Others) -> Sentences:
+    for name in SIMPLER:
+        value, bounds, simpler = own.value(name), own.interval(name), own.baselines(name)
+        if value is None or bounds is None or not simpler:
+            continue
+        best = max(simpler, key=lambda way: simpler[way].value)
+        low, high = (simpler[best].value if end is None else end for end in (simpler[best].low, simpler[best].high))
+        title, figures = KINDS[name].title, f"({number(value)} against {number(simpler[best].value)})"
+        if bounds[0] > high:
+            yield True, f"{title}: better than the {best} {figures}."
+        elif bounds[1] < low:
+            yield False, f"{title}: worse than the {best} {figures}."
+        else:
+            yield False, f"{title}: not told apart from the {best} {figures}."
 
 
 def _memory_of_data(own: Figures, others: Others) -> Sentences:
@@ -231,6 +254,7 @@ JUDGES: tuple[Callable[[Figures, Others], Sentences], ...] = (
     _obedience,
     _likelihood,
     _reconstruction,
+    _against_simpler,
     _memory_of_data,
     _speed,
     _size,

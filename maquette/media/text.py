@@ -31,6 +31,7 @@ from maquette.media.tokens import BYTES, MARKS, Kind
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
+MOST_LENGTH = 65_536
 FRONT = "---\nAIGC: "
 """How a file begins that carries a mark (YAML front matter, as Markdown readers know it)."""
 
@@ -49,12 +50,16 @@ class Config(MediumConfig):
     """Whether each window holds one document, for data with labels; else documents share windows."""
     asks: bool = False
     """Whether a prompt is a question to answer (translation, dialogue) and not the beginning of the text."""
+    suffixes: tuple[str, ...] = (".txt", ".md")
+    """Of the files that are read, in lower case: [.py] for programs."""
     vocabulary: str = ""
     """What was learnt of the data; filled in when training begins."""
 
     def __post_init__(self) -> None:
         self.check(tokens.LEARNT <= self.vocab <= 65_536, "vocab", f"a whole number from {tokens.LEARNT} to 65536")
-        self.check(4 <= self.length <= 65_536, "length", "a whole number from 4 to 65536")
+        self.check(4 <= self.length <= MOST_LENGTH, "length", f"a whole number from 4 to {MOST_LENGTH}")
+        good = all(suffix.startswith(".") and suffix.islower() for suffix in self.suffixes)
+        self.check(good and bool(self.suffixes), "suffixes", "a list of suffixes such as [.py]")
 
     def build(self) -> "Text":
         return Text(self)
@@ -62,7 +67,7 @@ class Config(MediumConfig):
     def learnt(self, read: Callable[[Medium], Iterable[np.ndarray]]) -> "Config":
         if self.tokenizer == "byte" or self.vocabulary:
             return self
-        plain = replace(self, tokenizer="byte").build()
+        plain = replace(self, tokenizer="byte", length=MOST_LENGTH).build()  # so long that nothing is cut
         texts = (plain.tokenizer.decode(document) for document in read(plain))
         return replace(self, vocabulary=tokens.learn(self.tokenizer, texts, self.vocab))
 
@@ -76,7 +81,6 @@ class Text(Medium, Wording):
     """Stored items are windows [length + 1] of uint16; before they are cut, documents [n] of it."""
 
     suffix = ".md"
-    suffixes = frozenset({".txt", ".md"})
     dtype = np.dtype(np.uint16)
     columns = (("messages",), ("prompt", "response"), ("text",))
     piece = 64 << 10
@@ -87,6 +91,7 @@ class Text(Medium, Wording):
         self.config = config
         self.tokenizer = tokens.make(config.tokenizer, config.vocabulary)
         self.stored = (config.length + 1,)
+        self.suffixes = frozenset(config.suffixes)
         self.whole, self.asks = config.alone, config.asks
         self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._sizes = torch.from_numpy(self.tokenizer.sizes)
@@ -111,7 +116,11 @@ class Text(Medium, Wording):
         return self._document([(None, text)], name)
 
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
-        """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`."""
+        """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`.
+
+        A prompt that is too long for a window with its response loses its end: cut in two, its second half would be
+        taken for text.
+        """
         if record.get("messages"):
             return self._document(_turns(record["messages"], name), name)
         if record.get("prompt") is not None and record.get("response") is not None:
@@ -120,7 +129,11 @@ class Text(Medium, Wording):
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
             raise MaquetteError("MQ-3001", name, reason="it is empty")
-        return self._document(parts, name)
+        document = self._document(parts, name)
+        over, answer = len(document) - self.stored[0], int((document == MARKS.answer).argmax())
+        if over > 0 and answer > 0:
+            document = np.delete(document, slice(max(3, answer - over), answer))  # END, PROMPT and a token stay
+        return document
 
     def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
         if sum(len(text) for _, text in parts) > MAX_BYTES:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Compilable, Condition, Space, Tokens
+from maquette.core.types import Batch, Compilable, Condition, Features, Space, Tokens
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
@@ -41,7 +41,7 @@ class Config(ModelConfig):
         return GPT(self, space, classes)
 
 
-class GPT(Tokenwise, Compilable):
+class GPT(Tokenwise, Compilable, Features):
     """Keys and values of earlier places are kept while a sample is drawn, so that each place is computed once."""
 
     compiled: Any = None
@@ -90,3 +90,11 @@ class GPT(Tokenwise, Compilable):
     def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
         state.reorder(rows)
         return state
+
+    def features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        return self.mean_state(batch, self._states)
+
+    def _states(
+        self, tokens: Int[Tensor, "b l"], condition: Condition, allowed: Bool[Tensor, "b 1 l l"] | None
+    ) -> Float[Tensor, "b l d"]:
+        return self.net(self.config.net.unit(self.table(tokens)), None, condition, allowed)

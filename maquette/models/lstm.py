@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core.types import Condition, Space, Tokens
+from maquette.core.types import Batch, Condition, Features, Space, Tokens
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets.conditioning import LabelEmbedder
@@ -57,7 +57,7 @@ class Config(ModelConfig):
         return LSTM(self, space, classes)
 
 
-class LSTM(Tokenwise):
+class LSTM(Tokenwise, Features):
     """A recurrent state may carry something over from the document before; nothing else does."""
 
     def __init__(self, config: Config, space: Tokens, classes: int):
@@ -86,13 +86,17 @@ class LSTM(Tokenwise):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], Any]:
-        h = self.dropout(self.table(tokens))
-        if self.tell is not None:
-            h = h + self.tell(condition.vector)[:, None]
-        h, state = self.cells(h, state)
+        h, state = self.cells(self._entered(tokens, condition), state)
         weight = self.table.weight[: self.space.vocab] if self.head is None else self.head.weight
         return F.linear(self.dropout(h), weight, self.bias), state
 
     def reordered(self, state: Any, rows: Int[Tensor, " b"]) -> Any:
         """States are [depth, b, width], of an LSTM two of them."""
         return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]
+
+    def features(self, batch: Batch) -> Float[Tensor, "b d"]:
+        return self.mean_state(batch, lambda tokens, condition, _: self.cells(self._entered(tokens, condition))[0])
+
+    def _entered(self, tokens: Int[Tensor, "b l"], condition: Condition) -> Float[Tensor, "b l d"]:
+        h = self.dropout(self.table(tokens))
+        return h if self.tell is None else h + self.tell(condition.vector)[:, None]

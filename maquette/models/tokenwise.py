@@ -5,7 +5,7 @@ tokens that count), the likelihood and drawing token by token follow.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
-from maquette.core.sequences import apart, counted, predicted, seen
+from maquette.core.sequences import apart, counted, predicted, seen, trimmed
 from maquette.core.types import (
     Batch,
     Condition,
@@ -71,7 +71,7 @@ class Tokenwise(Model, Likelihood, Stream):
         return nats.sum() / nats.numel(), {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
-        return self.nats(batch.x, self.embed(batch.given, len(batch)))[0].sum(1)
+        return self.nats(trimmed(batch.x, self.space), self.embed(batch.given, len(batch)))[0].sum(1)
 
     def nats(
         self, x: Int[Tensor, "b l"], condition: Condition, hidden: Bool[Tensor, "b m"] | None = None
@@ -86,6 +86,21 @@ class Tokenwise(Model, Likelihood, Stream):
         logits, _ = self.read(shown, condition, allowed=apart(inputs, self.space))
         nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
         return nats * counts, counts
+
+    def mean_state(
+        self,
+        batch: Batch,
+        states: Callable[[Int[Tensor, "b l"], Condition, Bool[Tensor, "b 1 l l"] | None], Float[Tensor, "b l d"]],
+    ) -> Float[Tensor, "b d"]:
+        """The mean of a model's hidden states at the places whose predictions count.
+
+        Args:
+            states: the last hidden state at each place of (tokens, condition, what each place may see).
+        """
+        x = trimmed(batch.x, self.space)
+        inputs, counts = seen(x, self.space), counted(x, self.space)[..., None]
+        h = states(inputs, self.embed(batch.given, len(batch)), apart(inputs, self.space)).float()
+        return (h * counts).sum(1) / counts.sum(1).clamp(min=1)
 
     def condition(self, given: Given, n: int) -> Condition:
         return self.embed(given, n)

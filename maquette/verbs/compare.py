@@ -111,12 +111,12 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
                 reference = reference or prepare(
                     dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
                 )
-                report = measure(pipeline, dataset, reference.n, 0, run, reference, entry.name, terms.quiet)
+                report = measure(pipeline, dataset, terms.n, 0, run, reference, entry.name, terms.quiet)
                 report.write(entry.folder)
     reports = [Report.read(entry.folder) for entry in entries]
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
     words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
-    ranking = rank(reports)
+    ranking = rank(reports, "chrf" if medium.asks else "fid")
     return page.Study(
         title=entries[0].recipe.data.source,
         reports=reports,
@@ -198,8 +198,10 @@ def lede(met: page.Study) -> page.Words:
     listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
     told = {english: value for (english, _), value in met.facts}
     made = next(score.stamp.made for score in met.reports[0].scores)
+    what, chinese = ("samples", "样本") if met.reports[0].score("chrf") is None else ("answers", "回答")
     return (
-        f"{listed}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} samples of each were held "
+        f"{listed}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} {what} of each were held "
         "against real ones.",
-        f"{'、'.join(names)}：各用 {told['Budget']} 的预算学习 {met.title}，并各取 {made:,} 个样本与真实样本对照。",
+        f"{'、'.join(names)}：各用 {told['Budget']} 的预算学习 {met.title}，"
+        f"并各取 {made:,} 个{chinese}与真实{chinese}对照。",
     )

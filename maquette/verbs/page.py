@@ -17,7 +17,7 @@ from markupsafe import Markup
 from maquette import __version__
 from maquette.core.exit import Mark
 from maquette.evaluate.ranking import OVER_SEEDS, Ranking
-from maquette.evaluate.report import KINDS, Report, Score
+from maquette.evaluate.report import KINDS, Baseline, Report, Score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.words import Traits
 from maquette.verbs import charts
@@ -34,6 +34,11 @@ CHARTED = (
     "density",
     "inception_score",
     "label_accuracy",
+    "chrf",
+    "bleu",
+    "rouge_l",
+    "accuracy",
+    "linear_accuracy",
     "divergence",
     "repetition",
 )
@@ -67,6 +72,11 @@ CHINESE = {
     "self_bleu": "自 BLEU",
     "repetition": "重复率",
     "verbatim": "最长照抄片段",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "accuracy": "似然分类准确率",
+    "linear_accuracy": "线性分类头准确率",
     "samples_per_second": "生成速度",
     "classes": "按标签",
     "neighbours": "最近的训练样本",
@@ -74,6 +84,10 @@ CHINESE = {
     "interpolation": "样本之间",
     "bigram": "二元模型",
     "5-gram": "五元模型",
+    "nearest training question": "最近的训练问题",
+    "first sentence": "首句",
+    "TF-IDF and logistic regression": "TF-IDF 与逻辑回归",
+    "most frequent label": "最常见的标签",
 }
 
 Words = tuple[str, str]
@@ -208,7 +222,7 @@ def _is_pixels(study: Study) -> bool:
 def _card(one: Contestant, study: Study) -> dict[str, Any]:
     cost = one.first.cost
     facts: list[tuple[Words, str]] = []
-    for name in ("fid", "modes", "quality"):
+    for name in ("fid", "modes", "quality", "chrf", "accuracy"):
         if (estimate := one.estimate(name)) is not None:
             facts.append(((KINDS[name].title, CHINESE[name]), short(estimate.value)))
     facts.append((("Parameters", "参数"), short(cost.parameters)))
@@ -289,11 +303,11 @@ def _row(name: str, all_: Sequence[Contestant]) -> dict[str, Any]:
         "arrow": ARROWS[kind.better],
         "cells": [_cell(one.estimate(name), one is best, one.most(name)) for one in all_],
         "floor": short(sum(floors) / len(floors)) if floors else "",
-        "baselines": [(beside, CHINESE.get(beside, beside), short(v)) for beside, v in kind.baselines.items()],
+        "baselines": [(way, CHINESE.get(way, way), _cell(b, False, "")) for way, b in kind.baselines.items()],
     }
 
 
-def _cell(estimate: Estimate | None, best: bool, most: str) -> dict[str, Any]:
+def _cell(estimate: Estimate | Baseline | None, best: bool, most: str) -> dict[str, Any]:
     if estimate is None:
         return {"text": "–", "interval": "", "best": False}
     bounded = estimate.low is not None and estimate.high is not None

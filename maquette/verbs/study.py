@@ -7,7 +7,8 @@ from pathlib import Path
 
 from maquette.core import files
 from maquette.data.dataset import Dataset
-from maquette.evaluate.report import Report
+from maquette.evaluate.report import Baseline, Report
+from maquette.evaluate.scores.intervals import Estimate
 from maquette.media.base import Medium
 from maquette.train.recipe import Budget
 from maquette.train.run import Run
@@ -27,6 +28,11 @@ TABLE = {
     "coverage": "coverage",
     "modes": "modes",
     "quality": "in modes",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "accuracy": "accuracy",
+    "linear_accuracy": "linear head",
     "likelihood": "likelihood",
     "divergence": "3-grams",
     "repetition": "repeats",
@@ -127,9 +133,9 @@ def table(study: Study) -> str:
     if any(floors):
         grid.add_row("real against real", *floors, "", "", "", style="dim")
     beside = {name: _baselines(name, study.reports) for name in names}
-    for simple in dict.fromkeys(known for figures in beside.values() for known in figures):
-        cells = [short(figures[simple]) if simple in figures else "" for figures in beside.values()]
-        grid.add_row(simple, *cells, "", "", "", style="dim")
+    for simpler in dict.fromkeys(known for figures in beside.values() for known in figures):
+        cells = [_estimate(figures[simpler]) if simpler in figures else "" for figures in beside.values()]
+        grid.add_row(simpler, *cells, "", "", "", style="dim")
     console = Console(file=io.StringIO(), width=32 + 16 * len(grid.columns))
     console.print(grid)
     sentences = "".join(f"\n  {sentence}" for sentence in study.verdict)
@@ -138,9 +144,11 @@ def table(study: Study) -> str:
 
 def _cell(name: str, one: Contestant) -> str:
     estimate = one.estimate(name)
-    if estimate is None:
-        return "–"
-    value = one.most(name) + short(estimate.value)
+    return "–" if estimate is None else one.most(name) + _estimate(estimate)
+
+
+def _estimate(estimate: Estimate | Baseline) -> str:
+    value = short(estimate.value)
     if estimate.low is None or estimate.high is None:
         return value
     return f"{value} ±{float(f'{(estimate.high - estimate.low) / 2:.1g}'):g}"
@@ -160,6 +168,6 @@ def _floor(name: str, reports: Sequence[Report]) -> str:
     return short(sum(floors) / len(floors)) if floors else ""
 
 
-def _baselines(name: str, reports: Sequence[Report]) -> dict[str, float]:
-    """What simple models score, by their name."""
+def _baselines(name: str, reports: Sequence[Report]) -> dict[str, Baseline]:
+    """What simpler ways score, by their name; models that met share them."""
     return next((score.baselines for report in reports if (score := report.score(name)) is not None), {})

@@ -2,13 +2,16 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import contestants, harness, quality, speed
+from benchmarks import contestants, harness, quality, speed, tasks
 from benchmarks.harness import Measured, Round
+from maquette.verbs.recipes import read, recipes
 
 
 @pytest.mark.parametrize("row", speed.ROWS)
@@ -82,3 +85,61 @@ def test_text_is_put_between_its_marks(tmp_path: Path) -> None:
     page.write_text("before\n<!-- table -->\nold\n<!-- /table -->\nafter\n")
     harness.put_between(page, "table", "new")
     assert page.read_text() == "before\n<!-- table -->\nnew\n<!-- /table -->\nafter\n"
+
+
+def test_children_run_side_by_side_and_one_that_fails_stops_nobody(tmp_path: Path, capsys) -> None:
+    """Scripts in place of contestants: each writes the cores that it was given; one fails with a reason."""
+
+    def start(name: str, cores: list[int]) -> tuple[subprocess.Popen, Path]:
+        code = f"import sys; sys.exit('no data') if {name!r} == 'b' else print({cores})"
+        with open(tmp_path / name, "w") as log:
+            return subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log), tmp_path / name
+
+    harness.side_by_side(["a", "b", "c"], 1, start)
+    assert len(json.loads((tmp_path / "a").read_text())) == len(json.loads((tmp_path / "c").read_text())) == 1
+    said = capsys.readouterr().out
+    assert "b was not measured: no data" in said and "a was not" not in said
+    harness.side_by_side(["a"], 10_000, start)  # more cores than there are
+    assert len(json.loads((tmp_path / "a").read_text())) == len(os.sched_getaffinity(0))
+
+
+def score(name: str, value: float, *baselines: float) -> dict:
+    others = {f"way {b}": {"value": b, "low": b - 1, "high": b + 1} for b in baselines}
+    return {"name": name, "value": value, "low": value - 1, "high": value + 1, "baselines": others}
+
+
+def test_the_table_of_tasks_says_who_is_ahead() -> None:
+    found = [score("chrf", 30.0, 20.0, 10.0), score("bleu", 11.0, 10.0), score("likelihood", 2.0)]
+    answered = {one["name"]: one for one in found}
+    common = {"steps": 1000, "minutes": 10.0, "machine": harness.machine()}
+    tree = {
+        "English to Chinese": common
+        | {"recipe": "translate", "data": "pairs", "scores": answered, "examples": [["a | b", "甲", "乙\n丙"]]},
+        "films": common
+        | {
+            "recipe": "classify",
+            "data": "f",
+            "scores": {"accuracy": score("accuracy", 5.0, 9.0)},
+            "examples": [["x", "y"]],
+        },
+    }
+    lines = tasks.table(tree).splitlines()
+    assert lines[2].startswith(
+        "| English to Chinese (translate, `pairs`) | 10 | 1,000 | chrF | 30 (29 to 31) | way 20.0 20"
+    )
+    assert [line.split("|")[-2].strip() for line in lines[2:6]] == ["ahead", "not told apart", "", "behind"]
+    assert "| a \\| b | 甲 | 乙 丙 |" in lines and "| label | made for it |" in lines
+
+
+def test_a_task_that_was_measured_otherwise_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "HERE", tmp_path)
+    assert not tasks.measured("films", 2)
+    harness.write_json(tasks.folder_of("films") / "facts.json", tasks.terms("films", 2) | {"steps": 3})
+    assert tasks.measured("films", 2) and not tasks.measured("films", 3)
+
+
+def test_tasks_are_recipes_that_are_there() -> None:
+    names = {recipe.name.rpartition("/")[2] for recipe in recipes()}
+    for task in tasks.TASKS.values():
+        assert task.recipe in names
+        read(task.recipe, task.overrides)

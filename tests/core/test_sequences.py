@@ -1,8 +1,9 @@
 """What the marks of a space say about its samples."""
 
+import numpy as np
 import torch
 
-from maquette.core.sequences import apart, counted, filled, predicted, reach, seen
+from maquette.core.sequences import apart, counted, exchanges, filled, predicted, reach, seen, trimmed
 from maquette.core.types import Marks, Tokens
 
 SPACE = Tokens((8,), 10, Marks(end=0, prompt=1, answer=2))
@@ -57,3 +58,24 @@ def test_a_prediction_reaches_back_to_the_beginning_of_its_document() -> None:
     assert reach(torch.tensor([[3, 1, 0, 4]]), PLAIN).tolist() == [[0, 1, 2, 3]]
     mask = apart(x[:, :-1], SPACE)
     assert mask is not None and mask.sum(-1)[:, 0].equal(reach(x, SPACE))
+
+
+def test_what_comes_after_the_last_prediction_that_counts_is_trimmed() -> None:
+    x = torch.tensor([[0, 5, 0, 0, 0, 0], [0, 5, 6, 0, 0, 0]])
+    assert trimmed(x, SPACE).tolist() == [[0, 5, 0, 0], [0, 5, 6, 0]]
+    prompts = torch.tensor([[0, 1, 5, 2, 6, 0, 1, 7]])
+    assert trimmed(prompts, SPACE).tolist() == [[0, 1, 5, 2, 6, 0]]
+    assert trimmed(prompts[:, -2:], SPACE).tolist() == [[1, 7]]  # nothing counts, and nothing is taken away
+    assert trimmed(torch.tensor([[3, 0, 0]]), PLAIN).tolist() == [[3, 0, 0]]
+
+
+def test_questions_and_answers_of_a_window() -> None:
+    def found(*window: int) -> list[tuple[list[int], list[int]]]:
+        return [(q.tolist(), a.tolist()) for q, a in exchanges(np.array(window, np.uint16), SPACE.marks)]
+
+    one, other = [0, 1, 5, 6, 2, 7], [0, 1, 8, 2, 9, 9]
+    assert found(*one, *other, 0, 0) == [([5, 6], [7]), ([8], [9, 9])]
+    assert found(*one, *other) == [([5, 6], [7])], "the last may be cut off"
+    assert found(6, 2, 7, *other, 0) == [([8], [9, 9])], "the first began in the window before"
+    assert found(0, 1, 5, 2, 6, 1, 7, 2, 8, 0) == [([5], [6])], "of a conversation the first"
+    assert found(0, 5, 6, 0, 1, 2, 5, 0, 1, 5, 2, 0, 2, 5, 0, 1, 5, 1, 6, 2, 7, 0) == [], "no question, or no answer"

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from maquette.core.errors import MaquetteError
+from maquette.core.sequences import exchanges
 from maquette.data.dataset import TEST, TRAIN
 from maquette.data.folder import pieces
 from maquette.data.source import Data, documents, find, open_data
+from maquette.media.points import Config as PointsConfig
 from maquette.media.text import Config, Text
+from maquette.media.tokens import MARKS
 
 MEDIUM = Config(tokenizer="byte", length=32).build()
 
@@ -109,6 +112,43 @@ def test_labels_stay_with_documents_that_are_alone(tmp_path: Path) -> None:
         open_data(Data(source=str(path), conditional=True), Config(tokenizer="byte", length=32).build())
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_another_column_can_be_the_label(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"poems{suffix}"
+    rows = [{"line": f"{n} characters {i}", "width": n} for i in range(30) for n in (5, 7)]
+    if suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        path.write_text("line,width\n" + "\n".join(f"{row['line']},{row['width']}" for row in rows))
+    medium = Config(tokenizer="byte", length=32, alone=True).build()
+    columns = {"text": "line", "label": "width"}
+    data = open_data(Data(source=str(path), conditional=True, columns=columns), medium)
+    assert data.classes == ["5", "7"]
+    assert all(medium.words(x)[0] == data.classes[y] for x, y in zip(data.train.items, data.train.labels, strict=True))
+    with pytest.raises(MaquetteError, match=r"MQ-3002.*'size'|no column 'size'"):
+        open_data(Data(source=str(path), columns={"text": "line", "label": "size"}), medium)
+
+
+def test_a_folder_of_programs(tmp_path: Path) -> None:
+    for i in range(20):
+        (tmp_path / f"module_{i}.py").write_text(f"def number() -> int:\n    return {i}\n")
+    (tmp_path / "notes.txt").write_text("not a program")
+    medium = Config(tokenizer="byte", length=32, suffixes=(".py",)).build()
+    data = open_data(Data(source=str(tmp_path)), medium)
+    assert data.ignored == {".txt": 1} and "def number() -> int:" in words(data.train.items, medium)
+    assert open_data(Data(source=str(tmp_path)), MEDIUM).ignored == {".py": 20}
+
+
+def test_the_standard_library_needs_no_download() -> None:
+    source = find("stdlib", Config(tokenizer="byte", length=256, suffixes=(".py",)).build())
+    reading = source.read()
+    rows = {row.name: row for row in reading.rows}
+    assert reading.count == len(rows) > 100 and "PSF" in reading.licence
+    assert "def dataclass(" in MEDIUM.passage(rows["stdlib/dataclasses.py"].load())
+    with pytest.raises(MaquetteError, match="MQ-3011"):
+        find("stdlib", PointsConfig().build())
+
+
 def test_another_vocabulary_is_another_pack(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("abc " * 500)
     prints = {
@@ -139,6 +179,41 @@ def test_the_splits_have_names(tmp_path: Path) -> None:
         (tmp_path / split / "a.md").write_text(f"{split} " * 30)
     data = open_data(Data(source=str(tmp_path)), MEDIUM)
     assert "test" not in words(data.train.items) and "train" not in words(data.test.items)
+
+
+REAL = {
+    "tatoeba_en_zh": {"prompt": "en", "response": "zh"},
+    "scitldr": {"prompt": "document", "response": "summary"},
+    "dialogue_sgd": {},
+    "faq_chatterbot": {},
+    "banking77": {},
+    "reviews_zh": {},
+    "movie_sentences_en": {},
+    "tang_poems": {"label": "chars_per_line"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_real_tasks_of_the_test_data(name: str) -> None:
+    """The data sets of `benchmarks/tasks.py`, with their own splits, as pairs or as texts with labels."""
+    pytest.importorskip("datasets")
+    import os
+
+    folder = Path(os.environ.get("MAQUETTE_TEST_DATA", "../shared/data")).resolve() / name
+    if not folder.is_dir():
+        pytest.skip("the test data are not here")
+    columns = REAL[name]
+    labelled = name in ("banking77", "reviews_zh", "movie_sentences_en", "tang_poems")
+    length = 512 if labelled else 4096
+    medium = Config(tokenizer="byte", length=length, asks=not labelled, alone=labelled).build()
+    data = open_data(Data(source=str(folder), columns=columns, conditional=labelled), medium)
+    assert len(data.train) > len(data.test) > 0
+    if labelled:
+        assert len(data.classes) >= 2 and (data.train.labels >= 0).all() and (data.test.labels >= 0).all()
+    else:
+        pairs = [pair for item in data.test.items for pair in exchanges(item, MARKS)]
+        assert len(pairs) > 50 and all(medium.passage(question) for question, _ in pairs)
 
 
 def test_real_tables_of_the_test_data() -> None:

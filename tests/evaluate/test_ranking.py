@@ -6,7 +6,7 @@ import pytest
 
 from maquette.core.errors import MaquetteError
 from maquette.evaluate.ranking import pareto, rank
-from maquette.evaluate.report import Report
+from maquette.evaluate.report import Baseline, Report
 from maquette.evaluate.words import traits, verdict
 from tests.evaluate.test_report import COST, STAMP, report
 
@@ -97,7 +97,7 @@ def test_one_report_has_no_verdict() -> None:
 def of_text(name: str, bits: float, passage: float, usual: float) -> Report:
     made = report(name, likelihood=bits, verbatim=passage)
     one, other = made.scores
-    one = replace(one, unit="bits per byte", baselines={"bigram": 3.4, "5-gram": 2.5})
+    one = replace(one, unit="bits per byte", baselines={"bigram": Baseline(value=3.4), "5-gram": Baseline(value=2.5)})
     return replace(made, scores=(one, replace(other, floor=usual)))
 
 

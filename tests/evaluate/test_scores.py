@@ -209,3 +209,24 @@ def test_shares_stay_possible() -> None:
     estimate = intervals.Estimate(0.9, -0.8, 1.2, "").as_share()
     assert (estimate.low, estimate.high) == (0, 1)
     assert intervals.Estimate(0.9).as_share().high is None
+
+
+# -- intervals of shares and of means ---------------------------------------------------------------------------------
+
+
+def test_wilsons_interval_by_hand() -> None:
+    """8 of 10 right: (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.96."""
+    found = intervals.wilson(8, 10)
+    assert found.value == 0.8
+    assert (found.low, found.high) == (pytest.approx(0.49016, abs=1e-5), pytest.approx(0.94332, abs=1e-5))
+    assert intervals.wilson(10, 10).high == pytest.approx(1) and intervals.wilson(0, 10).low == pytest.approx(0)
+
+
+def test_a_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0)).tolist()
+    found, again = intervals.bootstrapped(values), intervals.bootstrapped(values)
+    assert found == again and found.low is not None and found.high is not None
+    mean, spread = float(np.mean(values)), float(np.std(values))
+    assert found.value == pytest.approx(mean)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread / 20, rel=0.1)
+    assert intervals.bootstrapped([0.5, 0.5]).low == 0.5

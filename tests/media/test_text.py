@@ -145,3 +145,23 @@ def test_samples_and_items_are_one_another() -> None:
 def test_the_words_end_at_the_first_end() -> None:
     assert medium().words(np.array([END, *numbers("ab"), END, *numbers("cdefg")])) == "ab"
     assert medium().words(np.array([*numbers("abcdefgha")])) == "abcdefgha"
+
+
+def test_a_question_that_is_too_long_loses_its_end_and_never_its_answer() -> None:
+    text = medium(asks=True, length=8)
+    row = text.from_record({"prompt": "abcdefgh", "response": "cd"}, "row")
+    assert row.tolist() == [END, PROMPT, *numbers("abcd"), ANSWER, *numbers("cd")] and len(row) == text.stored[0]
+    long = text.from_record({"prompt": "ab", "response": "abcdefgh"}, "row")
+    assert long.tolist() == [END, PROMPT, *numbers("a"), ANSWER, *numbers("abcdefgh")]
+    assert len(text.from_record({"text": "abcdefgh" * 3}, "row")) == 25
+    learnt = Config(asks=True, length=8).learnt(
+        lambda plain: [plain.from_record({"prompt": "x" * 99 + "y", "response": "z"}, "")]
+    )
+    assert learnt.vocabulary == "xyz"
+
+
+def test_the_suffixes_of_files_can_be_chosen() -> None:
+    assert medium().suffixes == {".txt", ".md"} and medium(suffixes=(".py",)).suffixes == {".py"}
+    for wrong in ((), ("py",), (".PY",)):
+        with pytest.raises(MaquetteError, match="MQ-2002"):
+            medium(suffixes=wrong)

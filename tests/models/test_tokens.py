@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Condition, Given, Marks, Sampling, Tokens
+from maquette.core.types import Batch, Condition, Features, Given, Likelihood, Marks, Sampling, Tokens
 from maquette.models import gpt, lstm, mdlm
 from maquette.models.base import Model
 from maquette.nets import transformer
@@ -51,6 +51,33 @@ def test_with_marks_the_first_token_is_context(make: Make) -> None:
     ends = torch.tensor([[3, 0, 0], [3, 0, 3]])
     nats = model.nll(batch(ends))  # type: ignore[operator]
     assert nats[0] < nats[1], "padding costs something"
+
+
+@every
+def test_padding_neither_costs_nor_is_seen(make: Make) -> None:
+    """What an item is followed by in its batch changes neither its likelihood nor its features."""
+    model = built(make, MARKED).eval()
+    short, long = [3, 4, 5, 0, 0, 0, 0], [3, 4, 5, 4, 3, 5, 4]
+    alone, beside = (batch(torch.tensor(rows)) for rows in ([short], [short, long]))
+    assert isinstance(model, Likelihood) and isinstance(model, Features)
+    assert torch.allclose(model.nll(alone)[0], model.nll(beside)[0], atol=1e-5)
+    assert torch.allclose(model.features(alone)[0], model.features(beside)[0], atol=1e-5)
+
+
+@every
+def test_features_are_the_mean_of_the_states_that_tokens_are_read_from(make: Make) -> None:
+    """Logits are a linear function of the states, so the mean of the ones is that of the mean of the others."""
+    model = built(make, MARKED).eval()
+    assert isinstance(model, Features)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0, 0.5)
+        x = torch.tensor([[0, 1, 4, 2, 3, 5, 0]])  # the last three are predicted after the places 3, 4 and 5
+        logits, _ = model.read(x[:, :-1], Condition())  # type: ignore[operator]
+        head = model.head.weight if model.head is not None else model.table.weight[:6]  # type: ignore[union-attr,index]
+        bias = getattr(model, "bias", torch.zeros(6))
+        features = model.features(batch(x))
+        assert torch.allclose(features @ head.T + bias, logits[:, 3:].mean(1), atol=1e-4)
 
 
 @every

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from maquette.core.exit import Mark
+from maquette.evaluate.classify import FREQUENT
 from maquette.evaluate.ranking import OVER_SEEDS, rank
-from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
+from maquette.evaluate.report import Baseline, Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.words import Traits
 from maquette.media import image
@@ -141,14 +142,14 @@ def test_figures_stand_in_the_table_with_floor_and_best() -> None:
 def test_baselines_stand_beside_the_figure_in_page_and_terminal() -> None:
     def beside(report: Report) -> Report:
         fid, *others = report.scores
-        simple = replace(fid, floor=None, baselines={"bigram": 9.5, "5-gram": 6.25})
+        simple = replace(fid, floor=None, baselines={"bigram": Baseline(value=9.5), "5-gram": Baseline(value=6.25)})
         return replace(report, scores=(simple, *others), pictures=())
 
     plain = study()
     told = study(reports=[beside(report) for report in plain.reports])
     text = render(told)
     assert 'class="floor"><small><span lang="en">bigram</span><span lang="zh">二元模型</span> 9.5</small>' in text
-    assert "simple models" in text and "simple models" not in render(plain)
+    assert "simpler ways" in text and "simpler ways" not in render(plain)
     rows = [line.split() for line in study_module.table(told).splitlines()]
     assert ["bigram", "9.5"] in rows and ["5-gram", "6.25"] in rows
 
@@ -187,6 +188,26 @@ def test_warnings_words_commands_and_stamps_are_said() -> None:
     text = render(study(reports=[report("one", 4.0, warning="modes are missing")], environment={"torch": "9"}))
     for said in ("one: modes are missing", "one comes nearest.", "Good at this.", "--budget 30s", "ab" * 32, "torch"):
         assert said in text
+
+
+def test_simpler_ways_stand_beside_the_models() -> None:
+    stamp = report("one", 4.0).scores[0].stamp
+    simpler = {FREQUENT: Estimate(0.2, 0.1, 0.3), "another": Estimate(0.4)}
+    scores = (
+        Score.of("accuracy", Estimate(0.5, 0.4, 0.6, "95 %"), stamp, baselines=simpler),
+        Score.of("linear_accuracy", Estimate(0.7, 0.65, 0.75, "95 %"), stamp, baselines=dict([*simpler.items()][:1])),
+    )
+    plain = report("one", 4.0)
+    scored = replace(plain, scores=scores)
+    scored.images.update(plain.images)
+    shown = study(reports=[scored], words={})
+    text = render(shown)
+    likely, linear = (next(row for row in text.split("<tr>")[1:] if t in row) for t in ("Accuracy by", "a linear head"))
+    assert "0.2 (0.1 – 0.3)" in likely and ">another</span>" in likely
+    assert "最常见的标签" in linear and "another" not in linear
+    assert "Beneath it stand simpler ways" in text and "Beneath it" not in render(study())
+    lines = {line[: len("most frequent label")].strip(): line for line in study_module.table(shown).splitlines()}
+    assert "0.5 ±0.1" in lines["one"] and "0.2 ±0.1" in lines["most frequent label"] and "0.4" in lines["another"]
 
 
 # -- charts -----------------------------------------------------------------------------------------------------------

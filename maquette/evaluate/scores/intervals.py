@@ -10,9 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import stdtrit
+import numpy as np
+from scipy.special import ndtri, stdtrit
 
 GROUPS = 10
+DRAWS = 1000
+"""Of a bootstrap."""
+BOOTSTRAP = f"95 %, bootstrap of {DRAWS} draws over questions"
+WILSON = "95 %, Wilson's score interval"
 JACKKNIFE = f"95 %, Student's t, jackknife over {GROUPS} groups of made samples"
 
 
@@ -58,6 +63,27 @@ def of_mean(values: Sequence[float], method: str) -> Estimate:
         return Estimate(mean)
     error = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
     return around(mean, error, n - 1, method)
+
+
+def bootstrapped(values: Sequence[float]) -> Estimate:
+    """Mean of independent values between the 2.5 % and 97.5 % points of the means of samples drawn from them with
+    replacement (Efron 1979, the percentile method; Koehn 2004 for texts). The draws are the same each time."""
+    array = np.asarray(values, dtype=float)
+    drawn = np.random.default_rng(0).integers(len(array), size=(DRAWS, len(array)))
+    low, high = np.quantile(array[drawn].mean(1), [0.025, 0.975]).tolist()
+    return Estimate(float(array.mean()), low, high, BOOTSTRAP)
+
+
+def wilson(right: int, n: int) -> Estimate:
+    """The share `right` / `n` with the score interval of Wilson (1927), which stays between 0 and 1 at any n.
+
+    >>> round(wilson(0, 10).high, 4)
+    0.2775
+    """
+    z, share = float(ndtri(0.975)), right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, max(0.0, centre - reach), min(1.0, centre + reach), WILSON)
 
 
 def around(value: float, error: float, freedom: int, method: str) -> Estimate:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.bundle import Bundle, read_bundle
+from maquette.bundle import Bundle, find_bundle, read_bundle
 from maquette.core import cancel, devices
 from maquette.core.config import Config
 from maquette.core.devices import Precision
@@ -258,16 +258,7 @@ def load(path: Path | str, device: str = "auto", precision: Precision = "fp32") 
         MaquetteError: MQ-5004 no such folder, MQ-7030 neither of the two, MQ-7031 a run that has not come so far,
             and whatever `read_bundle` finds wrong.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise MaquetteError("MQ-5004", str(path))
-    if (path / "bundle").is_dir():
-        path = path / "bundle"
-    elif (path / "recipe.json").exists():
-        raise MaquetteError("MQ-7031", str(path), path=path)
-    elif not (path / "config.json").exists():
-        raise MaquetteError("MQ-7030", str(path))
-    return Pipeline(read_bundle(path), devices.pick_device(device), precision)
+    return Pipeline(read_bundle(find_bundle(path)), devices.pick_device(device), precision)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -21,10 +21,10 @@ from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.sequences import counted
-from maquette.core.types import Tokens
+from maquette.core.types import Marks, Tokens
 from maquette.media import lettering, tokens
 from maquette.media.base import Cutter, Medium, MediumConfig, read_whole
-from maquette.media.tokens import MARKS, Kind
+from maquette.media.tokens import Kind
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece; longer files are read in pieces."""
@@ -37,7 +37,8 @@ class Config(MediumConfig):
     """Text as tokens."""
 
     tokenizer: Kind = "character"
-    """byte; character, with bytes for rare ones; bpe and unigram, learnt pieces of words (extra `text`)."""
+    """byte; character, with bytes for rare ones; bpe and unigram, learnt pieces of words (extra `text`); hf, the one
+    that a model from elsewhere came with."""
     vocab: int = 4096
     """The most tokens that a learnt vocabulary may have."""
     length: int = 256
@@ -70,11 +71,11 @@ class _NoAugment(AnyConfig):
 
 
 class Text(Medium):
-    """Stored items are windows [length + 1] of uint16; before they are cut, documents [n] of it."""
+    """Stored items are windows [length + 1] of uint16 (of uint32 where there are more tokens); before they are cut,
+    documents [n] of it."""
 
     suffix = ".md"
     suffixes = frozenset({".txt", ".md"})
-    dtype = np.dtype(np.uint16)
     columns = (("messages",), ("prompt", "response"), ("text",))
     piece = 64 << 10
     talks = True
@@ -83,9 +84,11 @@ class Text(Medium):
     def __init__(self, config: Config):
         self.config = config
         self.tokenizer = tokens.make(config.tokenizer, config.vocabulary)
+        self.marks = self.tokenizer.marks
         self.stored = (config.length + 1,)
+        self.dtype = np.dtype(np.uint16 if self.tokenizer.vocab <= 1 << 16 else np.uint32)
         self.whole = config.alone
-        self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, self.marks)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._sizes = torch.from_numpy(self.tokenizer.sizes)
 
     # -- files and rows -> documents ----------------------------------------------------------------------------------
@@ -110,9 +113,9 @@ class Text(Medium):
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
         """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`."""
         if record.get("messages"):
-            return self._document(_turns(record["messages"], name))
+            return self._document(_turns(record["messages"], name, self.marks))
         if record.get("prompt") is not None and record.get("response") is not None:
-            parts = [(MARKS.prompt, str(record["prompt"])), (MARKS.answer, str(record["response"]))]
+            parts = [(self.marks.prompt, str(record["prompt"])), (self.marks.answer, str(record["response"]))]
         else:
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
@@ -120,13 +123,13 @@ class Text(Medium):
         return self._document(parts)
 
     def _document(self, parts: Sequence[tuple[int | None, str]]) -> np.ndarray:
-        found = [np.array([MARKS.end])]
+        found = [np.array([self.marks.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]
         return np.concatenate(found).astype(self.dtype)
 
     def cutter(self) -> "Windows":
-        return Windows(self.config.length + 1, self.config.alone)
+        return Windows(self.config.length + 1, self.config.alone, self.marks.end, self.dtype)
 
     @property
     def identity(self) -> list[Any]:
@@ -150,7 +153,7 @@ class Text(Medium):
         Raises:
             MaquetteError: MQ-2121 when no room is left for an answer.
         """
-        parts = [(MARKS.prompt, prompt), (MARKS.answer, "")] if self.config.asks else [(None, prompt)]
+        parts = [(self.marks.prompt, prompt), (self.marks.answer, "")] if self.config.asks else [(None, prompt)]
         start = self._document(parts)
         if len(start) > self.config.length:
             raise MaquetteError("MQ-2121", "prompt", tokens=len(start), most=self.config.length)
@@ -159,9 +162,9 @@ class Text(Medium):
     def words(self, item: np.ndarray) -> str:
         """What an item says, up to its first END; of questions and answers the last answer."""
         item = np.asarray(item)
-        ends = np.flatnonzero(item[1:] == MARKS.end)
+        ends = np.flatnonzero(item[1:] == self.marks.end)
         item = item[: ends[0] + 1] if len(ends) else item
-        answers = np.flatnonzero(item == MARKS.answer)
+        answers = np.flatnonzero(item == self.marks.answer)
         return self.tokenizer.decode(item[answers[-1] :] if len(answers) and self.config.asks else item)
 
     def passage(self, tokens: np.ndarray) -> str:
@@ -175,7 +178,7 @@ class Text(Medium):
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item with `text` on a line before it; what then finds no room at the end falls away."""
         document = self._document([(None, f"{text}\n{self.words(item)}")])
-        return _filled(document[: self.stored[0]], self.stored[0])
+        return _filled(document[: self.stored[0]], self.stored[0], self.marks.end)
 
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
         """A PNG with the beginnings of a few items, for those who look at pictures; the words are in the `.txt`."""
@@ -189,9 +192,9 @@ class Text(Medium):
 class Windows(Cutter):
     """Cuts documents into windows of `size` tokens; what is short at the end is filled with END."""
 
-    def __init__(self, size: int, alone: bool):
-        self.size, self.alone = size, alone
-        self.held = np.empty(0, Text.dtype)
+    def __init__(self, size: int, alone: bool, end: int, dtype: np.dtype):
+        self.size, self.alone, self.end = size, alone, end
+        self.held = np.empty(0, dtype)
 
     def put(self, item: np.ndarray) -> list[np.ndarray]:
         size, made = self.size, []
@@ -205,22 +208,22 @@ class Windows(Cutter):
 
     def rest(self) -> list[np.ndarray]:
         held, self.held = self.held, self.held[:0]
-        return [_filled(held, self.size)] if len(held) > 1 else []
+        return [_filled(held, self.size, self.end)] if len(held) > 1 else []
 
 
-def _filled(window: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([window, np.full(size - len(window), MARKS.end, window.dtype)])
+def _filled(window: np.ndarray, size: int, end: int) -> np.ndarray:
+    return np.concatenate([window, np.full(size - len(window), end, window.dtype)])
 
 
-def _turns(messages: Any, name: str) -> list[tuple[int | None, str]]:
+def _turns(messages: Any, name: str, marks: Marks) -> list[tuple[int | None, str]]:
     """(mark, text) of each message: an assistant's are answers, all others are asked."""
     if isinstance(messages, str):
         messages = parse_json(messages, name)
     try:
-        turns = [(MARKS.answer if m["role"] == "assistant" else MARKS.prompt, str(m["content"])) for m in messages]
+        turns = [(marks.answer if m["role"] == "assistant" else marks.prompt, str(m["content"])) for m in messages]
     except (TypeError, KeyError):
         reason = "messages is no list of {role, content}"
         raise MaquetteError("MQ-3001", name, reason=reason) from None
-    if not any(mark == MARKS.answer for mark, _ in turns):
+    if not any(mark == marks.answer for mark, _ in turns):
         raise MaquetteError("MQ-3001", name, reason="none of its messages is the assistant's")
     return turns  # type: ignore[return-value]

@@ -1,16 +1,20 @@
 """Tokens one after another by a causal Transformer: p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (Radford et al. 2018).
 
 Loss, likelihood and drawing are those of every model of this kind (`tokenwise.py`); this file says how it reads.
+GPT-2 (Radford et al. 2019) is one of its forms, and its files become a bundle and go back (`gpt2.py`).
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core.types import Condition, Space, Tokens
-from maquette.models.base import ModelConfig, refuse_space
+from maquette.media.base import Medium
+from maquette.models import gpt2
+from maquette.models.base import Adopted, ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
 from maquette.nets.conditioning import LabelEmbedder
@@ -23,6 +27,8 @@ class Config(ModelConfig):
     net: transformer.Config = field(default_factory=transformer.Config)
     tied: bool = True
     """Whether a token is written with the vector that it is read by."""
+    embed_norm: bool = True
+    """Whether the vectors of tokens are brought to one length before the first block; those of GPT-2 are not."""
     label_width: int = 64
     """Of the vector that a label becomes."""
     label_drop: float = 0.1
@@ -36,6 +42,13 @@ class Config(ModelConfig):
         if not isinstance(space, Tokens) or len(space.shape) != 1:
             raise refuse_space("gpt", "sequences of tokens", space, "put a codec to tokens between, or choose text")
         return GPT(self, space, classes)
+
+    @classmethod
+    def adopt(cls, folder: Path) -> Adopted | None:
+        """The model of a folder in GPT-2's format."""
+        if (found := gpt2.read(folder)) is None:
+            return None
+        return Adopted(found.medium, cls.from_tree(found.config, "config.json"), found.weights)
 
 
 class GPT(Tokenwise):
@@ -62,8 +75,21 @@ class GPT(Tokenwise):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
-        h = F.rms_norm(self.table(tokens), (self.config.net.width,))
+        h = self.table(tokens)
+        if self.config.embed_norm:
+            h = F.rms_norm(h, (self.config.net.width,))
         if keep and state is None:
             state = transformer.Cache(self.net, len(h), h)
         h = self.net(h, None, condition, allowed, state)
         return F.linear(h, self.table.weight[: self.space.vocab] if self.head is None else self.head.weight), state
+
+    def begin(self, weights: dict[str, Tensor]) -> None:
+        """Learned places beyond a window that is shorter now are left behind."""
+        own, places = self.net.places, weights.get("net.places")
+        if own is not None and places is not None and len(places) > len(own):
+            weights = weights | {"net.places": places[: len(own)]}
+        super().begin(weights)
+
+    def export(self, folder: Path, medium: Medium) -> None:
+        """GPT-2's format."""
+        gpt2.write(folder, self.config.to_tree(), self.state_dict(), medium, self.classes)

@@ -1,8 +1,8 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare` and `demo`; `load` opens a run or a bundle, and a
-`Conversation` talks with one that answers. They are imported when first used, so that `import maquette` and
-`maquette --help` do not wait for torch.
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `import_model` and `export_model`; `load`
+opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when first used, so that
+`import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module
@@ -19,6 +19,8 @@ _HOMES = {
     "compare": "verbs.compare",
     "demo": "verbs.demo",
     "evaluate": "verbs.evaluate",
+    "export_model": "verbs.exchange",
+    "import_model": "verbs.exchange",
     "load": "pipeline",
     "recipes": "verbs.recipes",
     "resume": "verbs.train",
@@ -36,6 +38,8 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export_model",
+    "import_model",
     "load",
     "recipes",
     "resume",
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from maquette.verbs.compare import compare
     from maquette.verbs.demo import demo
     from maquette.verbs.evaluate import evaluate
+    from maquette.verbs.exchange import export_model, import_model
     from maquette.verbs.recipes import recipes
     from maquette.verbs.sample import sample
     from maquette.verbs.train import resume, train

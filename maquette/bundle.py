@@ -101,6 +101,24 @@ def read_bundle(folder: Path | str) -> Bundle:
     return Bundle(medium_config, model_config, classes, weights, card, files.digest(data))
 
 
+def find_bundle(path: Path | str) -> Path:
+    """The bundle's folder of a run's folder, or of a bundle's, which is its own.
+
+    Raises:
+        MaquetteError: MQ-5004 no such folder, MQ-7030 neither of the two, MQ-7031 a run that has not come so far.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise MaquetteError("MQ-5004", str(path))
+    if (path / "bundle").is_dir():
+        return path / "bundle"
+    if (path / "recipe.json").exists():
+        raise MaquetteError("MQ-7031", str(path), path=path)
+    if not (path / CONFIG).exists():
+        raise MaquetteError("MQ-7030", str(path))
+    return path
+
+
 def read_card(folder: Path | str) -> dict[str, Any]:
     """The card of a bundle without its weights; {} when there is no whole bundle."""
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maquette.bundle import Bundle, read_bundle
+from maquette.bundle import Bundle, find_bundle, read_bundle
 from maquette.core import cancel, devices
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
@@ -388,16 +388,7 @@ def load(path: Path | str, device: str = "auto", precision: Storage = "fp32", co
     """
     if precision not in get_args(Storage):
         raise MaquetteError("MQ-2002", path="precision", wanted="fp32, bf16 or int8", value=repr(precision))
-    path = Path(path)
-    if not path.is_dir():
-        raise MaquetteError("MQ-5004", str(path))
-    if (path / "bundle").is_dir():
-        path = path / "bundle"
-    elif (path / "recipe.json").exists():
-        raise MaquetteError("MQ-7031", str(path), path=path)
-    elif not (path / "config.json").exists():
-        raise MaquetteError("MQ-7030", str(path))
-    return Pipeline(read_bundle(path), devices.pick_device(device), precision, compiled)
+    return Pipeline(read_bundle(find_bundle(path)), devices.pick_device(device), precision, compiled)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -22,7 +22,8 @@ def train(asked: Namespace) -> None:
     from maquette.verbs.train import train
 
     run = train(
-        asked.RECIPE, asked.data, asked.budget, asked.out, asked.overrides, seed, asked.device, asked.quiet
+        asked.RECIPE, asked.data, asked.budget, asked.out, asked.overrides, seed, asked.device, asked.quiet,
+        getattr(asked, "from"),
     )  # fmt: skip
     _print_all([run.path])
 
@@ -156,6 +157,21 @@ def compare(asked: Namespace) -> None:
     _print_all(made.paths)
 
 
+def import_model(asked: Namespace) -> None:
+    from maquette.core.files import read_json
+    from maquette.verbs.exchange import import_model
+
+    path = import_model(getattr(asked, "FOLDER|hf:NAME"), asked.out, asked.overrides)
+    _say(f"taken over with model.kind={read_json(path / 'config.json')['model']['kind']}")
+    _print_all([path])
+
+
+def export_model(asked: Namespace) -> None:
+    from maquette.verbs.exchange import export_model
+
+    _print_all([export_model(getattr(asked, "RUN|BUNDLE"), asked.out)])
+
+
 def recipes(asked: Namespace) -> None:
     from maquette.verbs.recipes import recipes
 
@@ -212,6 +228,8 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "chat": chat,
     "evaluate": evaluate,
     "compare": compare,
+    "import": import_model,
+    "export": export_model,
     "recipes": recipes,
     "show": show,
     "data": data,

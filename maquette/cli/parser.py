@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
         ("RECIPE",),
         (
             DATA,
+            Option("--from", "RUN|BUNDLE|MODEL", "weights to begin from; their medium and model replace the recipe's"),
             BUDGET,
             Option("--out", "RUN", "folder of the run (default: runs/RECIPE, numbered when taken)"),
             Option("--seed", "S", "of weights, batches and noise"),
@@ -149,6 +150,19 @@ VERBS: dict[str, Verb] = {
         ),
         overrides=True,
         example="maquette compare dcgan my.yaml --data photos/ --budget 10min --seeds 0,1 --out report/",
+    ),
+    "import": Verb(
+        "make a bundle of a model of the Hugging Face libraries",
+        ("FOLDER|hf:NAME",),
+        (Option("--out", "BUNDLE", "folder of the bundle (default: bundles/NAME, numbered when taken)"),),
+        overrides=True,
+        example="maquette import models/small --out bundles/small medium.length=256",
+    ),
+    "export": Verb(
+        "write a run or a bundle as the Hugging Face libraries read it",
+        ("RUN|BUNDLE",),
+        (Option("--out", "FOLDER", "where to (default: exported/NAME, numbered when taken)"),),
+        example="maquette export runs/small --out models/mine",
     ),
     "recipes": Verb("list the recipes"),
     "show": Verb(

@@ -217,6 +217,20 @@ CATALOGUE: dict[str, Entry] = {
             "请使用 `maquette sample --prompt`，或以 medium.asks=true 用问答数据训练",
         ),
     ),
+    "MQ-2134": Entry(
+        en=(
+            "there is nothing to begin from: {reason}",
+            "give a run, a bundle, a folder with config.json and model.safetensors, or hf:NAME",
+        ),
+        zh=(
+            "没有可以作为起点的模型：{reason}",
+            "请给出训练文件夹、模型包、含 config.json 与 model.safetensors 的文件夹，或 hf:NAME",
+        ),
+    ),
+    "MQ-2135": Entry(
+        en=("train.frozen: no parameter is called {pattern!r}", "{near}; * stands for any part of a name"),
+        zh=("train.frozen：没有名为 {pattern!r} 的参数", "{near}；* 可代表名字的任意部分"),
+    ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),
         zh=("没有名为 {name!r} 的求解器", "{near}"),
@@ -459,6 +473,14 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("此文件夹中已开始了另一次比较，不同之处：{differences}", "请用原来的命令继续，或换一个 --out"),
     ),
+    "MQ-7040": Entry(
+        en=("this model cannot be taken over: {reason}", "{todo}"),
+        zh=("无法接收此模型：{reason}", "{todo}"),
+    ),
+    "MQ-7041": Entry(
+        en=("this model cannot be written for another library: {reason}", "{todo}"),
+        zh=("无法写成其他库的格式：{reason}", "{todo}"),
+    ),
     # -- 8xxx: refused for safety -------------------------------------------------------------------------------
     "MQ-8001": Entry(
         en=("refused: {reason}", "take the file from a source you trust, or make it again with maquette"),
@@ -467,5 +489,17 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-8002": Entry(
         en=("the content filter did not allow this item; it was not written", "change the request, or the filter"),
         zh=("内容过滤器未放行此项；没有写入", "请修改请求或过滤器"),
+    ),
+    "MQ-8003": Entry(
+        en=(
+            "refused: {name} is a pickle, which can run code when it is opened, and there is no model.safetensors",
+            'in that folder: python -c "import torch, safetensors.torch as s; s.save_file(dict((k, t.clone()) for k, t '
+            "in torch.load('{name}', weights_only=True).items()), 'model.safetensors')\"",
+        ),
+        zh=(
+            "已拒绝：{name} 是 pickle 文件，打开时可能执行代码，而这里没有 model.safetensors",
+            '请在该文件夹中运行：python -c "import torch, safetensors.torch as s; s.save_file(dict((k, t.clone()) '
+            "for k, t in torch.load('{name}', weights_only=True).items()), 'model.safetensors')\"",
+        ),
     ),
 }

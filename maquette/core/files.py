@@ -24,7 +24,8 @@ from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
 
 MANIFEST = "MANIFEST.json"
-MAX_JSON_BYTES = 16 << 20
+MAX_JSON_BYTES = 64 << 20
+"""A vocabulary of a quarter of a million pieces, which lies in a bundle's config, takes about 30 MB."""
 MAX_TENSORS = 100_000
 MAX_HEADER_BYTES = 32 << 20
 
@@ -178,11 +179,11 @@ def put_json(path: Path, tree: Any) -> None:
     put(path, (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def put_tensors(path: Path, tensors: dict[str, Any]) -> None:
-    """A safetensors file inside a folder that `commit_folder` is filling."""
+def put_tensors(path: Path, tensors: dict[str, Any], notes: dict[str, str] | None = None) -> None:
+    """A safetensors file inside a folder that `commit_folder` is filling; `notes` go into its header."""
     from safetensors.torch import save
 
-    put(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+    put(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, notes))
 
 
 def remove_folder(path: Path | str) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from maquette.media.tokens import BYTES, MARKS, Tokenizer
+from maquette.media.tokens import Tokenizer
 
 
 class Heard:
@@ -47,10 +47,10 @@ class Heard:
             self.places += 1
             if made and self._given is None:
                 self._given = len(self.text)
-            if token == MARKS.end:
+            if token == self._tokenizer.marks.end:
                 self.close()
                 self.ended = "stop" if made else self.ended
-            elif token >= BYTES:
+            elif token not in self._tokenizer.marks:
                 self._add(self._decoder.decode(self._tokenizer.to_bytes(np.array([token]))))
 
     def close(self) -> None:

@@ -23,11 +23,11 @@ from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.sequences import counted
-from maquette.core.types import Tokens
+from maquette.core.types import Marks, Tokens
 from maquette.media import forms, lettering, tokens
 from maquette.media.base import Cutter, Medium, MediumConfig, Wording, read_whole
 from maquette.media.heard import Heard
-from maquette.media.tokens import BYTES, MARKS, Kind
+from maquette.media.tokens import Kind
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
@@ -41,7 +41,8 @@ class Config(MediumConfig):
     """Text as tokens."""
 
     tokenizer: Kind = "character"
-    """byte; character, with bytes for rare ones; bpe and unigram, learnt pieces of words (extra `text`)."""
+    """byte; character, with bytes for rare ones; bpe and unigram, learnt pieces of words (extra `text`); hf, the one
+    that a model from elsewhere came with."""
     vocab: int = 4096
     """The most tokens that a learnt vocabulary may have."""
     length: int = 256
@@ -78,10 +79,10 @@ class _NoAugment(AnyConfig):
 
 
 class Text(Medium, Wording):
-    """Stored items are windows [length + 1] of uint16; before they are cut, documents [n] of it."""
+    """Stored items are windows [length + 1] of uint16 (of uint32 where there are more tokens); before they are cut,
+    documents [n] of it."""
 
     suffix = ".md"
-    dtype = np.dtype(np.uint16)
     columns = (("messages",), ("prompt", "response"), ("text",))
     piece = 64 << 10
     talks = True
@@ -90,10 +91,12 @@ class Text(Medium, Wording):
     def __init__(self, config: Config):
         self.config = config
         self.tokenizer = tokens.make(config.tokenizer, config.vocabulary)
+        self.marks = self.tokenizer.marks
         self.stored = (config.length + 1,)
         self.suffixes = frozenset(config.suffixes)
+        self.dtype = np.dtype(np.uint16 if self.tokenizer.vocab <= 1 << 16 else np.uint32)
         self.whole, self.asks = config.alone, config.asks
-        self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.space: Tokens = Tokens(self.stored, self.tokenizer.vocab, self.marks)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._sizes = torch.from_numpy(self.tokenizer.sizes)
 
     # -- files and rows -> documents ----------------------------------------------------------------------------------
@@ -122,15 +125,15 @@ class Text(Medium, Wording):
         taken for text.
         """
         if record.get("messages"):
-            return self._document(_turns(record["messages"], name), name)
+            return self._document(_turns(record["messages"], name, self.marks), name)
         if record.get("prompt") is not None and record.get("response") is not None:
-            parts = [(MARKS.prompt, str(record["prompt"])), (MARKS.answer, str(record["response"]))]
+            parts = [(self.marks.prompt, str(record["prompt"])), (self.marks.answer, str(record["response"]))]
         else:
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
             raise MaquetteError("MQ-3001", name, reason="it is empty")
         document = self._document(parts, name)
-        over, answer = len(document) - self.stored[0], int((document == MARKS.answer).argmax())
+        over, answer = len(document) - self.stored[0], int((document == self.marks.answer).argmax())
         if over > 0 and answer > 0:
             document = np.delete(document, slice(max(3, answer - over), answer))  # END, PROMPT and a token stay
         return document
@@ -138,13 +141,13 @@ class Text(Medium, Wording):
     def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
         if sum(len(text) for _, text in parts) > MAX_BYTES:
             raise MaquetteError("MQ-3001", name, reason=f"it has more than {MAX_BYTES:,} characters")
-        found = [np.array([MARKS.end])]
+        found = [np.array([self.marks.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]
         return np.concatenate(found).astype(self.dtype)
 
     def cutter(self) -> "Windows":
-        return Windows(self.config.length + 1, self.config.alone)
+        return Windows(self.config.length + 1, self.config.alone, self.marks.end, self.dtype)
 
     @property
     def identity(self) -> list[Any]:
@@ -173,8 +176,8 @@ class Text(Medium, Wording):
             raise MaquetteError("MQ-2104", "history", task="hold a conversation")
         if self.asks and not prompt.strip():
             raise MaquetteError("MQ-2130", "prompt")
-        turns = [(mark, text) for turn in history for mark, text in zip(MARKS[1:], turn, strict=True)]
-        parts = [*turns, (MARKS.prompt, prompt), (MARKS.answer, "")] if self.asks else [(None, prompt)]
+        turns = [(mark, text) for turn in history for mark, text in zip(self.marks[1:], turn, strict=True)]
+        parts = [*turns, (self.marks.prompt, prompt), (self.marks.answer, "")] if self.asks else [(None, prompt)]
         self._refuse_far_too_long("prompt", "".join(text for _, text in parts))
         start = self._document(parts)
         if len(start) > self.config.length:
@@ -200,13 +203,13 @@ class Text(Medium, Wording):
 
     def letters(self, han: bool) -> Bool[Tensor, " vocab"]:
         belongs = forms.is_han if han else forms.is_letter
-        found = [False] * BYTES + [belongs(spelt) for spelt in self.spell(range(BYTES, self.space.vocab))]
+        found = [belongs(spelt) for spelt in self.spell(range(self.space.vocab))]
         if not any(found):
             raise MaquetteError("MQ-2131", "template", what="Han characters" if han else "letters")
         return torch.tensor(found)
 
     def spell(self, tokens: Iterable[int]) -> list[str]:
-        return [self._spelt(self.tokenizer.to_bytes(np.array([t]))) if t >= BYTES else "" for t in tokens]
+        return [self._spelt(self.tokenizer.to_bytes(np.array([t]))) if t not in self.marks else "" for t in tokens]
 
     @staticmethod
     def _spelt(data: bytes) -> str:
@@ -216,8 +219,8 @@ class Text(Medium, Wording):
             return "".join(f"<0x{byte:02X}>" for byte in data)
 
     def heard(self, start: np.ndarray, stops: Sequence[str] = ()) -> Heard:
-        answers = np.flatnonzero(start == MARKS.answer)
-        begin = int(answers[-1]) + 1 if self.asks and len(answers) else int(start[0] == MARKS.end)
+        answers = np.flatnonzero(start == self.marks.answer)
+        begin = int(answers[-1]) + 1 if self.asks and len(answers) else int(start[0] == self.marks.end)
         return Heard(self.tokenizer, start.tolist(), begin, stops)
 
     def words(self, item: np.ndarray | str) -> str:
@@ -228,16 +231,16 @@ class Text(Medium, Wording):
         if isinstance(item, str):
             return item
         item = np.asarray(item)
-        ends = np.flatnonzero(item[1:] == MARKS.end)
+        ends = np.flatnonzero(item[1:] == self.marks.end)
         item = item[: ends[0] + 1] if len(ends) else item
-        answers = np.flatnonzero(item == MARKS.answer)
+        answers = np.flatnonzero(item == self.marks.answer)
         return self.tokenizer.decode(item[answers[-1] :] if len(answers) and self.config.asks else item)
 
     def documents(self, items: np.ndarray) -> Iterator[str]:
         kept = np.ones(items.shape, bool)
-        kept[:, 0] = items[:, 0] == MARKS.end  # any other first token was the last of the window before
+        kept[:, 0] = items[:, 0] == self.marks.end  # any other first token was the last of the window before
         tokens = items[kept]
-        texts = map(self.tokenizer.decode, np.split(tokens, np.flatnonzero(tokens == MARKS.end)))
+        texts = map(self.tokenizer.decode, np.split(tokens, np.flatnonzero(tokens == self.marks.end)))
         return (text for text in texts if text)
 
     def passage(self, tokens: np.ndarray) -> str:
@@ -264,9 +267,9 @@ class Text(Medium, Wording):
 class Windows(Cutter):
     """Cuts documents into windows of `size` tokens; what is short at the end is filled with END."""
 
-    def __init__(self, size: int, alone: bool):
-        self.size, self.alone = size, alone
-        self.held = np.empty(0, Text.dtype)
+    def __init__(self, size: int, alone: bool, end: int, dtype: np.dtype):
+        self.size, self.alone, self.end = size, alone, end
+        self.held = np.empty(0, dtype)
 
     def put(self, item: np.ndarray) -> list[np.ndarray]:
         size, made = self.size, []
@@ -280,22 +283,22 @@ class Windows(Cutter):
 
     def rest(self) -> list[np.ndarray]:
         held, self.held = self.held, self.held[:0]
-        return [_filled(held, self.size)] if len(held) > 1 else []
+        return [_filled(held, self.size, self.end)] if len(held) > 1 else []
 
 
-def _filled(window: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([window, np.full(size - len(window), MARKS.end, window.dtype)])
+def _filled(window: np.ndarray, size: int, end: int) -> np.ndarray:
+    return np.concatenate([window, np.full(size - len(window), end, window.dtype)])
 
 
-def _turns(messages: Any, name: str) -> list[tuple[int | None, str]]:
+def _turns(messages: Any, name: str, marks: Marks) -> list[tuple[int | None, str]]:
     """(mark, text) of each message: an assistant's are answers, all others are asked."""
     if isinstance(messages, str):
         messages = parse_json(messages, name)
     try:
-        turns = [(MARKS.answer if m["role"] == "assistant" else MARKS.prompt, str(m["content"])) for m in messages]
+        turns = [(marks.answer if m["role"] == "assistant" else marks.prompt, str(m["content"])) for m in messages]
     except (TypeError, KeyError):
         reason = "messages is no list of {role, content}"
         raise MaquetteError("MQ-3001", name, reason=reason) from None
-    if not any(mark == MARKS.answer for mark, _ in turns):
+    if not any(mark == marks.answer for mark, _ in turns):
         raise MaquetteError("MQ-3001", name, reason="none of its messages is the assistant's")
     return turns  # type: ignore[return-value]

@@ -1,20 +1,24 @@
-"""Text <-> tokens: whatever the kind, decode(encode(text)) == text for any Unicode.
+"""Text <-> tokens: whatever the kind of our own, decode(encode(text)) == text for any Unicode.
 
 Numbers 0 to 2 are the marks END, PROMPT and ANSWER, 3 to 258 the 256 bytes of UTF-8; what follows was learnt from the
 user's own text. So a text that holds what the learnt part has not is written in bytes, and nothing is ever unknown.
 What was learnt is one string, which lies in the recipe and in the bundle's config as such.
+
+The tokenizer of a model from elsewhere (`hf`) has its own numbers, marks and losses; its string says what they are.
 """
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
+from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Marks
 
@@ -26,17 +30,21 @@ LEARNT = BYTES + 256
 MOST_LEARNT_FROM = 64 << 20
 """Characters that a vocabulary is learnt from; more does not change it."""
 
-Kind = Literal["byte", "character", "bpe", "unigram"]
+Kind = Literal["byte", "character", "bpe", "unigram", "hf"]
+
+_THEIRS = "begin from the model that it belongs to: maquette train RECIPE --from FOLDER"
 
 
 class Tokenizer(ABC):
     """Attributes:
     vocab: how many tokens there are.
     sizes: int64 [vocab], how many bytes of text each stands for; 0 for marks.
+    marks: the tokens that are no text.
     """
 
     vocab: int
     sizes: np.ndarray
+    marks: Marks = MARKS
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
@@ -49,7 +57,7 @@ class Tokenizer(ABC):
     def decode(self, tokens: np.ndarray) -> str:
         """Marks are left out; bytes that are no text (a model may make such) become U+FFFD."""
         tokens = np.asarray(tokens)
-        return _text(self.to_bytes(tokens[tokens >= BYTES]))
+        return _text(self.to_bytes(tokens[~np.isin(tokens, self.marks)]))
 
 
 class Byte(Tokenizer):
@@ -103,11 +111,11 @@ class Learnt(Tokenizer):
 
     def __init__(self, kind: Kind, vocabulary: str):
         self._kind = kind
-        alphabet = _alphabet()
-        self._bytes = {character: byte for byte, character in enumerate(alphabet)}
+        letters = alphabet()
+        self._bytes = {character: byte for byte, character in enumerate(letters)}
         lines = [line.split(" ") for line in vocabulary.split("\n") if line]
         pieces = ["".join(pair) for pair in lines] if kind == "bpe" else [line[0] for line in lines]
-        self._pieces = [*alphabet, *pieces] if kind == "bpe" else pieces
+        self._pieces = [*letters, *pieces] if kind == "bpe" else pieces
         self._lines = lines
         self._check()
         self.vocab = BYTES + len(self._pieces)
@@ -119,7 +127,7 @@ class Learnt(Tokenizer):
         if any(len(line) != 2 for line in self._lines) or not known.issuperset("".join(self._pieces)):
             raise ValueError
         if self._kind == "unigram" and (
-            self._pieces[:256] != _alphabet() or not all(math.isfinite(float(score)) for _, score in self._lines)
+            self._pieces[:256] != alphabet() or not all(math.isfinite(float(score)) for _, score in self._lines)
         ):
             raise ValueError
         for a, b in self._lines if self._kind == "bpe" else ():
@@ -150,16 +158,63 @@ class Learnt(Tokenizer):
         return bytes(self._bytes[character] for character in text)
 
 
+class Ready(Tokenizer):
+    """A tokenizer.json of `tokenizers`, learnt elsewhere.
+
+    Its vocabulary string is a line with the numbers of END, PROMPT and ANSWER, and the file's JSON. Nothing that stands
+    in a text is read as a mark. Byte-level vocabularies give any Unicode back; others what their normaliser leaves of
+    it, and `sizes` counts what they keep: the spaces that one drops between words count nothing.
+    """
+
+    def __init__(self, vocabulary: str):
+        first, _, self.text = vocabulary.partition("\n")
+        numbers = [int(word) for word in first.split()]
+        if len(numbers) != len(Marks._fields):
+            raise ValueError
+        self.marks = Marks(*numbers)
+        tree, self._made = _read(self.text)
+        self._made.encode_special_tokens = True  # "<|endoftext|>" written in a text is those characters
+        self._made.no_truncation()
+        self._made.no_padding()
+        pieces = self._made.get_vocab(with_added_tokens=True)
+        self.vocab = 1 + max(pieces.values(), default=0)
+        distinct = len({*self.marks}) == len(self.marks) and all(0 <= mark < self.vocab for mark in self.marks)
+        if not distinct or self.vocab > 2 * len(pieces) + LEARNT:  # numbers with gaps, but not without end
+            raise ValueError
+        special = {number for number, token in self._made.get_added_tokens_decoder().items() if token.special}
+        bytes_of = _byte_level(tree.get("decoder"))
+        self.sizes = np.zeros(self.vocab, dtype=np.int64)
+        for piece, number in pieces.items():
+            if number not in special and number not in self.marks:
+                self.sizes[number] = _size(piece, bytes_of)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Half a character (a lone surrogate) becomes U+FFFD."""
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return np.array(self._made.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+    def piece(self, number: int) -> str:
+        """How a token is called in the file."""
+        return self._made.id_to_token(number)
+
+    def to_bytes(self, tokens: np.ndarray) -> bytes:
+        return _utf8(self._made.decode(tokens.tolist(), skip_special_tokens=True))
+
+
+@lru_cache(4)
 def make(kind: Kind, vocabulary: str) -> Tokenizer:
-    """The tokenizer of a kind with what was learnt for it.
+    """The tokenizer of a kind with what was learnt for it; a large one takes a second, and is wanted more than once.
 
     Raises:
         MaquetteError: MQ-2009 for a vocabulary that is none of this kind.
     """
     try:
+        if kind == "hf":
+            return Ready(vocabulary)
         return Byte() if kind == "byte" else Character(vocabulary) if kind == "character" else Learnt(kind, vocabulary)
     except ValueError:
-        reason, todo = f"it is no {kind} vocabulary", "train anew from the data"
+        reason = f"it is no {kind} vocabulary"
+        todo = _THEIRS if kind == "hf" else "train anew from the data"
         shown = f"{len(vocabulary)} characters"
         raise MaquetteError("MQ-2009", path="medium.vocabulary", value=shown, reason=reason, todo=todo) from None
 
@@ -168,8 +223,11 @@ def learn(kind: Kind, texts: Iterable[str], vocab: int) -> str:
     """A vocabulary from `texts`, of at most `vocab` tokens (characters: the most frequent ones).
 
     Raises:
-        MaquetteError: MQ-3010 when bpe or unigram is asked for and `tokenizers` is not installed.
+        MaquetteError: MQ-3010 when bpe or unigram is asked for and `tokenizers` is not installed; MQ-2009 for hf.
     """
+    if kind == "hf":
+        reason = "it comes with a model, and is not learnt from data"
+        raise MaquetteError("MQ-2009", path="medium.tokenizer", value=kind, reason=reason, todo=_THEIRS)
     texts = _at_most(texts, MOST_LEARNT_FROM)
     if kind == "byte":
         return ""
@@ -184,18 +242,18 @@ def learn(kind: Kind, texts: Iterable[str], vocab: int) -> str:
     made = parts.Tokenizer(model)
     made.pre_tokenizer = parts.pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = parts.trainers.BpeTrainer if kind == "bpe" else parts.trainers.UnigramTrainer
-    settings = {"vocab_size": max(256, vocab - BYTES), "initial_alphabet": _alphabet(), "show_progress": False}
+    settings = {"vocab_size": max(256, vocab - BYTES), "initial_alphabet": alphabet(), "show_progress": False}
     made.train_from_iterator(texts, trainer(**settings))
     tree = json.loads(made.to_str())["model"]
     if kind == "bpe":
         return "\n".join(" ".join(merge) for merge in tree["merges"])
     scores = dict(tree["vocab"])
     least = min(scores.values(), default=0.0) - 10.0  # a byte that did not occur is possible, and dear
-    pieces = [*_alphabet(), *(piece for piece in scores if len(piece) > 1)]
+    pieces = [*alphabet(), *(piece for piece in scores if len(piece) > 1)]
     return "\n".join(f"{piece} {scores.get(piece, least):.6g}" for piece in pieces)
 
 
-def _alphabet() -> list[str]:
+def alphabet() -> list[str]:
     """The printable character that stands for each byte in byte-level vocabularies (Radford et al. 2019)."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in shown]
@@ -209,6 +267,33 @@ def _tokenizers() -> Any:
     except ImportError:
         raise MaquetteError("MQ-3010", package="tokenizers", extra="text") from None
     return tokenizers
+
+
+def _read(text: str) -> tuple[dict[str, Any], Any]:
+    """A tokenizer.json, and the library's tokenizer made of it; raises ValueError when it is none."""
+    kind = _tokenizers().Tokenizer
+    try:
+        tree = parse_json(text, "medium.vocabulary")
+        return dict(tree), kind.from_str(text)
+    except BaseException as bad:  # the library raises bare Exceptions, and its panics are no Exceptions at all
+        if isinstance(bad, Exception) or type(bad).__name__ == "PanicException":
+            raise ValueError from None
+        raise
+
+
+def _byte_level(decoder: Any) -> bool:
+    """Whether a decoder of a tokenizer.json reads each character of a piece as a byte."""
+    if not isinstance(decoder, dict):
+        return False
+    inner = decoder.get("decoders")
+    return decoder.get("type") == "ByteLevel" or (isinstance(inner, list) and any(map(_byte_level, inner)))
+
+
+def _size(piece: str, bytes_of: bool) -> int:
+    """How many bytes of text a piece stands for: of byte-level ones, of <0xE4> and of words with marked borders."""
+    if bytes_of or re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
+        return len(piece) if bytes_of else 1
+    return len(_utf8(piece.replace("\u2581", " ").removeprefix("##")))
 
 
 def _points(text: str) -> np.ndarray:

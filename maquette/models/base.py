@@ -1,7 +1,9 @@
 """What every model offers; the loop, the pipeline and the scores know models by this page alone."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from maquette.core import config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Condition, Given, Predictor, Sampling, Space, Turn
+from maquette.media.base import Medium, MediumConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,24 @@ class ModelConfig(config.Config, ABC):
         Raises:
             MaquetteError: MQ-2008 when the model does not accept this kind of space.
         """
+
+    @classmethod
+    def adopt(cls, folder: Path) -> "Adopted | None":
+        """The model that another library keeps in `folder` as one of this kind; None when it is of no format it knows.
+
+        Raises:
+            MaquetteError: MQ-7040 when the format is known, but not all that this model does.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was made of a model from elsewhere: `weights` are the state_dict of what `model` builds for `medium`."""
+
+    medium: MediumConfig
+    model: ModelConfig
+    weights: dict[str, Tensor]
 
 
 class Model(nn.Module, ABC):
@@ -66,6 +87,23 @@ class Model(nn.Module, ABC):
 
     def after_step(self, step: int) -> None:
         """The one hook: EMA targets, adaptive augmentation, codebooks. Most models leave it empty."""
+
+    def begin(self, weights: dict[str, Tensor]) -> None:
+        """Begin from the state_dict of an earlier model instead of at random; RuntimeError when it does not fit."""
+        self.load_state_dict(weights)
+
+    def export(self, folder: Path, medium: Medium) -> None:
+        """Write what another library opens this model by into `folder`, which `files.commit_folder` is filling.
+
+        Raises:
+            MaquetteError: MQ-7041 when no other library has such a model.
+        """
+        reason = f"no other library has a {self.config.kind()} model like it"
+        raise MaquetteError("MQ-7041", reason=reason, todo="use its bundle, which is safetensors and JSON")
+
+    def companions(self) -> dict[str, Callable[[Path], None]]:
+        """Folders beside the bundle of a run, and what fills each of them; most models have none."""
+        return {}
 
 
 def refuse_space(kind: str, accepts: str, space: Space, hint: str) -> MaquetteError:

@@ -1,9 +1,11 @@
 """Tokens one after another by a causal Transformer: p(x) = prod_i p(x_i | x_1 ... x_{i-1}) (Radford et al. 2018).
 
 Loss, likelihood and drawing are those of every model of this kind (`tokenwise.py`); this file says how it reads.
+GPT-2 (Radford et al. 2019) is one of its forms, and its files become a bundle and go back (`gpt2.py`).
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
@@ -13,7 +15,9 @@ from torch.nn import functional as F
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Compilable, Condition, Features, Space, Tokens
-from maquette.models.base import ModelConfig, refuse_space
+from maquette.media.base import Medium
+from maquette.models import gpt2
+from maquette.models.base import Adopted, ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
 from maquette.nets.conditioning import LabelEmbedder
@@ -26,6 +30,8 @@ class Config(ModelConfig):
     net: transformer.Config = field(default_factory=transformer.Config)
     tied: bool = True
     """Whether a token is written with the vector that it is read by."""
+    embed_norm: bool = True
+    """Whether the vectors of tokens are brought to one length before the first block; those of GPT-2 are not."""
     label_width: int = 64
     """Of the vector that a label becomes."""
     label_drop: float = 0.1
@@ -39,6 +45,13 @@ class Config(ModelConfig):
         if not isinstance(space, Tokens) or len(space.shape) != 1:
             raise refuse_space("gpt", "sequences of tokens", space, "put a codec to tokens between, or choose text")
         return GPT(self, space, classes)
+
+    @classmethod
+    def adopt(cls, folder: Path) -> Adopted | None:
+        """The model of a folder in GPT-2's format."""
+        if (found := gpt2.read(folder)) is None:
+            return None
+        return Adopted(found.medium, cls.from_tree(found.config, "config.json"), found.weights)
 
 
 class GPT(Tokenwise, Compilable, Features):
@@ -67,7 +80,7 @@ class GPT(Tokenwise, Compilable, Features):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
-        h = self.config.net.unit(self.table(tokens))
+        h = self._entered(tokens)
         quick = self.compiled is not None and len(h) <= self.compiled.most
         if keep and state is None:
             state = self.compiled.cache(len(h)) if quick else transformer.Cache(self.net, len(h), h)
@@ -97,4 +110,19 @@ class GPT(Tokenwise, Compilable, Features):
     def _states(
         self, tokens: Int[Tensor, "b l"], condition: Condition, allowed: Bool[Tensor, "b 1 l l"] | None
     ) -> Float[Tensor, "b l d"]:
-        return self.net(self.config.net.unit(self.table(tokens)), None, condition, allowed)
+        return self.net(self._entered(tokens), None, condition, allowed)
+
+    def _entered(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        h = self.table(tokens)
+        return self.config.net.unit(h) if self.config.embed_norm else h
+
+    def begin(self, weights: dict[str, Tensor]) -> None:
+        """Learned places beyond a window that is shorter now are left behind."""
+        own, places = self.net.places, weights.get("net.places")
+        if own is not None and places is not None and len(places) > len(own):
+            weights = weights | {"net.places": places[: len(own)]}
+        super().begin(weights)
+
+    def export(self, folder: Path, medium: Medium) -> None:
+        """GPT-2's format."""
+        gpt2.write(folder, self.config.to_tree(), self.state_dict(), medium, self.classes)

@@ -180,6 +180,8 @@ def restrict(logits: Float[Tensor, "n vocab"], before: Int[Tensor, "n m"], how: 
         )
         less = torch.where(logits > 0, logits / how.repetition, logits * how.repetition)
         logits = torch.where(seen, less, logits)
+    if how.top_k == 1:
+        return logits  # the likeliest one is taken, which none of the following changes
     if how.temperature != 1:
         logits = logits / how.temperature
     if 0 < how.top_k < logits.shape[1]:
@@ -199,6 +201,8 @@ def restrict(logits: Float[Tensor, "n vocab"], before: Int[Tensor, "n m"], how: 
 def draw(logits: Float[Tensor, "n vocab"], u: Float[Tensor, " n"], how: Sampling) -> Int[Tensor, " n"]:
     """The token at which the distribution function first exceeds `u`; the likeliest one when only one is left."""
     if how.top_k == 1:
+        if logits.device.type == "cpu":  # by one thread: torch's stay busy for a while on cores that others need
+            return torch.from_numpy(logits.numpy().argmax(1))
         return logits.argmax(1)
     below = logits.double().softmax(1).cumsum(1)
     total = below[:, -1:]

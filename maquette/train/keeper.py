@@ -4,6 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from maquette.bundle import read_card, save_bundle
+from maquette.core import files
 from maquette.core.types import Stats
 from maquette.data.batches import held_out
 from maquette.train import log, looking
@@ -103,6 +104,8 @@ class Keeper:
         card = {"name": self.run.path.name, **self.run.facts["card"], "steps": learner.clock.step}
         weights = learner.ema.model.state_dict()
         save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card)
+        for name, fill in learner.ema.model.companions().items():
+            files.commit_folder(self.run.path / name, fill)
 
     def _real(self, n: int) -> Tensor:
         items = self.learner.dataset.train.items

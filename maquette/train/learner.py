@@ -1,23 +1,29 @@
 """All that one process holds while it trains, built from a recipe or put back from a checkpoint."""
 
+import fnmatch
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maquette.core import devices, seeds
+from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.types import Turn
 from maquette.data.batches import Batches
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
 from maquette.models.base import Model
+from maquette.train.begin import Beginning
 from maquette.train.clock import Clock
 from maquette.train.distributed import Ranks
 from maquette.train.ema import Ema
 from maquette.train.optimisers import Mover
 from maquette.train.recipe import Budget, Optimizer, Recipe
 from maquette.train.run import Checkpoint
+
+LONG = 1000
+"""Characters of a setting up to which a run's identity holds it as it is."""
 
 
 class Learner:
@@ -26,9 +32,20 @@ class Learner:
     Attributes:
         turns: by name: `player` for a player's first turn, `player.2` for its second …
         weights: each player's trainable weights; what belongs to no player is frozen.
+
+    Args:
+        beginning: weights to begin from, instead of at random.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, medium: Medium, ranks: Ranks, device: torch.device):
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        medium: Medium,
+        ranks: Ranks,
+        device: torch.device,
+        beginning: Beginning | None = None,
+    ):
         settings = recipe.train
         if settings.batch % (ranks.world * settings.parts):
             wanted = f"a multiple of {ranks.world} processes x {settings.parts} parts"
@@ -36,9 +53,15 @@ class Learner:
         self.recipe, self.dataset, self.medium, self.ranks, self.device = recipe, dataset, medium, ranks, device
         self.classes = list(dataset.classes) if recipe.data.conditional else []
         self.model = build_model(recipe, medium, len(self.classes), device)
+        if beginning is not None:
+            beginning.give(self.model, self.classes)
         self.turns = _named(self.model.turns())
         players = self.model.players()
+        freeze(self.model, settings.frozen)
         self.weights = freeze_rest(self.model, players)
+        for player in (name for name, own in self.weights.items() if not own):
+            reason, todo = f"nothing is left that {player!r} could learn", "freeze less"
+            raise MaquetteError("MQ-2009", path="train.frozen", value=list(settings.frozen), reason=reason, todo=todo)
         wanted_by = optimizers(recipe, players)
         self.movers = {name: Mover(wanted_by[name], player) for name, player in players.items()}
         self.ema = Ema(self.model, settings.ema)
@@ -87,7 +110,7 @@ class Learner:
         tree["train"]["optimizers"] = {name: mover.settings.to_tree() for name, mover in self.movers.items()}
         tree["data"].pop("source")  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
-        return _flat(tree, "") | same | {"device": self.device.type}
+        return brief(_flat(tree, "")) | same | {"device": self.device.type}
 
 
 def build_model(recipe: Recipe, medium: Medium, classes: int, device: torch.device) -> Model:
@@ -105,6 +128,16 @@ def optimizers(recipe: Recipe, players: dict[str, nn.Module]) -> dict[str, Optim
         if name not in players:
             raise MaquetteError("MQ-2001", path="train.optimizers", key=name, near=nearest(name, players))
     return {name: given.get(name, Optimizer()) for name in players}
+
+
+def freeze(model: Model, patterns: Sequence[str]) -> None:
+    """Parameters whose names match one of `patterns` are not learnt; raises MQ-2135 for one that matches nothing."""
+    named = dict(model.named_parameters())
+    for pattern in patterns:
+        if not (found := fnmatch.filter(named, pattern)):
+            raise MaquetteError("MQ-2135", pattern=pattern, near=nearest(pattern, named))
+        for name in found:
+            named[name].requires_grad_(False)
 
 
 def freeze_rest(model: Model, players: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
@@ -132,6 +165,12 @@ def _load(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         reason = " ".join(str(bad).split())
         todo = "resume with the recipe that the run was made from"
         raise MaquetteError("MQ-7001", reason=reason, todo=todo) from None
+
+
+def brief(fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields` with long texts (vocabularies) told by their hash."""
+    long = {name: value for name, value in fields.items() if isinstance(value, str) and len(value) > LONG}
+    return fields | {name: f"sha256 {files.digest(value.encode())}" for name, value in long.items()}
 
 
 def _flat(tree: Any, path: str) -> dict[str, Any]:

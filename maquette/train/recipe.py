@@ -82,6 +82,8 @@ class Training(Config):
     """One per player; a player that is not named takes AdamW's defaults."""
     clip: float = 0.0
     """Largest norm of a player's gradient; 0 does not clip."""
+    frozen: tuple[str, ...] = ()
+    """Names of parameters that stay as they are, * standing for any part: ["table.*", "net.blocks.0.*"]."""
     ema: float = 0.999
     """Decay of the averaged weights that samples are drawn from, reached after a warm-up; 0 keeps no average."""
     precision: Precision = "fp32"

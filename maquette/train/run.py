@@ -6,6 +6,7 @@
     samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise; curves.svg
     checkpoints/     step-XXXXXXXX/: weights, averaged weights, optimisers, state.json, each with its hash
     bundle/          the averaged weights with their config: what `maquette sample` and `evaluate` load
+    adapter/         where a model is changed at low rank: that change alone, as other libraries read it
 
 Training that was killed at any moment continues from its newest whole checkpoint and ends in the same bits.
 """

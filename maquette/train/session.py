@@ -16,9 +16,10 @@ from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data
 from maquette.train import looking
+from maquette.train.begin import ORIGIN, Beginning
 from maquette.train.distributed import join
 from maquette.train.keeper import Keeper
-from maquette.train.learner import Learner
+from maquette.train.learner import Learner, brief
 from maquette.train.loop import train
 from maquette.train.recipe import Recipe
 from maquette.train.run import Run
@@ -28,8 +29,12 @@ PATIENCE = 3.0
 """Seconds for the first look at a drawing; models that draw longer are believed."""
 
 
-def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
+def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Beginning | None = None) -> Run:
     """Train `recipe` into a new folder `out`.
+
+    Args:
+        beginning: weights to begin from, which are kept as the first checkpoint; the recipe's medium and model are
+            those that come with them.
 
     Raises:
         MaquetteError: what is wrong with the recipe, the data or the folder, before anything is written; later
@@ -39,16 +44,19 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False) -> Run:
     out = Path(out)
     if join(recipe.train.device)[0].main:
         Run.refuse_existing(out)
-    learner = prepare(recipe)
+    learner = prepare(recipe, beginning=beginning)
     recipe = learner.recipe
-    run = Run(out, recipe, facts(learner))
+    run = Run(out, recipe, facts(learner, beginning.origin if beginning else {}))
     if learner.ranks.main:
         files.require_space(out, 2 * checkpoint_bytes(learner))
     inspect(learner)
     if learner.ranks.main:
         with run.locked():
             Run.refuse_existing(out)
-            return _work(learner, Run.create(out, recipe, run.facts), quiet)
+            run = Run.create(out, recipe, run.facts)
+            if beginning is not None:
+                run.commit(learner.checkpoint())
+            return _work(learner, run, quiet)
     return _work(learner, run, quiet)
 
 
@@ -74,7 +82,7 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
         return _resume(learner, run, quiet)
 
 
-def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
+def prepare(recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning | None = None) -> Learner:
     """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit."""
     ranks, device = join(recipe.train.device)
     recipe = dataclasses.replace(recipe, medium=recipe.medium.learnt(lambda medium: documents(recipe.data, medium)))
@@ -84,18 +92,21 @@ def prepare(recipe: Recipe, dataset: Dataset | None = None) -> Learner:
     dataset = dataset or open_data(recipe.data, medium)
     if ranks.main:
         ranks.barrier()
-    return Learner(recipe, dataset, medium, ranks, device)
+    return Learner(recipe, dataset, medium, ranks, device, beginning)
 
 
 def _resume(learner: Learner, run: Run, quiet: bool) -> Run:
     compare_identity(run.facts["identity"], learner.identity())
     warnings = changed_environment(run.facts)
+    origin = {key: value for key, value in run.facts["card"].items() if key in ORIGIN}
     if checkpoint := run.newest(warnings.append):
         learner.restore(checkpoint)
+    elif origin:
+        raise MaquetteError("MQ-5013", str(run.path), reason="it was stopped before it had kept what it began from")
     if learner.ranks.main:
         run.rewind(learner.clock.step)
         if learner.recipe != run.recipe:
-            run = Run.create(run.path, learner.recipe, facts(learner))
+            run = Run.create(run.path, learner.recipe, facts(learner, origin))
     return _work(learner, run, quiet, warnings)
 
 
@@ -145,8 +156,8 @@ def checkpoint_bytes(learner: Learner) -> int:
     return 4 * sum(t.numel() * t.element_size() for t in learner.model.state_dict().values())
 
 
-def facts(learner: Learner) -> dict[str, Any]:
-    """What a reader of the run should know besides its recipe."""
+def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:
+    """What a reader of the run should know besides its recipe; `origin` says what it began from, if from something."""
     data, recipe = learner.dataset, learner.recipe
     card = {
         "data": recipe.data.source,
@@ -159,7 +170,7 @@ def facts(learner: Learner) -> dict[str, Any]:
         "torch": torch.__version__,
     }
     return {
-        "card": card,
+        "card": card | origin,
         "identity": learner.identity(),
         "versions": {"maquette": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "threads": torch.get_num_threads(),
@@ -184,7 +195,7 @@ def compare_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
 
     A field that a later version of Maquette has added was not saved, and its default is what the run was made with.
     """
-    then, now = _plain(saved), _plain(now)
+    then, now = brief(_plain(saved)), brief(_plain(now))
     differing = [f"{key} {then[key]} then, {now.get(key, 'nothing')} now" for key in then if then[key] != now.get(key)]
     if differing:
         raise MaquetteError("MQ-7010", differences="; ".join(differing))

@@ -1,9 +1,12 @@
 """Learn a recipe, and go on with what was begun."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maquette.train import session
+from maquette.train.begin import begin as opened
+from maquette.train.begin import kind_of
 from maquette.train.recipe import Recipe
 from maquette.train.run import Run
 from maquette.verbs.recipes import read, title
@@ -18,6 +21,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     quiet: bool = False,
+    begin: Path | str | None = None,
 ) -> Run:
     """Train a recipe into a new run.
 
@@ -27,14 +31,20 @@ def train(
         budget: `2000steps`, `90s`, `10min`, `1h` or `5epochs`.
         out: the run's folder; by default `runs/RECIPE`, numbered when that is taken.
         overrides: `key=value` for any field of the recipe.
+        begin: a run, a bundle, a folder of the Hugging Face libraries or hf:NAME on their hub, whose weights training
+            begins from; its medium and model take the place of the recipe's, and overrides go over them.
 
     Raises:
         MaquetteError: whatever is wrong with the recipe, the data or the folder, before anything is written.
     """
     settings = {"data.source": data, "train.budget": budget, "train.seed": seed, "train.device": device}
-    ready = read(recipe, overrides, **settings)
+    beginning, plain = None, recipe
+    if begin is not None:
+        beginning = opened(begin, kind_of(overrides))
+        plain = replace(read(recipe), medium=beginning.medium, model=beginning.model)
+    ready = read(plain, overrides, **settings)
     name = title(recipe) if isinstance(recipe, str) else ready.model.kind()
-    return session.start(ready, free_folder(Path("runs"), name) if out is None else Path(out), quiet)
+    return session.start(ready, free_folder(Path("runs"), name) if out is None else Path(out), quiet, beginning)
 
 
 def resume(run: Path | str, budget: str | None = None, quiet: bool = False) -> Run:

@@ -16,7 +16,7 @@ from maquette.cli.parser import VERBS, parse
 from maquette.core.errors import MaquetteError
 
 FROZEN = {
-    "train": "RECIPE --data --budget --out --seed --device --quiet key=value",
+    "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
     "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
@@ -25,6 +25,8 @@ FROZEN = {
     "--precision --compiled --device",
     "evaluate": "RUN -n --data --out --seed --inception --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
+    "import": "FOLDER|hf:NAME --out key=value",
+    "export": "RUN|BUNDLE --out",
     "recipes": "",
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",

@@ -28,8 +28,8 @@ SPACES: list[Space] = [
     Tokens((6,), vocab=5),
 ]
 CLASSES = 2
-UNSUITABLE = {"MQ-2008", "MQ-2009"}
-"""The two sentences with which a model or a net refuses a space or a shape."""
+UNSUITABLE = {"MQ-2008", "MQ-2009", "MQ-3010"}
+"""The sentences with which a model or a net refuses a space or a shape, or misses a library that is not required."""
 
 Make = Callable[[], Model]
 

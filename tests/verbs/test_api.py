@@ -9,8 +9,8 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "compare", "demo", "evaluate", "load",
-    "recipes", "resume", "sample", "train",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "compare", "demo", "evaluate",
+    "export_model", "import_model", "load", "recipes", "resume", "sample", "train",
 }  # fmt: skip
 
 

@@ -123,7 +123,6 @@ def test_unmasking_fills_every_gap_once_and_keeps_what_is_known() -> None:
     [
         {"temperature": 0.7},
         {"top_k": 5},
-        {"top_k": 1},
         {"top_p": 0.8},
         {"top_p": 0.05},
         {"min_p": 0.1},

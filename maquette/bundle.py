@@ -23,6 +23,7 @@ from torch.nn.modules import module as registry
 from maquette.core import files
 from maquette.core.errors import MaquetteError, shown
 from maquette.media.base import MediumConfig
+from maquette.models import foreign
 from maquette.models.base import Model, ModelConfig
 
 FORMAT = 1
@@ -114,7 +115,7 @@ def find_bundle(path: Path | str) -> Path:
         return path / "bundle"
     if (path / "recipe.json").exists():
         raise MaquetteError("MQ-7031", str(path), path=path)
-    if not (path / CONFIG).exists():
+    if not (path / CONFIG).exists() or foreign.is_model(path):
         raise MaquetteError("MQ-7030", str(path))
     return path
 

@@ -373,7 +373,7 @@ class Pipeline:
         return torch.from_numpy(spread.copy()).to(self.device)
 
 
-def load(path: Path | str, device: str = "auto", precision: Storage = "fp32", compiled: bool = False) -> Pipeline:
+def load(path: Path | str, device: str = "auto", precision: str = "fp32", compiled: bool = False) -> Pipeline:
     """The model of a run's folder (its `bundle/`) or of a bundle's, on `device`.
 
     Args:
@@ -388,7 +388,7 @@ def load(path: Path | str, device: str = "auto", precision: Storage = "fp32", co
     """
     if precision not in get_args(Storage):
         raise MaquetteError("MQ-2002", path="precision", wanted="fp32, bf16 or int8", value=repr(precision))
-    return Pipeline(read_bundle(find_bundle(path)), devices.pick_device(device), precision, compiled)
+    return Pipeline(read_bundle(find_bundle(path)), devices.pick_device(device), precision, compiled)  # type: ignore[arg-type]
 
 
 def _shown(shape: tuple[int, ...]) -> str:

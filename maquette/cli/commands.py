@@ -42,7 +42,7 @@ def sample(asked: Namespace) -> None:
     pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled)
     spoken = pipeline.medium.talks and not (asked.out or asked.grid)
     between_texts = pipeline.medium.talks and asked.interpolate is not None
-    if between_texts and how["top_k"] is None:
+    if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
@@ -81,6 +81,7 @@ def sample(asked: Namespace) -> None:
 
 
 def chat(asked: Namespace) -> None:
+    from maquette.pipeline import load
     from maquette.verbs.chat import Conversation
 
     how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")

@@ -459,8 +459,15 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{made} 的样本无法与这些 {real} 的真实样本比较", "请用其数据重新准备参照"),
     ),
     "MQ-7030": Entry(
-        en=("this is neither a run nor a bundle", "name a folder that `maquette train` made, or the bundle/ in it"),
-        zh=("这既不是训练文件夹，也不是模型包", "请给出 `maquette train` 生成的文件夹，或其中的 bundle/"),
+        en=(
+            "this is neither a run nor a bundle",
+            "name a folder that `maquette train` made, or the bundle/ in it; `maquette import` makes bundles of models "
+            "from elsewhere",
+        ),
+        zh=(
+            "这既不是训练文件夹，也不是模型包",
+            "请给出 `maquette train` 生成的文件夹，或其中的 bundle/；`maquette import` 可把别处的模型做成模型包",
+        ),
     ),
     "MQ-7031": Entry(
         en=("this run has no bundle yet", "`maquette resume {path}` finishes it"),

@@ -140,7 +140,7 @@ def _from_tokenizer(tree: dict[str, Any]) -> tuple[dict[str, int], list[tuple[st
     if not isinstance(model, dict) or not isinstance(cut, dict) or tree.get("normalizer"):
         return None
     odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
-    if model.get("type") != "BPE" or any(model.get(name) for name in odd):
+    if model.get("type", "BPE") != "BPE" or any(model.get(name) for name in odd):
         return None
     if cut.get("type") != "ByteLevel" or cut.get("add_prefix_space") is not False or cut.get("use_regex") is False:
         return None

@@ -81,11 +81,11 @@ class GPT(Tokenwise, Compilable, Features):
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
         h = self._entered(tokens)
-        quick = self.compiled is not None and len(h) <= self.compiled.most
+        quick = self.compiled if self.compiled is not None and len(h) <= self.compiled.most else None
         if keep and state is None:
-            state = self.compiled.cache(len(h)) if quick else transformer.Cache(self.net, len(h), h)
-        if quick and state is not None and tokens.shape[1] == 1:
-            return self.compiled.advance(self.net.begin(h, None, condition, state.length), state), state
+            state = transformer.Cache(self.net, len(h), h) if quick is None else quick.cache(len(h))
+        if quick is not None and state is not None and tokens.shape[1] == 1:
+            return quick.advance(self.net.begin(h, None, condition, state.length), state), state
         return F.linear(self.net(h, None, condition, allowed, state), self._written), state
 
     @property

@@ -63,7 +63,7 @@ class Config(ModelConfig):
     @classmethod
     def tiny(cls) -> "Config":
         """Small enough for a test."""
-        sizes = {"vocab_size": 16, "hidden_size": 16, "intermediate_size": 32, "max_position_embeddings": 64}
+        sizes = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 32, "max_position_embeddings": 64}
         layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
         return cls(architecture=json.dumps({"model_type": "llama"} | sizes | layers), rank=4)
 
@@ -299,13 +299,18 @@ def _adapted(net: Any, config: Config) -> Any:
 
 def _loaded(shape: Any, folder: Path) -> Any:
     """A network of that shape with the weights in `folder`; raises MQ-7040 when one is missing or of another shape."""
-    with torch.device("meta"):
-        kind = type(blank := _built(shape))
-    weights = foreign.read_weights(folder)
     try:
+        with torch.device("meta"):
+            kind = type(blank := _built(shape))
         net, report = kind.from_pretrained(
-            None, config=blank.config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+            None,
+            config=blank.config,
+            state_dict=foreign.read_weights(folder),
+            dtype=torch.float32,
+            output_loading_info=True,
         )
+    except MaquetteError as bad:
+        raise foreign.refusal(folder, bad.values["reason"]) if bad.code == "MQ-2009" else bad from None
     except Exception as bad:
         raise foreign.refusal(folder, str(bad).partition("\n")[0]) from None
     lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))

@@ -222,13 +222,18 @@ class Decoder(Tokenwise):
 
 
 class Told:
-    """The decoder with its condition filled in; it goes on reading while it is asked about the same codes."""
+    """The decoder with its condition filled in; it goes on reading while it is asked about the same codes.
+
+    Without codes it is asked about those that it was told of last.
+    """
 
     def __init__(self, model: TextVAE, condition: Condition):
         self.model, self.condition = model, condition
         self.z: Tensor | None = None
 
-    def __call__(self, x: Int[Tensor, "b l"], at: int, z: Float[Tensor, "b d"]) -> Float[Tensor, "b vocab"]:
-        if self.z is not z:
+    def __call__(
+        self, x: Int[Tensor, "b l"], at: int, z: Float[Tensor, "b d"] | None = None
+    ) -> Float[Tensor, "b vocab"]:
+        if z is not None and self.z is not z:
             self.z, self.predict = z, self.model.decoder.predictor(self.model.told(z, self.condition))
         return self.predict(x, at)

@@ -92,11 +92,11 @@ def _product(w, scale, bias, x, y, how):
     for i in prange(outputs):
         if w.itemsize == 1:
             for ahead in range(AHEAD, AHEAD + row, 64):
-                _fetch(start + i * row + ahead)
+                _fetch(start + i * row + ahead)  # pyright: ignore[reportCallIssue] (numba gives the first)
         for r in range(len(x)):
             total = np.float32(0)
             for j in range(width):
-                total += _lift(w[i, j]) * x[r, j]
+                total += _lift(w[i, j]) * x[r, j]  # pyright: ignore[reportCallIssue]
             y[r, i] = _finish(y[r, i], scale[i] * total + bias[i], how)
 
 
@@ -260,7 +260,9 @@ class Compiled:
             _pack([getattr(block, name) for block in blocks], storage) for name in ("qkv", "mix", "up", "down")
         ]
         self._matrices.append(_pack([_Head(head)], storage))
-        layers = [norm for block in blocks for norm in (block.before_attention, block.before_mlp)] + [net.norm]
+        layers: list[Any] = [norm for block in blocks for norm in (block.before_attention, block.before_mlp)] + [
+            net.norm
+        ]
         weight = np.stack([_numpy(layer.weight) for layer in layers])
         biases = [getattr(layer, "bias", None) for layer in layers]
         bias = np.stack([np.zeros(config.width, np.float32) if b is None else _numpy(b) for b in biases])

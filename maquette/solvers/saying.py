@@ -1,10 +1,12 @@
 """Wraps of a predictor of tokens: what may be said, when it is over, and how likely what was said had been.
 
 All but `until` take predictors of the next token, `(x, at) -> logits [n, vocab]`, and of every place,
-`x -> logits [n, l, vocab]`, alike. Where nothing stands yet, x holds `MAKE`.
+`x -> logits [n, l, vocab]`, alike; what a predictor is told besides is passed on. Where nothing stands yet, x holds
+`MAKE`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,9 +19,9 @@ from maquette.solvers.decoding import MAKE
 def only(predict: Predictor, allowed: Bool[Tensor, " vocab"]) -> Predictor:
     """Nothing but `allowed` tokens is made; those that are known may be others."""
 
-    def restricted(x: Int[Tensor, "n l"], *at: int) -> Tensor:
-        hidden = (x[:, at[0]] if at else x) == MAKE
-        return predict(x, *at).masked_fill(hidden[..., None] & ~allowed, -torch.inf)
+    def restricted(x: Int[Tensor, "n l"], *told: Any) -> Tensor:
+        hidden = (x[:, told[0]] if told else x) == MAKE
+        return predict(x, *told).masked_fill(hidden[..., None] & ~allowed, -torch.inf)
 
     return restricted
 
@@ -27,8 +29,8 @@ def only(predict: Predictor, allowed: Bool[Tensor, " vocab"]) -> Predictor:
 def answering(predict: Predictor, marks: Marks) -> Predictor:
     """An answer is over where a question would follow it: that is as likely to be said as both together were."""
 
-    def folded(x: Int[Tensor, "n l"], *at: int) -> Tensor:
-        logits = predict(x, *at).float()
+    def folded(x: Int[Tensor, "n l"], *told: Any) -> Tensor:
+        logits = predict(x, *told).float()
         over = torch.logaddexp(logits[..., marks.end], logits[..., marks.prompt])
         none = torch.tensor([marks.prompt, marks.answer], device=logits.device)
         logits = logits.index_fill(-1, none, -torch.inf)
@@ -42,10 +44,12 @@ def until(predict: Predictor, over: Callable[[Int[Tensor, "n m"]], Bool[Tensor, 
     """A row says `end` as soon as it is `over`, a function of the tokens so far; when all are, nothing is computed."""
     shape = torch.Size()
 
-    def ended(x: Int[Tensor, "n l"], at: int) -> Float[Tensor, "n vocab"]:
+    def ended(x: Int[Tensor, "n l"], at: int, *told: Any) -> Float[Tensor, "n vocab"]:
         nonlocal shape
         done = over(x[:, :at]).to(x.device)
-        logits = x.new_zeros(shape, dtype=torch.float32) if shape and bool(done.all()) else predict(x, at).float()
+        logits = (
+            x.new_zeros(shape, dtype=torch.float32) if shape and bool(done.all()) else predict(x, at, *told).float()
+        )
         shape = logits.shape
         silent = torch.full_like(logits, -torch.inf)
         silent[:, end] = 0
@@ -72,11 +76,11 @@ class Recorder:
         self.others = torch.zeros(*start.shape, likeliest, dtype=torch.int64, device=start.device)
         self.how_likely = torch.zeros(*start.shape, likeliest, device=start.device)
 
-    def __call__(self, x: Int[Tensor, "n l"], *at: int) -> Tensor:
+    def __call__(self, x: Int[Tensor, "n l"], *told: Any) -> Tensor:
         self.note(x)
-        logits = self._predict(x, *at)
-        columns = slice(at[0], at[0] + 1) if at else slice(None)
-        self._held = columns, x[:, columns] == MAKE, logits[:, None] if at else logits
+        logits = self._predict(x, *told)
+        columns = slice(told[0], told[0] + 1) if told else slice(None)
+        self._held = columns, x[:, columns] == MAKE, logits[:, None] if told else logits
         return logits
 
     def note(self, x: Int[Tensor, "n l"]) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
@@ -36,7 +35,7 @@ def evaluate(
     device: str = "auto",
     inception: Path | str | None = None,
     quiet: bool = False,
-    precision: Storage = "fp32",
+    precision: str = "fp32",
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -62,7 +61,8 @@ def evaluate(
     report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet)
     if precision != "fp32":
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
-        report = dataclasses.replace(report, notes=(*report.notes, *lost))
+        pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
+        report.images.update(pictures)
         for line in lost:
             say(line)
     out = folder if out is None else Path(out)
@@ -77,7 +77,7 @@ def evaluate(
     return dataclasses.replace(shown, paths=[wrote, *shown.paths])
 
 
-def losses(report: Report, exact: Iterable[Score], precision: Storage) -> Iterator[str]:
+def losses(report: Report, exact: Iterable[Score], precision: str) -> Iterator[str]:
     """A sentence for each figure that is known of the weights as they were learnt."""
     for whole in exact:
         if (rounded := report.score(whole.name)) is not None:

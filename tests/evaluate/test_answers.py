@@ -137,7 +137,7 @@ def who_says(answer: Callable[[str], str]):
 def test_who_knows_the_answers_is_ahead_of_simpler_ways(numbers: Dataset) -> None:
     report = evaluate(who_says(lambda prompt: spoken(int(prompt.split()[1]))), numbers)
     scores = {score.name: score for score in report.scores}
-    assert set(scores) == {"chrf", "bleu", "rouge_l", "distinct_2", "repetition", "likelihood"}
+    assert set(scores) == {"chrf", "bleu", "rouge_l", "distinct_2", "repetition", "likelihood", "perplexity"}
     for name, best in (("chrf", 100), ("bleu", 100), ("rouge_l", 1)):
         score = scores[name]
         assert score.value == pytest.approx(best) and score.low is not None and score.high is not None

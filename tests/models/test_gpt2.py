@@ -155,6 +155,7 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert main(["export", "bundles/small"]) == 0 and main(["export", "bundles/small"]) == 0
     assert capsys.readouterr().out == "exported/small\nexported/small-2\n"
     assert main(["import", str(folder), "--out", "bundles/small"]) == 5
+    assert main(["sample", "exported/small"]) == 7 and "maquette import" in capsys.readouterr().err
     assert main(["import", str(folder), "train.batch=3"]) == 2
     card = read_bundle("bundles/small").card
     assert card["from"] == "small" and len(card["from_sha256"]) == 64

@@ -164,7 +164,7 @@ def test_a_predictor_is_right_in_any_order(bundles: dict[str, Path]) -> None:
 def test_it_is_drawn_scored_and_streamed_like_any_other(bundles: dict[str, Path], tmp_path: Path, capsys) -> None:
     pipeline = load(bundles["llama"], "cpu")
     ask = Request(prompt="It was", seed=3, sampling=Sampling(top_k=5))
-    said = "".join(pipeline.stream(ask))
+    said = "".join(piece.text for piece in pipeline.stream(ask))
     assert said == pipeline.medium.words(pipeline.generate(ask)[0]) and said.startswith("It was")
     data = made.texts(tmp_path / "data", times=60)
     words = ["evaluate", str(bundles["llama"]), "--data", str(data), "-n", "50", "--out", str(tmp_path / "report")]
@@ -279,6 +279,7 @@ FOLDERS = {
     "one that lacks a tensor": (without_a_tensor, "MQ-7040", "up_proj"),
     "one of another size": (with_a_value("hidden_size", 32), "MQ-7040", ""),
     "one of a kind nobody knows": (with_a_value("model_type", "os.system"), "MQ-7040", "os.system"),
+    "one that is no such model": (with_a_value("model_type", "t5"), "MQ-7040", "T5Config"),
     "one without an end": (with_a_value("eos_token_id", None), "MQ-7040", "eos_token"),
     "one whose end is no token": (with_a_value("eos_token_id", 10**6), "MQ-7040", "eos_token"),
     "a tokenizer that is none": (lambda f: (f / "tokenizer.json").write_text("{}"), "MQ-7040", "tokenizer.json"),

@@ -55,10 +55,10 @@ def self_bleu(texts: Sequence[str], n: int = 4) -> Estimate:
                 shares[i].append((matches or 0.1) / own.total())
     lengths = [len(item) for item in items]
     scores = []
-    for i, (own, found) in enumerate(zip(lengths, shares, strict=True)):
+    for i, (length, found) in enumerate(zip(lengths, shares, strict=True)):
         others = [other for j, other in enumerate(lengths) if j != i]
-        nearest = min(others, key=lambda other: (abs(other - own), other), default=own)
-        brevity = math.exp(min(0.0, 1 - nearest / max(own, 1)))
+        nearest = min(others, key=lambda other: (abs(other - length), other), default=length)
+        brevity = math.exp(min(0.0, 1 - nearest / max(length, 1)))
         scores.append(brevity * math.prod(found) ** (1 / len(found)) if found else 0.0)
     return of_mean(scores, PER_TEXT).as_share()
 

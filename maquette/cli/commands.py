@@ -13,7 +13,6 @@ from maquette.core.config import parse_yaml
 from maquette.core.errors import MaquetteError
 
 if TYPE_CHECKING:
-    from maquette.pipeline import load
     from maquette.verbs.chat import Conversation
 
 

@@ -232,7 +232,7 @@ class Told:
         self.z: Tensor | None = None
 
     def __call__(
-        self, x: Int[Tensor, "b l"], at: int, z: Float[Tensor, "b d"] | None = None
+        self, x: Int[Tensor, "b l"], at: int, z: Float[Tensor, "n d"] | None = None
     ) -> Float[Tensor, "b vocab"]:
         if z is not None and self.z is not z:
             self.z, self.predict = z, self.model.decoder.predictor(self.model.told(z, self.condition))

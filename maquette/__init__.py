@@ -1,6 +1,6 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `import_model` and `export_model`; `load`
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `import_model` and `export_model`; `load`
 opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when first used, so that
 `import maquette` and `maquette --help` do not wait for torch.
 """
@@ -16,6 +16,7 @@ _HOMES = {
     "MaquetteError": "core.errors",
     "Pipeline": "pipeline",
     "Request": "pipeline",
+    "attention": "verbs.attention",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
     "evaluate": "verbs.evaluate",
@@ -35,6 +36,7 @@ __all__ = [
     "Pipeline",
     "Request",
     "__version__",
+    "attention",
     "compare",
     "demo",
     "evaluate",
@@ -50,6 +52,7 @@ __all__ = [
 if TYPE_CHECKING:
     from maquette.core.errors import MaquetteError
     from maquette.pipeline import Pipeline, Request, load
+    from maquette.verbs.attention import attention
     from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare
     from maquette.verbs.demo import demo

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
@@ -23,6 +24,7 @@ from maquette.core.seeds import VALIDATE, Between, Seeds
 from maquette.core.types import Batch, Compilable, Denoiser, Given, Likelihood, Predictor, Sampling, Stream, Tokens
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
+from maquette.nets.attention import keeping_maps
 from maquette.nets.conditioning import LabelEmbedder
 from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
@@ -126,6 +128,21 @@ class Pipeline:
             listen(drawing.heard, x, to_the_end=True)
             yield from _pieces(drawing.heard, shown, first)
             first += drawing.rows
+
+    def attention(self, text: str) -> tuple[list[str], Float[Tensor, "layers heads l l"]]:
+        """The tokens of `text` (of marks ""), and how much each takes from each: rows sum to 1.
+
+        Raises:
+            MaquetteError: MQ-2104 for a model that does not go from left to right by attention, MQ-2121 for a text that
+                is longer than the context.
+        """
+        known = self._wording.asked(text)[None].to(self.device)
+        with torch.inference_mode(), keeping_maps() as maps:
+            if isinstance(self.model, Stream):
+                self._predictor(torch.tensor([-1]), 1.0)(known, known.shape[1])
+        if not maps:
+            raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
+        return self._wording.spell(known[0].tolist()), torch.cat(maps).cpu()
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""

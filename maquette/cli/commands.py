@@ -126,6 +126,14 @@ def _lines() -> Iterator[str]:
         raise MaquetteError("MQ-2005", "stdin", format="UTF-8 text", reason=f"byte {bad.start}") from None
 
 
+def attention(asked: Namespace) -> None:
+    if not asked.prompt:
+        raise MaquetteError("MQ-2105", first="attention", second="--prompt TEXT")
+    from maquette.verbs.attention import attention
+
+    _print_all([attention(getattr(asked, "RUN|BUNDLE"), asked.prompt, asked.out, asked.device)])
+
+
 def evaluate(asked: Namespace) -> None:
     n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
@@ -226,6 +234,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "resume": resume,
     "sample": sample,
     "chat": chat,
+    "attention": attention,
     "evaluate": evaluate,
     "compare": compare,
     "import": import_model,

@@ -122,6 +122,16 @@ VERBS: dict[str, Verb] = {
         ),
         example="maquette chat runs/dialogue --temperature 0.7 --top-p 0.9",
     ),
+    "attention": Verb(
+        "draw where a model of text looks: how much each token takes from each before it",
+        ("RUN|BUNDLE",),
+        (
+            Option("--prompt", "TEXT", "the text"),
+            Option("--out", "FILE.png", "the picture, one map for each head of each layer", "attention.png"),
+            DEVICE,
+        ),
+        example='maquette attention runs/notes --prompt "Once upon a time"',
+    ),
     "evaluate": Verb(
         "score a run against real samples, with real against real beside it",
         ("RUN",),

@@ -224,7 +224,7 @@ class Decoder(Tokenwise):
 class Told:
     """The decoder with its condition filled in; it goes on reading while it is asked about the same codes.
 
-    Without codes it is asked about those that it was told of last.
+    Without codes it is asked about those that it was told of last, at first about the mean of all codes.
     """
 
     def __init__(self, model: TextVAE, condition: Condition):
@@ -234,6 +234,8 @@ class Told:
     def __call__(
         self, x: Int[Tensor, "b l"], at: int, z: Float[Tensor, "n d"] | None = None
     ) -> Float[Tensor, "b vocab"]:
+        if z is None and self.z is None:
+            z = torch.zeros(len(x), self.model.config.latent, device=x.device)
         if z is not None and self.z is not z:
             self.z, self.predict = z, self.model.decoder.predictor(self.model.told(z, self.condition))
         return self.predict(x, at)

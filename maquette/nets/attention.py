@@ -1,6 +1,9 @@
 """Attention, with its fastest path chosen here and only here."""
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Heads = Float[Tensor, "b heads l d"]
+_kept: ContextVar[list[Tensor] | None] = ContextVar("kept", default=None)
 
 
 def attend(
@@ -28,6 +32,8 @@ def attend(
     """
     length, places = q.shape[2], k.shape[2]
     causal = causal and length > 1
+    if (kept := _kept.get()) is not None:
+        kept.append(attention_map(q.float(), k.float(), causal_mask(length, places, q.device) if causal else allowed))
     if q.device.type == "cpu":
         if torch.is_autocast_enabled("cpu"):
             q, k, v = (x.to(torch.get_autocast_dtype("cpu")) for x in (q, k, v))
@@ -37,6 +43,17 @@ def attend(
     if causal and length != places:
         causal, allowed = False, causal_mask(length, places, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
+
+
+@contextlib.contextmanager
+def keeping_maps() -> Iterator[list[Float[Tensor, "b heads l m"]]]:
+    """Within this block each attention puts its map at the end of the list that is given, for people to look at."""
+    maps: list[Tensor] = []
+    before = _kept.set(maps)
+    try:
+        yield maps
+    finally:
+        _kept.reset(before)
 
 
 def attention_map(

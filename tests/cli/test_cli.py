@@ -23,6 +23,7 @@ FROZEN = {
     "--factor --grid --out --visible --precision --compiled --device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",
+    "attention": "RUN|BUNDLE --prompt --out --device",
     "evaluate": "RUN -n --data --out --seed --inception --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",

@@ -9,7 +9,7 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "compare", "demo", "evaluate",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "compare", "demo", "evaluate",
     "export_model", "import_model", "load", "recipes", "resume", "sample", "train",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from maquette.core.types import Condition
 from maquette.nets import transformer
-from maquette.nets.attention import attend, attention_map, causal_mask, rotate, turns
+from maquette.nets.attention import attend, attention_map, causal_mask, keeping_maps, rotate, turns
 
 
 def heads(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -47,6 +47,18 @@ def test_equal_scores_are_shared_among_the_allowed_keys() -> None:
     q, k = torch.zeros(1, 1, 1, 4), torch.zeros(1, 1, 4, 4)
     allowed = torch.tensor([True, True, False, False]).view(1, 1, 1, 4)
     assert attention_map(q, k, allowed).flatten().tolist() == [0.5, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_maps_are_kept_for_those_who_ask(causal: bool) -> None:
+    q, k, v = (heads(2, 3, 5, 8, seed=i) for i in range(3))
+    plain = attend(q, k, v, causal)
+    with keeping_maps() as maps:
+        looked = attend(q, k, v, causal)
+    attend(q, k, v, causal)
+    assert len(maps) == 1 and torch.equal(looked, plain)
+    assert torch.allclose(maps[0] @ v, plain, atol=1e-6)
+    assert torch.allclose(maps[0].sum(-1), torch.ones(2, 3, 5)) and (not causal or maps[0].triu(1).abs().max() == 0)
 
 
 def test_scaling_keeps_the_entropy_as_heads_widen() -> None:

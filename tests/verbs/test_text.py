@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import maquette
 from maquette.cli.main import main
@@ -165,6 +167,20 @@ def test_it_is_scored_on_continuations_of_unseen_beginnings(run: Path, tmp_path:
     assert ("reconstruction" in scores) == codes
     drawn = [picture.name for picture in shown.reports[0].pictures]
     assert drawn == ["samples", *(["reconstructions", "interpolation"] if codes else [])]
+
+
+def test_where_it_looks_is_drawn(run: Path, tmp_path: Path, capsys) -> None:
+    picture = tmp_path / "look.png"
+    code = main(["attention", str(run), "--prompt", "the cat", "--out", str(picture)])
+    out, err = capsys.readouterr()
+    if run.name in ("lstm-char", "mdlm-char"):
+        assert code == 2 and "MQ-2104" in err and not picture.exists()
+        return
+    assert code == 0 and out.strip() == str(picture) and Image.open(picture).width > 200
+    tokens, maps = load(run).attention("the cat")
+    assert tokens == ["", *"the cat"] and maps.shape == (2, 2, 8, 8)
+    assert maps.triu(1).abs().max() == 0 and torch.allclose(maps.sum(-1), torch.ones(2, 2, 8))
+    assert main(["attention", str(run)]) == 2 and main(["attention", str(run), "--prompt", "a", "--out", "a.txt"]) == 2
 
 
 def test_what_fewer_bits_cost_is_told(run: Path, tmp_path: Path, capsys) -> None:

@@ -1,8 +1,8 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `import_model` and `export_model`;
-`load` opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when first used, so
-that `import maquette` and `maquette --help` do not wait for torch.
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `import_model` and
+`export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when
+first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module

@@ -3,6 +3,9 @@
 import io
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.media.lettering import typeface_for
@@ -34,7 +37,7 @@ def attention(
     return out
 
 
-def draw(tokens: list[str], maps) -> bytes:
+def draw(tokens: list[str], maps: Float[np.ndarray, "layers heads l l"]) -> bytes:
     """A PNG of `maps` [layers, heads, l, l] with the tokens written along them if they are few."""
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties

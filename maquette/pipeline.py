@@ -136,13 +136,13 @@ class Pipeline:
             MaquetteError: MQ-2104 for a model that does not go from left to right by attention, MQ-2121 for a text that
                 is longer than the context.
         """
-        known = self._wording.asked(text)[None].to(self.device)
+        wording, known = self._wording, self.medium.asked(text)[None].to(self.device)
         with torch.inference_mode(), keeping_maps() as maps:
             if isinstance(self.model, Stream):
                 self._predictor(torch.tensor([-1]), 1.0)(known, known.shape[1])
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
-        return self._wording.spell(known[0].tolist()), torch.cat(maps).cpu()
+        return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""

@@ -34,6 +34,8 @@ class Heard:
         self._tokenizer, self._start, self._stops = tokenizer, start, stops
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._longest = max(map(len, stops), default=0)
+        self._tokens: list[int] = []  # those that were heard, where a token alone is not what it is among others
+        self._spelt = 0  # characters that they have come to
         self._given: int | None = None  # characters before the first that was made
         self.ended: Literal["stop", "length"] = "length"
         self.text, self.places, self.over = "", begin, False
@@ -51,12 +53,12 @@ class Heard:
                 self.close()
                 self.ended = "stop" if made else self.ended
             elif token not in self._tokenizer.marks:
-                self._add(self._decoder.decode(self._tokenizer.to_bytes(np.array([token]))))
+                self._add(self._spell(token))
 
     def close(self) -> None:
         """Nothing more comes: what might have become a character, or a stop string, did not."""
         if not self.over:
-            self._add(self._decoder.decode(b"", final=True))
+            self._add(self._spell(None))
             self.over = True
 
     @property
@@ -67,6 +69,18 @@ class Heard:
             if any(stop.startswith(self.text[-n:]) for stop in self._stops):
                 return len(self.text) - n
         return len(self.text)
+
+    def _spell(self, token: int | None) -> str:
+        """The characters that `token` completes, or those that are left over when no more comes."""
+        if self._tokenizer.additive:
+            data = b"" if token is None else self._tokenizer.to_bytes(np.array([token]))
+            return self._decoder.decode(data, final=token is None)
+        self._tokens += [] if token is None else [token]
+        whole = self._tokenizer.decode(np.array(self._tokens, np.int64))
+        if token is not None and whole.endswith("\ufffd"):  # perhaps half a character
+            return ""
+        piece, self._spelt = whole[self._spelt :], len(whole)
+        return piece
 
     def _add(self, piece: str) -> None:
         first = len(self.text) - self._longest + 1

@@ -40,11 +40,13 @@ class Tokenizer(ABC):
     vocab: how many tokens there are.
     sizes: int64 [vocab], how many bytes of text each stands for; 0 for marks.
     marks: the tokens that are no text.
+    additive: whether the bytes of a text are those of its tokens, one after another.
     """
 
     vocab: int
     sizes: np.ndarray
     marks: Marks = MARKS
+    additive: bool = True
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
@@ -165,6 +167,8 @@ class Ready(Tokenizer):
     in a text is read as a mark. Byte-level vocabularies give any Unicode back; others what their normaliser leaves of
     it, and `sizes` counts what they keep: the spaces that one drops between words count nothing.
     """
+
+    additive = False
 
     def __init__(self, vocabulary: str):
         first, _, self.text = vocabulary.partition("\n")

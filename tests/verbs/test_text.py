@@ -176,7 +176,8 @@ def test_where_it_looks_is_drawn(run: Path, tmp_path: Path, capsys) -> None:
     if run.name in ("lstm-char", "mdlm-char"):
         assert code == 2 and "MQ-2104" in err and not picture.exists()
         return
-    assert code == 0 and out.strip() == str(picture) and Image.open(picture).width > 200
+    with Image.open(picture) as drawn:
+        assert code == 0 and out.strip() == str(picture) and drawn.width > 200
     tokens, maps = load(run).attention("the cat")
     assert tokens == ["", *"the cat"] and maps.shape == (2, 2, 8, 8)
     assert maps.triu(1).abs().max() == 0 and torch.allclose(maps.sum(-1), torch.ones(2, 2, 8))

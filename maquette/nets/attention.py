@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Heads = Float[Tensor, "b heads l d"]
+EPS = 1e-6
+"""Added to the mean square that a vector is divided by the root of."""
 _kept: ContextVar[list[Tensor] | None] = ContextVar("kept", default=None)
 
 
@@ -75,24 +77,53 @@ def causal_mask(length: int, places: int, device: torch.device) -> Bool[Tensor, 
     return mask[None, None]
 
 
-def rotate(x: Float[Tensor, "*b l d"], cos: Float[Tensor, "l h"], sin: Float[Tensor, "l h"]) -> Float[Tensor, "*b l d"]:
-    """Rotary positions (Su et al. 2021): the i-th pair of channels (i, i + d/2) turned by place x frequency i."""
-    return _Rotation.apply(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))  # type: ignore[return-value]
+def rotate(
+    x: Float[Tensor, "*b d"], cos: Float[Tensor, "*#b h"], sin: Float[Tensor, "*#b h"], unit: bool = False
+) -> Float[Tensor, "*b d"]:
+    """Rotary positions (Su et al. 2021): the i-th pair of channels (i, i + d/2) turned by place x frequency i.
+
+    Args:
+        unit: also divide each vector by its root mean square (`unit_size`), which turning does not change.
+    """
+    return _Rotation.apply(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), unit)  # type: ignore[return-value]
+
+
+def unit_size(x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+    """Vectors divided by their root mean squares: the RMS norm (Zhang and Sennrich 2019) without a gain."""
+    return x * _inverse_size(x)
 
 
 class _Rotation(torch.autograd.Function):
-    """Its derivative is the rotation back: three passes over memory each way, a quarter of what autograd would take."""
+    """Its derivative is the rotation back, and for unit vectors what remains beside their own direction.
+
+    A few passes over memory each way, a quarter of what autograd would take.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        a, b = x.chunk(2, -1)
-        return torch.addcmul(x * cos, torch.cat([b, a], -1), sin)
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor, unit: bool):
+        ctx.save_for_backward(cos, sin, *([x] if unit else []))
+        y = _rotated(x, cos, sin)
+        return y.mul_(_inverse_size(x)) if unit else y
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[override]
-        cos, sin = ctx.saved_tensors
-        return _Rotation.apply(grad, cos, -sin), None, None
+        cos, sin, *kept = ctx.saved_tensors
+        grad = _rotated(grad, cos, -sin)
+        if kept:
+            (x,) = kept
+            inverse = _inverse_size(x)
+            along = (grad * x).mean(-1, keepdim=True) * inverse.square()
+            grad = torch.addcmul(grad, x, along, value=-1) * inverse
+        return grad, None, None, None
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, -1)
+    return torch.addcmul(x * cos, torch.cat([b, a], -1), sin)
+
+
+def _inverse_size(x: Tensor) -> Tensor:
+    return (x.square().mean(-1, keepdim=True) + EPS).rsqrt()
 
 
 def turns(places: int, d: int, base: float = 10_000.0) -> tuple[Float[Tensor, "l h"], Float[Tensor, "l h"]]:

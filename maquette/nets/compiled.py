@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from torch import Tensor, nn
 
 from maquette.core.devices import Storage, int8
+from maquette.nets.attention import EPS
 from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
@@ -118,18 +119,14 @@ def _norm(h, weight, bias, centred, eps, out):
 
 
 @_compile(parallel=False)
-def _unit(x, centred, eps):
-    """Layer norm (`centred`) or RMS norm of one vector, in place, without gain."""
-    mean = square = np.float32(0)
-    if centred:
-        for i in range(len(x)):
-            mean += x[i]
-        mean /= np.float32(len(x))
+def _unit(x):
+    """One vector divided by its root mean square, in place: `attention.unit_size`."""
+    square = np.float32(0)
     for i in range(len(x)):
-        square += (x[i] - mean) ** 2
-    factor = np.float32(1) / math.sqrt(square / np.float32(len(x)) + eps)
+        square += x[i] ** 2
+    factor = np.float32(1) / math.sqrt(square / np.float32(len(x)) + np.float32(EPS))
     for i in range(len(x)):
-        x[i] = (x[i] - mean) * factor
+        x[i] *= factor
 
 
 @_compile(parallel=False)
@@ -143,7 +140,7 @@ def _turn(x, cos, sin):
 
 
 @_compile(parallel=True)
-def _attend(qkv, keys, values, at, cos, sin, unit, centred, eps, out):
+def _attend(qkv, keys, values, at, cos, sin, unit, out):
     """Place `at` looks at all up to itself, each head of each row by itself; an empty `cos` does not rotate."""
     n, heads, _, d = keys.shape
     width, share = heads * d, np.float32(1 / math.sqrt(d))
@@ -151,8 +148,8 @@ def _attend(qkv, keys, values, at, cos, sin, unit, centred, eps, out):
         r, h = job // heads, job % heads
         q, k = qkv[r, h * d : (h + 1) * d], qkv[r, width + h * d : width + (h + 1) * d]
         if unit:
-            _unit(q, centred, eps)
-            _unit(k, centred, eps)
+            _unit(q)
+            _unit(k)
         if len(cos):
             _turn(q, cos[at], sin[at])
             _turn(k, cos[at], sin[at])
@@ -218,7 +215,7 @@ def _advance(h, at, keys, values, qkv, mix, up, down, head, norms, cos, sin, set
     for i in range(depth):
         _norm(h, norms.weight[2 * i], norms.bias[2 * i], centred, eps, x)
         _product(qkv.weight[i], qkv.scale[i], qkv.bias[i], x, three, SET)
-        _attend(three, keys[i], values[i], at, cos, sin, unit, centred, eps, looked)
+        _attend(three, keys[i], values[i], at, cos, sin, unit, looked)
         _product(mix.weight[i], mix.scale[i], mix.bias[i], looked, h, ADD)
         _norm(h, norms.weight[2 * i + 1], norms.bias[2 * i + 1], centred, eps, x)
         _product(up.weight[i], up.scale[i], up.bias[i], x, wide, activation)

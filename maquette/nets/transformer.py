@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.attention import attend, rotate, turns
+from maquette.nets.attention import attend, rotate, turns, unit_size
 from maquette.nets.base import Net, NetConfig, Shape
 from maquette.nets.conditioning import TimeEmbedder
 
@@ -39,7 +39,7 @@ class Config(NetConfig):
     """On a CPU torch has a fast kernel for layer norms alone."""
     positions: Literal["rotary", "learned"] = "rotary"
     qk_norm: bool = True
-    """Whether queries and keys are brought to one length, so that attention cannot saturate."""
+    """Whether queries and keys are divided by their root mean squares, so that attention cannot saturate."""
     bias: bool = False
     dropout: float = 0.0
     """Share of what each part adds that is dropped in training."""
@@ -133,7 +133,7 @@ class Transformer(Net):
         first = cache.length if cache is not None else 0
         here = slice(first, first + x.shape[1])
         h = self.begin(x, t, condition, first)
-        turn = (self.cos[here].to(h.dtype), self.sin[here].to(h.dtype)) if self.places is None else None
+        turn = (self.cos[here, None, None], self.sin[here, None, None]) if self.places is None else None
         for number, block in enumerate(self.blocks):
             h = block(h, turn, self.causal, allowed, cache, number)
         if cache is not None:
@@ -183,17 +183,22 @@ class Block(nn.Module):
 
     def _attend(self, h: Tensor, turn, causal: bool, allowed, cache: Cache | None, number: int) -> Tensor:
         b, length, width = h.shape
-        qkv = self.qkv(h).view(b, length, 3, self.config.heads, -1).permute(2, 0, 3, 1, 4)
-        qk, v = qkv[:2], qkv[2]
-        if self.config.qk_norm:
-            qk = self.config.unit(qk.float())
-        if turn is not None:
-            qk = rotate(qk, *turn)
-        q, k = qk.unbind()
+        qk, v = self.qkv(h).split([2 * width, width], -1)
+        qk = self._turned(qk.view(b, length, 2, self.config.heads, -1), turn).to(v.dtype)
+        q, k = (x.transpose(1, 2) for x in qk.unbind(2))
+        v = v.view(b, length, self.config.heads, -1).transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(number, k, v)
         out = attend(q, k, v, causal and allowed is None, allowed)
         return self.mix(out.transpose(1, 2).reshape(b, length, width))
+
+    def _turned(self, qk: Tensor, turn) -> Tensor:
+        """Queries and keys brought to one size and turned by their places, in fp32 or better."""
+        if self.config.qk_norm:
+            qk = qk.to(torch.promote_types(qk.dtype, torch.float32))
+        if turn is None:
+            return unit_size(qk) if self.config.qk_norm else qk
+        return rotate(qk, *turn, unit=self.config.qk_norm)
 
     def _hidden(self, h: Tensor) -> Tensor:
         if self.config.mlp == "swiglu":

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from maquette.core.types import Condition
 from maquette.nets import transformer
-from maquette.nets.attention import attend, attention_map, causal_mask, keeping_maps, rotate, turns
+from maquette.nets.attention import attend, attention_map, causal_mask, keeping_maps, rotate, turns, unit_size
 
 
 def heads(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -78,6 +78,18 @@ def test_rotation_keeps_lengths_and_depends_on_distance_alone() -> None:
     for gap in range(5):
         assert torch.allclose(scores.diagonal(gap), scores.diagonal(gap)[0].expand(32 - gap), atol=1e-4)
     assert torch.equal(rotate(q, cos, sin)[:, :, 0], q[:, :, 0])
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_rotation_has_the_derivatives_of_its_formula(unit: bool) -> None:
+    cos, sin = (t.double() for t in turns(3, 8))
+    x = heads(2, 3, 8, dtype=torch.float64).requires_grad_()
+    turned = rotate(x, cos, sin, unit)
+    plain = unit_size(rotate(x, cos, sin)) if unit else rotate(x, cos, sin)
+    assert torch.allclose(turned, plain, atol=1e-6)
+    assert not unit or torch.allclose(turned, F.rms_norm(rotate(x, cos, sin), (8,), eps=1e-6))
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cos, sin, unit), x)
+    assert torch.autograd.gradgradcheck(lambda x: rotate(x, cos, sin, unit), x)
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "layer", "mlp": "gelu", "positions": "learned", "bias": True}])

@@ -30,6 +30,7 @@ class Keeper:
         self.log = Log(run, learner.clock, learner.recipe.train.batch, quiet, learner.clock.step + 1)
         self._warnings = Warnings()
         self._main = learner.ranks.main
+        self._best = float(read_card(run.bundle).get("held_out_loss", "inf"))
 
     def note(self, stats: Stats) -> None:
         self.log.note(stats)
@@ -58,6 +59,10 @@ class Keeper:
         )
         values = looking.validate(learner.ema.model, learner.medium, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
+        loss = values.get("nats", next(iter(values.values())))
+        if settings.best and loss < self._best:
+            self._best = loss
+            self._bundle()
         told = [name for name in values if name.startswith("bits_per_") or name == "perplexity"]
         if told:
             figures = ", ".join(f"{name.replace('_', ' ')} {values[name]:.4g}" for name in told)
@@ -86,7 +91,8 @@ class Keeper:
         if self._main:
             self.log.sync()
             self.run.commit(self.learner.checkpoint())
-            self._bundle()
+            if not self._kept:
+                self._bundle()
 
     def stopped(self) -> None:
         """Say where training stopped and how it goes on."""
@@ -94,14 +100,23 @@ class Keeper:
 
     def finish(self) -> None:
         """What a run that reached its budget must have, even if it was killed in its last moment."""
-        if self._main and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
+        if not self._main:
+            return
+        if not self._kept and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
             self._bundle()
-        if self._main:
-            self.log.say(f"done: {self.learner.clock.step} steps; bundle in {self.run.bundle}")
+        of = f" of step {read_card(self.run.bundle)['steps']}" if self._kept else ""
+        self.log.say(f"done: {self.learner.clock.step} steps; bundle{of} in {self.run.bundle}")
+
+    @property
+    def _kept(self) -> bool:
+        """Whether the bundle is that of an earlier step, which nothing but a lower loss replaces."""
+        return self.learner.recipe.train.best and self._best < float("inf")
 
     def _bundle(self) -> None:
         learner, config = self.learner, self.learner.recipe
         card = {"name": self.run.path.name, **self.run.facts["card"], "steps": learner.clock.step}
+        if self._kept:
+            card["held_out_loss"] = self._best
         weights = learner.ema.model.state_dict()
         save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card)
         for name, fill in learner.ema.model.companions().items():

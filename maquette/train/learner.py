@@ -105,7 +105,16 @@ class Learner:
     def identity(self) -> dict[str, Any]:
         """What must be the same for the same bits to follow, as dotted names and plain values."""
         tree = self.recipe.to_tree()
-        for name in ("budget", "keep", "samples", "sample_every", "validate_every", "checkpoint_every", "device"):
+        for name in (
+            "budget",
+            "keep",
+            "best",
+            "samples",
+            "sample_every",
+            "validate_every",
+            "checkpoint_every",
+            "device",
+        ):
             tree["train"].pop(name)
         tree["train"]["optimizers"] = {name: mover.settings.to_tree() for name, mover in self.movers.items()}
         tree["data"].pop("source")  # a folder may move; its fingerprint may not

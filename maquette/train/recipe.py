@@ -100,6 +100,8 @@ class Training(Config):
     """A checkpoint after each such share of the budget, and at the end."""
     keep: int = 2
     """How many checkpoints are kept."""
+    best: bool = False
+    """Whether the bundle is that of the lowest held-out loss, not the last: for data soon learnt by heart."""
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)

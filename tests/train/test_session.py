@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import maquette.core.files as files
 from maquette.bundle import read_bundle
 from maquette.core.errors import MaquetteError
-from maquette.train import session
+from maquette.train import looking, session
 from maquette.train.run import Run
 from maquette.train.session import resume, start
 from tests.train import tiny
@@ -126,6 +127,22 @@ def test_a_longer_budget_goes_on(copied: Path) -> None:
     run = resume(copied, quiet=True, budget="15steps")
     assert run.checkpoints()[0].name == "step-00000015" and Run.open(copied).recipe.train.budget == "15steps"
     assert read_bundle(run.bundle).card["budget"] == "15steps"
+
+
+def test_the_bundle_of_the_lowest_held_out_loss_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = [5.0, 3.0, float("nan"), 4.0, 4.0, 2.0]  # of steps 3, 6, 9 and 12, of 12 again, and of 15
+    monkeypatch.setattr(looking, "validate", lambda *_: {"model.loss": held_out.pop(0)})
+    recipe = tiny.ring(best=True, validate_every=0.25, checkpoint_every=0.25, keep=9)
+    run = start(recipe, tmp_path / "run", quiet=True)
+    bundle = read_bundle(run.bundle)
+    assert (bundle.card["steps"], bundle.card["held_out_loss"]) == (6, 3.0)
+    ema = files.Folder(run.path / "checkpoints/step-00000006").read_tensors("ema.safetensors")
+    assert all(torch.equal(bundle.weights[name], ema[name]) for name in bundle.weights)
+    shutil.rmtree(run.path / "checkpoints/step-00000012")  # as if it had been killed before
+    resume(run.path, quiet=True)
+    assert read_bundle(run.bundle).card["steps"] == 6
+    resume(run.path, quiet=True, budget="15steps")
+    assert read_bundle(run.bundle).card["steps"] == 15
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "state.json", "MANIFEST.json"])

@@ -148,15 +148,15 @@ def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
         for seed in terms.seeds
         for name, recipe in zip(names, recipes, strict=True)
     ]
-    for what, option, key in (
-        ("data", "--data", lambda recipe: recipe.data.source),
-        ("a medium", "medium.size=… or medium=…", lambda recipe: recipe.medium.to_tree()),
-        ("a budget", "--budget", lambda recipe: recipe.train.budget),
-    ):
-        values = {entry.name: str(key(entry.recipe)) for entry in entries}
+    trees = {entry.name: entry.recipe.to_tree() for entry in entries}
+    first, *others = trees.values()
+    media = {path for tree in others for path in _differences(first["medium"], tree["medium"], "medium")}
+    options = {"data.source": "--data", "train.budget": "--budget"} | {path: f"{path}=…" for path in sorted(media)}
+    for path, option in options.items():
+        values = {name: str(_at(tree, path)) for name, tree in trees.items()}
         if len(set(values.values())) > 1:
             differing = ", ".join(f"{name} {value}" for name, value in values.items())
-            raise MaquetteError("MQ-2116", what=what, differing=differing, option=option)
+            raise MaquetteError("MQ-2116", what=path, differing=differing, option=option)
     return entries
 
 
@@ -173,6 +173,13 @@ def _differences(a: Any, b: Any, path: str) -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         return [d for key in a.keys() | b.keys() for d in _differences(a.get(key), b.get(key), f"{path}.{key}")]
     return [] if a == b else [path.lstrip(".")]
+
+
+def _at(tree: Any, path: str) -> Any:
+    """The value at a dotted path, None where there is none."""
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
 
 def trained(entry: Entry, quiet: bool) -> Run:

@@ -128,6 +128,16 @@ def test_what_cannot_be_compared_is_refused_before_training(
         assert code in said and "Traceback" not in said
         assert not (out / "report.html").exists()
         shutil.rmtree(out, ignore_errors=True)
+    shorter = tmp_path / "shorter.yaml"
+    shorter.write_text(
+        "data: {source: pydoc}\nmedium: {kind: text, tokenizer: character, length: 32}\nmodel: {kind: lstm}\n"
+    )
+    assert (
+        main(["compare", "gpt-char", str(shorter), "--budget", "1steps", "--out", str(tmp_path / "out"), "--quiet"])
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert "medium.length" in said and "gpt-char 256, shorter 32" in said and "vocab" not in said
 
 
 def test_terms_become_words_and_titles(tmp_path: Path, files: list[str]) -> None:

@@ -156,7 +156,7 @@ CASES = {
         prepare_english,
         "The king said",
     ),
-    "Chinese": Case("poems of the Tang (`tang_poems`)", "Bai Juyi (201 of his poems)", prepare_chinese, "明月"),
+    "Chinese": Case("poems of the Tang (`tang_poems`)", "Bai Juyi (199 of his poems)", prepare_chinese, "明月"),
 }
 
 

@@ -26,6 +26,7 @@ import fnmatch
 import math
 import re
 import subprocess
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,8 @@ DRAWN = 64
 """Samples that an evaluation draws; what unseen text costs does not depend on it."""
 COMPARED = 32
 """Unseen windows on which an adapter in peft is held against the bundle."""
+TOGETHER = 32
+"""Windows that are read at once."""
 MADE = 48
 """Tokens of a continuation that is shown."""
 
@@ -189,11 +192,11 @@ def work(name: str, minutes: float, tuning: float) -> None:
     def measure(way: str) -> dict[str, Any]:
         run = folder / way.replace(" ", "-")
         trained(run, lambda: begun(way, base, exported, new, tuning, run))
-        return judged(run, old, new, case) | kept(way, run, base, exported)
+        return judged(run, base, old, new, case) | kept(way, run, base, exported)
 
     def lay() -> dict[str, Any]:
         trained(base, lambda: maquette.train("gpt-char", old, f"{60 * minutes:g}s", base, BASE, quiet=True))
-        return judged(base, old, new, case)
+        return judged(base, base, old, new, case)
 
     base, exported = folder / "base", folder / "exported"
     step("ways", BEFORE, lay)
@@ -232,16 +235,43 @@ def begun(way: str, base: Path, exported: Path, new: str, minutes: float, out: P
         maquette.train(recipe, new, budget, out, quiet=True)
 
 
-def judged(run: Path, old: str, new: str, case: Case) -> dict[str, Any]:
+def judged(run: Path, base: Path, old: str, new: str, case: Case) -> dict[str, Any]:
     """What unseen text of old and new costs a run, and how it goes on from the prompt, the first two tries."""
     from maquette.core.types import Sampling
     from maquette.pipeline import Request, load
     from maquette.train.run import Run
 
     said = load(run).say(Request(n=2, prompt=case.prompt, most=MADE, sampling=Sampling(top_p=0.95)))
-    costs = {"new": scores(run, new, run / "on-new"), "old": scores(run, old, run / "on-old")}
+    found: dict[str, Any] = {name: scores(run, data, run / f"on-{name}") for name, data in (("new", new), ("old", old))}
+    if run != base:
+        found["more"] = {"new": more(run, base, new), "old": more(run, base, old)}
     steps = max(line["step"] for line in Run.open(run).metrics())
-    return costs | {"steps": steps, "texts": [one.text for one in said], "learnt": learnt(run)}
+    return found | {"steps": steps, "texts": [one.text for one in said], "learnt": learnt(run)}
+
+
+def more(run: Path, base: Path, data: str) -> dict[str, Any]:
+    """How many bits per byte the windows that `maquette evaluate` looks at cost a run more than the base, pair by pair:
+    whole texts differ far more from each other than two models do."""
+    import torch
+
+    from maquette.core.seeds import Seeds
+    from maquette.core.types import Batch, Given
+    from maquette.data.source import Data, open_data
+    from maquette.evaluate.reference import HELD_OUT, picked
+    from maquette.evaluate.scores.intervals import of_mean
+    from maquette.pipeline import load
+
+    nats, sizes = [], []
+    for pipeline in map(load, (run, base)):
+        test = open_data(Data(source=data), pipeline.medium).test
+        x = pipeline.medium.to_tensor(test.items[picked(test, HELD_OUT, 0)])
+        parts = [Batch(part, Given(), Seeds.for_samples(0, len(part))) for part in x.split(TOGETHER)]
+        with torch.inference_mode():
+            nats.append(torch.cat([pipeline.model.nll(part) for part in parts]).double())  # type: ignore[operator]
+        sizes.append(pipeline.medium.units(x).double())
+    assert torch.equal(*sizes), "other windows"
+    estimate = of_mean(((nats[0] - nats[1]) / (sizes[0].mean() * math.log(2))).tolist(), "")
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def scores(run: Path, data: str, out: Path, precision: str = "fp32") -> dict[str, Any]:
@@ -351,48 +381,56 @@ def table(tree: dict[str, Any]) -> str:
     """For each case what was gained and lost, what was checked, the cost of precision, and samples."""
     lines: list[str] = []
     for name, facts in tree.items():
-        case = CASES[name]
-        heads = [f"{of}: {what}" for of in ("new", "old") for what in ("bits per byte", "perplexity")]
+        case, m = CASES[name], facts["checks"]["machine"]
         lines += [f"**{name}: {case.old}, {facts['minutes']:g} minutes; then {case.new}, {facts['tuning']:g} minutes**"]
-        lines += ["", f"| | steps | numbers learnt | {' | '.join(heads)} |", "|" + "---|" * 7]
-        for way, one in facts["ways"].items():
-            costs = [figure(one[of][score]) for of in ("new", "old") for score in ("likelihood", "perplexity")]
-            lines.append(f"| {way} | {one['steps']:,} | {one['learnt']:,} | {' | '.join(costs)} |")
-        simpler = {of: facts["ways"][BEFORE][of]["likelihood"]["baselines"] for of in ("new", "old")}
-        for way in simpler["new"]:
-            cells = [figure(simpler["new"][way]), "", figure(simpler["old"][way]), ""]
-            lines.append(f"| {way} of each text | | | {' | '.join(cells)} |")
-        lines += ["", *checks(facts), "", "| weights of the base in | old: bits per byte | perplexity | more |"]
-        lines.append("|---|---|---|---|")
-        exact = facts["precisions"]["fp32"]["perplexity"]["value"]
-        for precision, found in facts["precisions"].items():
-            more = found["perplexity"]["value"] / exact - 1
-            values = f"{found['likelihood']['value']:.5f} | {found['perplexity']['value']:.5g}"
-            lines.append(f"| {precision} | {values} | {more:+.3%} |" if more else f"| {precision} | {values} | |")
-        lines += ["", f"| | “{case.prompt}”, first try | second |", "|---|---|---|"]
+        lines += ["", *costs(facts), "", *checks(facts), "", *precisions(facts), ""]
+        lines += [f"| | “{case.prompt}”, first try | second |", "|---|---|---|"]
         lines += [f"| {way} | {' | '.join(map(cell, one['texts']))} |" for way, one in facts["ways"].items()]
-        m = facts["checks"]["machine"]
-        lines += ["", f"In brackets 95 % intervals. {m['processor']}, {m['cores']} cores, torch {m['torch']}.", ""]
-    return "\n".join(lines)
+        lines += ["", f"{m['processor']}, {m['cores']} cores, torch {m['torch']}.", ""]
+    return "\n".join([*lines, "In brackets 95 % intervals; “more” is against the base, window by window."])
+
+
+def costs(facts: dict[str, Any]) -> list[str]:
+    """A line for each way, and for each simpler way of predicting a text."""
+    heads = [f"{of}: {what}" for of in ("new", "old") for what in ("bits per byte", "more", "perplexity")]
+    lines = [f"| | steps | numbers learnt | {' | '.join(heads)} |", "|" + "---|" * 9]
+    for way, one in facts["ways"].items():
+        cells = [f"{one['steps']:,}", f"{one['learnt']:,}"]
+        for of in ("new", "old"):
+            change = signed(one["more"][of]) if "more" in one else ""
+            cells += [figure(one[of]["likelihood"]), change, figure(one[of]["perplexity"])]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    new, old = (facts["ways"][BEFORE][of]["likelihood"]["baselines"] for of in ("new", "old"))
+    return lines + [f"| {way} of each text | | | {figure(new[way])} | | | {figure(old[way])} | | |" for way in new]
 
 
 def checks(facts: dict[str, Any]) -> list[str]:
     """A line for each claim, with what was found."""
-    lines = []
-    for way, one in facts["ways"].items():
-        if one.get("frozen"):
-            equal = one["frozen"] - one["changed"]
-            lines.append(f"- {way}: {equal} of {one['frozen']} frozen tensors are the base's bit for bit.")
     peft, nats = facts["checks"]["peft"], facts["checks"]["peft"]["nats"]
-    lines.append(
-        f"- The adapter, opened by peft over the exported base: logits differ from the bundle's by at most"
-        f" {peft['difference']:.1g}, nats a token by {abs(nats['peft'] - nats['own']):.1g}"
-        f" ({nats['base']:.3f} without it, {nats['peft']:.3f} with it)."
-    )
-    own, theirs = (facts["ways"][BEFORE]["new"]["likelihood"], facts["checks"]["transformers"])
-    lines.append(
-        f"- The exported base in transformers pays {theirs['value']:.4f} bits per byte, {own['value']:.4f} here."
-    )
+    own, theirs = facts["ways"][BEFORE]["new"]["likelihood"], facts["checks"]["transformers"]
+    said = [
+        f"{way}: {one['frozen'] - one['changed']} of {one['frozen']} frozen tensors are the base's bit for bit."
+        for way, one in facts["ways"].items()
+        if one.get("frozen")
+    ]
+    said += [
+        f"The adapter, opened by peft over the exported base: logits differ from the bundle's by at most "
+        f"{peft['difference']:.1g}, nats a token by {abs(nats['peft'] - nats['own']):.1g} ({nats['base']:.3f} without "
+        f"it, {nats['peft']:.3f} with it).",
+        f"The exported base in transformers pays {theirs['value']:.4f} bits per byte for the new, {own['value']:.4f} "
+        "here.",
+    ]
+    return [line for one in said for line in textwrap.wrap(f"- {one}", 128, subsequent_indent="  ")]
+
+
+def precisions(facts: dict[str, Any]) -> list[str]:
+    """A line for each precision of the base's weights."""
+    lines = ["| weights of the base in | old: bits per byte | perplexity | more |", "|" + "---|" * 4]
+    exact = facts["precisions"]["fp32"]["perplexity"]["value"]
+    for precision, found in facts["precisions"].items():
+        bits, perplexity = found["likelihood"]["value"], found["perplexity"]["value"]
+        change = "" if precision == "fp32" else f"{perplexity / exact - 1:+.3%}"
+        lines.append(f"| {precision} | {bits:.5f} | {perplexity:.5g} | {change} |")
     return lines
 
 
@@ -400,6 +438,10 @@ def figure(score: dict[str, Any]) -> str:
     """A value with its interval."""
     value, low, high = ("" if x is None else short(x) for x in (score["value"], score["low"], score["high"]))
     return f"{value} ({low} to {high})" if low else value
+
+
+def signed(change: dict[str, Any]) -> str:
+    return f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
 
 
 def short(value: float) -> str:

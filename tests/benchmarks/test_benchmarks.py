@@ -187,6 +187,8 @@ def test_frozen_tensors_are_counted_and_compared_bit_for_bit(tmp_path: Path) -> 
     assert finetune.kept("half frozen", run, one, one) == {"frozen": 1, "changed": 0}
     assert finetune.kept("half frozen", run, other, one) == {"frozen": 1, "changed": 1}
     assert finetune.kept("from scratch", other, one, one) == {}
+    found = finetune.more(run, one, data)
+    assert found["low"] <= found["value"] <= found["high"] and finetune.more(one, one, data)["value"] == 0
     assert 0 < finetune.learnt(run) < finetune.learnt(one)
 
 
@@ -198,7 +200,8 @@ def test_the_table_of_finetuning_says_gain_loss_and_what_was_checked() -> None:
 
     common = {"texts": ["一 | 二", "三"], "steps": 1234, "learnt": 5678}
     ways = {finetune.BEFORE: common | {"new": costs(11, 3.5), "old": costs(5, 4.5)}}
-    ways |= {"LoRA": common | {"new": costs(4), "old": costs(6), "frozen": 30, "changed": 1}}
+    more = {"new": {"value": -7, "low": -7.5, "high": -6.5}, "old": {"value": 1, "low": 0.5, "high": 1.5}}
+    ways |= {"LoRA": common | {"more": more, "new": costs(4), "old": costs(6), "frozen": 30, "changed": 1}}
     checks = {
         "peft": {"difference": 2e-6, "nats": {"base": 5.0, "own": 4.0, "peft": 4.0}},
         "transformers": costs(11)["likelihood"],
@@ -207,8 +210,11 @@ def test_the_table_of_finetuning_says_gain_loss_and_what_was_checked() -> None:
     precisions = {"fp32": costs(5), "int8": costs(5.5)}
     tree = {"Chinese": finetune.terms("Chinese", 10, 3) | {"ways": ways, "checks": checks, "precisions": precisions}}
     lines = finetune.table(json.loads(json.dumps(tree))).splitlines()
-    assert "| LoRA | 1,234 | 5,678 | 4 (3 to 5) | 16 (15 to 17) | 6 (5 to 7) | 64 (63 to 65) |" in lines
-    assert "| 5-gram of each text | | | 3.5 |  | 4.5 |  |" in lines
+    prose = [line for line in lines if not line.startswith("|")]
+    costs_of_new = "4 (3 to 5) | -7.000 (-7.500 to -6.500) | 16 (15 to 17)"
+    costs_of_old = "6 (5 to 7) | +1.000 (+0.500 to +1.500) | 64 (63 to 65)"
+    assert f"| LoRA | 1,234 | 5,678 | {costs_of_new} | {costs_of_old} |" in lines
+    assert "| 5-gram of each text | | | 3.5 | | | 4.5 | | |" in lines and max(map(len, prose)) <= 130
     assert "- LoRA: 29 of 30 frozen tensors are the base's bit for bit." in lines
     assert "| int8 | 5.50000 | 45.255 | +41.421% |" in lines and "| LoRA | 一 \\| 二 | 三 |" in lines
 

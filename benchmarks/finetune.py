@@ -1,8 +1,8 @@
 """Going on from weights: what is gained on a new author, what is lost of the old text; see README.md beside this file.
 
-    python -m benchmarks.finetune                     10 minutes for each base, 3 for each way of going on, all cores
+    python -m benchmarks.finetune                     10 minutes for each base, 1 for each way of going on, all cores
     python -m benchmarks.finetune --cores 1           side by side, one core and one thread each
-    python -m benchmarks.finetune --only Chinese --minutes 1 --tuning 0.5
+    python -m benchmarks.finetune --only Chinese --minutes 1 --tuning 0.2
     python -m benchmarks.finetune --table             write the table of docs/quality.md from what was measured last
 
 A base of GPT-2's form learns an old text; from it a new author is learnt in full, with half of it frozen and at low
@@ -17,8 +17,9 @@ and the base has never seen a word of him:
 - Chinese: Tang poems by all but Bai Juyi, of whom there are most, then three quarters of his (the rest is held out).
   The same form and nearly the same words: little is new, and little can be forgotten.
 
-Poems were handed down under several names, so a poem that shares a line with one that is held out is not learnt. What
-was measured is stored step by step and what was begun is resumed; `--again` begins anew.
+So little is known by heart within minutes, and unseen text then costs more again (docs/log.md): a way of going on has
+one minute. Poems were handed down under several names, so one that shares a line with a poem that is held out is not
+learnt. What was measured is stored step by step and what was begun is resumed; `--again` begins anew.
 """
 
 import argparse
@@ -451,7 +452,7 @@ def short(value: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="of training for each base")
-    parser.add_argument("--tuning", type=float, default=3, help="minutes for each way of learning the new author")
+    parser.add_argument("--tuning", type=float, default=1, help="minutes for each way of learning the new author")
     parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}")
     parser.add_argument("--cores", type=int, default=0, help="of each case, as many side by side as fit")
     parser.add_argument("--again", action="store_true", help="begin anew what was measured or begun before")

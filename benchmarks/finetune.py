@@ -103,8 +103,7 @@ class Way:
 WAYS = {
     "in full": Way("run"),
     "half frozen": Way("run", (f"train.frozen=[{', '.join(FROZEN)}]",)),
-    # matrices that begin as zero want a higher rate than weights that are there
-    "LoRA": Way("exported", ("model.kind=pretrained", "model.tune=lora", "train.optimizers.model.lr=3e-3")),
+    "LoRA": Way("exported", ("model.kind=pretrained", "model.tune=lora")),
     "from scratch": Way(),
 }
 BEFORE = "the base as it is"

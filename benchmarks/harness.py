@@ -7,6 +7,7 @@ over the threads by 40 % was disturbed by other work, and is marked.
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -165,6 +166,13 @@ def child(module: str, words: list[str], cores: list[int], log: Path) -> subproc
     argv = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", module, *words]
     with open(log, "w") as file:
         return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file)
+
+
+def fresh(folder: Path, terms: dict[str, Any], again: bool) -> None:
+    """Empty `folder` unless what it holds was begun on the same terms, or if it is to be done `again`."""
+    if again or read_json(folder / "terms.json") != terms:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(folder / "terms.json", terms)
 
 
 def machine() -> dict[str, Any]:

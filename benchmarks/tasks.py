@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, ROOT, WORK, child, machine, put_between, read_json, side_by_side, write_json
+from benchmarks.harness import (
+    RESULTS,
+    ROOT,
+    WORK,
+    child,
+    fresh,
+    machine,
+    put_between,
+    read_json,
+    side_by_side,
+    write_json,
+)
 
 FILE = RESULTS / "tasks.json"
 HERE = WORK / "tasks"
@@ -113,9 +124,7 @@ def run_all(asked: argparse.Namespace) -> None:
 
     def start(name: str, cores: list[int]) -> tuple[subprocess.Popen, Path]:
         folder = folder_of(name)
-        if asked.again or read_json(folder / "terms.json") != terms(name, asked.minutes):
-            subprocess.run(["rm", "-rf", str(folder)], check=True)
-            write_json(folder / "terms.json", terms(name, asked.minutes))
+        fresh(folder, terms(name, asked.minutes), asked.again)
         words = ["--child", name, "--minutes", str(asked.minutes)]
         return child("benchmarks.tasks", words, cores, folder / "log.txt"), folder / "log.txt"
 

@@ -251,7 +251,7 @@ class Pipeline:
         size = min(size, request.total) if isinstance(space, Tokens) else size
         for first in range(0, request.total, size):
             cancel.check()
-            with self._computing():
+            with self.computing():
                 owner, rng = self._rows(request, first, size)
                 predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
                 start = self._begun(self.model.start(size, how, rng), owner, begun)
@@ -287,27 +287,28 @@ class Pipeline:
         return self.medium
 
     @contextlib.contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
+        """How everything is computed here: without gradients, and in the precision that was asked for."""
         with torch.inference_mode(), devices.autocast(self.device, self.precision):
             yield
 
     def _stepwise(self, steps: Iterator[Step]) -> Iterator[Step]:
         """`steps`, computed as computing is done here, while their consumer is left as it was."""
         while True:
-            with self._computing():
+            with self.computing():
                 step = next(steps, None)
             if step is None:
                 return
             yield step
 
     def _drawn(self, drawing: _Drawing, request: Request) -> Tensor:
-        with self._computing():
+        with self.computing():
             return self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
 
     def _said(self, drawing: _Drawing, request: Request) -> Iterator[Said]:
         x, recorder = self._drawn(drawing, request), drawing.recorder
         assert recorder is not None, "what is said is recorded"
-        with self._computing():
+        with self.computing():
             if request.sampling is not None and request.sampling.beams:
                 recorder.replay(drawing.start, x)
             recorder.note(x)

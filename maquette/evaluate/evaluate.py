@@ -188,7 +188,8 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     split = reference.dataset.test if name == TEST else reference.dataset.train
     if isinstance(pipeline.model, Likelihood):
         medium, beside = pipeline.medium, reference.baselines
-        bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
+        with pipeline.computing():
+            bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
         stamp = _plain_stamp(reference, name, len(rows), 0, seed)
         yield Score.of(
             "likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside, bound=pipeline.model.bound

@@ -85,7 +85,8 @@ class GPT(Tokenwise, Compilable, Features):
         if keep and state is None:
             state = transformer.Cache(self.net, len(h), h) if quick is None else quick.cache(len(h))
         if quick is not None and state is not None and tokens.shape[1] == 1:
-            return quick.advance(self.net.begin(h, None, condition, state.length), state), state
+            here = slice(state.length, state.length + 1)
+            return quick.advance(self.net.begin(h, None, condition, here), state), state
         return F.linear(self.net(h, None, condition, allowed, state), self._written), state
 
     @property

@@ -128,11 +128,12 @@ class Transformer(Net):
         """As every net; with `cache`, `x` are the places that follow those it holds, which they see as well.
 
         Args:
-            allowed: which places each place sees, instead of all (or, if causal, all up to itself).
+            allowed: which places each place sees, instead of all (or, if causal, all up to itself). Learned places of a
+                causal net are counted among those, so that a document is read alike wherever it stands.
         """
         first = cache.length if cache is not None else 0
         here = slice(first, first + x.shape[1])
-        h = self.begin(x, t, condition, first)
+        h = self.begin(x, t, condition, here if allowed is None or not self.causal else allowed[:, 0].sum(-1) - 1)
         turn = (self.cos[here, None, None], self.sin[here, None, None]) if self.places is None else None
         for number, block in enumerate(self.blocks):
             h = block(h, turn, self.causal, allowed, cache, number)
@@ -142,12 +143,16 @@ class Transformer(Net):
         return h if self.leave is None else self.leave(h)
 
     def begin(
-        self, x: Float[Tensor, "b l c"], t: Float[Tensor, " b"] | None, condition: Condition, first: int
+        self,
+        x: Float[Tensor, "b l c"],
+        t: Float[Tensor, " b"] | None,
+        condition: Condition,
+        places: slice | Int[Tensor, "#b l"],
     ) -> Float[Tensor, "b l w"]:
-        """What goes into the first block at the places from `first` on."""
+        """What goes into the first block at these places."""
         h = x if self.enter is None else self.enter(x)
         if self.places is not None:
-            h = h + self.places[first : first + x.shape[1]]
+            h = h + self.places[places]
         if self.tell is not None:
             h = h + self.tell(condition.vector)[:, None]
         if self.time is not None:

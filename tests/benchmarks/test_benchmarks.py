@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contestants, harness, quality, speed, tasks
+import maquette
+from benchmarks import contestants, finetune, harness, quality, speed, tasks
 from benchmarks.harness import Measured, Round
 from maquette.verbs.recipes import read, recipes
+from tests.models.made import texts
 
 
 @pytest.mark.parametrize("row", speed.ROWS)
@@ -143,3 +145,83 @@ def test_tasks_are_recipes_that_are_there() -> None:
     for task in tasks.TASKS.values():
         assert task.recipe in names
         read(task.recipe, task.overrides)
+
+
+def test_what_was_begun_on_other_terms_is_thrown_away(tmp_path: Path) -> None:
+    folder = tmp_path / "task"
+    harness.fresh(folder, {"minutes": 2}, again=False)
+    for terms, again, stays in (
+        ({"minutes": 2}, False, True),
+        ({"minutes": 3}, False, False),
+        ({"minutes": 3}, True, False),
+    ):
+        (folder / "begun").touch()
+        harness.fresh(folder, terms, again)
+        assert (folder / "begun").exists() == stays and harness.read_json(folder / "terms.json") == terms
+
+
+def test_no_poem_that_is_learnt_shares_a_line_with_one_that_is_held_out() -> None:
+    his = [
+        {"author": finetune.POET, "text": f"甲{i}，乙{i}。\n丙，丁{i}。" if i < 2 else f"戊{i}，己{i}。"}
+        for i in range(9)
+    ]
+    others = [{"author": "x", "text": f"庚{i}，辛{i}。"} for i in range(3)] + [{"author": "y", "text": "壬，癸。"}]
+    parts = finetune.divided([*his[:5], *others], [*his[5:], {"author": "z", "text": "庚1，子。"}])
+    learnt = {poem for (_, split), poems in parts.items() if split == "train" for poem in poems}
+    held = [poem for (_, split), poems in parts.items() if split == "test" for poem in poems]
+    assert parts["new", "test"] == [his[i]["text"] for i in (0, 4, 8)] and "庚1，子。" in parts["old", "test"]
+    assert learnt == {row["text"] for row in [*his[2:4], *his[5:8], others[0], others[2], others[3]]}
+    assert not any(finetune.lines_of(a) & finetune.lines_of(b) for a in learnt for b in held)
+
+
+def test_frozen_tensors_are_counted_and_compared_bit_for_bit(tmp_path: Path) -> None:
+    data = str(texts(tmp_path / "data", times=12))
+    tiny = ["medium.length=16", "model.net.width=16", "model.net.depth=1", "model.net.heads=2", "train.batch=4"]
+    tiny += ["train.samples=1", "train.precision=fp32"]
+    one, other = (
+        maquette.train("gpt-char", data, "2steps", tmp_path / f"base{seed}", tiny, seed=seed, quiet=True).path
+        for seed in (0, 1)
+    )
+    words = ["train.batch=4", "train.samples=1", "train.frozen=[table.*]"]
+    run = maquette.train("finetune", data, "2steps", tmp_path / "run", words, quiet=True, begin=one).path
+    assert finetune.kept("half frozen", run, one, one) == {"frozen": 1, "changed": 0}
+    assert finetune.kept("half frozen", run, other, one) == {"frozen": 1, "changed": 1}
+    assert finetune.kept("from scratch", other, one, one) == {}
+    found = finetune.more(run, one, data)
+    assert found["low"] <= found["value"] <= found["high"] and finetune.more(one, one, data)["value"] == 0
+    assert 0 < finetune.learnt(run) < finetune.learnt(one)
+
+
+def test_the_table_of_finetuning_says_gain_loss_and_what_was_checked() -> None:
+    def costs(bits: float, beside: float = 0) -> dict:
+        baselines = {"5-gram": {"value": beside, "low": None, "high": None}} if beside else {}
+        trees = {name: score(name, value) | {"baselines": {}} for name, value in (("perplexity", 2**bits),)}
+        return trees | {"likelihood": score("likelihood", bits) | {"baselines": baselines}}
+
+    common = {"texts": ["一 | 二", "三"], "steps": 1234, "learnt": 5678}
+    ways = {finetune.BEFORE: common | {"new": costs(11, 3.5), "old": costs(5, 4.5)}}
+    more = {"new": {"value": -7, "low": -7.5, "high": -6.5}, "old": {"value": 1, "low": 0.5, "high": 1.5}}
+    ways |= {"LoRA": common | {"more": more, "new": costs(4), "old": costs(6), "frozen": 30, "changed": 1}}
+    checks = {
+        "peft": {"difference": 2e-6, "nats": {"base": 5.0, "own": 4.0, "peft": 4.0}},
+        "transformers": costs(11)["likelihood"],
+        "machine": harness.machine(),
+    }
+    precisions = {"fp32": costs(5), "int8": costs(5.5)}
+    tree = {"Chinese": finetune.terms("Chinese", 10, 3) | {"ways": ways, "checks": checks, "precisions": precisions}}
+    lines = finetune.table(json.loads(json.dumps(tree))).splitlines()
+    prose = [line for line in lines if not line.startswith("|")]
+    costs_of_new = "4 (3 to 5) | -7.000 (-7.500 to -6.500) | 16 (15 to 17)"
+    costs_of_old = "6 (5 to 7) | +1.000 (+0.500 to +1.500) | 64 (63 to 65)"
+    assert f"| LoRA | 1,234 | 5,678 | {costs_of_new} | {costs_of_old} |" in lines
+    assert "| 5-gram of each text | | | 3.5 | | | 4.5 | | |" in lines and max(map(len, prose)) <= 130
+    assert "- LoRA: 29 of 30 frozen tensors are the base's bit for bit." in lines
+    assert "| int8 | 5.50000 | 45.255 | +41.421% |" in lines and "| LoRA | 一 \\| 二 | 三 |" in lines
+
+
+def test_a_case_is_measured_when_its_last_step_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "HERE", tmp_path)
+    facts = finetune.terms("English", 10, 3) | {"checks": {}}
+    for checks, done in (({}, False), ({"machine": harness.machine()}, True)):
+        harness.write_json(finetune.folder_of("English") / "facts.json", facts | {"checks": checks})
+        assert finetune.measured("English", 10, 3) == done and not finetune.measured("English", 10, 2)

@@ -152,6 +152,20 @@ def test_documents_do_not_see_each_other(name: str, bundles: dict[str, Path]) ->
     assert model.training is False and model.keeps_apart()
 
 
+def test_one_folder_costs_the_same_in_both_forms(
+    models: dict[str, Path], bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    """GPT-2 as our own model and as the library's, where documents share a window."""
+    costs = []
+    for bundle in (maquette.import_model(models["gpt2"], tmp_path / "own"), bundles["gpt2"]):
+        model, medium = read_bundle(bundle).build().eval(), read_bundle(bundle).medium_config.build()
+        rows = [medium.from_record({"text": text}, text) for text in ("It was", "春眠", "x = [1]")]
+        window = np.concatenate([*rows, rows[0]]).astype(np.int64)
+        x = torch.from_numpy(window)[None]
+        costs.append(model.nll(Batch(x, Given(), Seeds.for_samples(0, 1))))  # type: ignore[operator]
+    assert torch.allclose(*costs, rtol=1e-5)
+
+
 def test_a_predictor_is_right_in_any_order(bundles: dict[str, Path]) -> None:
     model: Any = read_bundle(bundles["llama"]).build()
     x = some(100, 3, 12)

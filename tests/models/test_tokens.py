@@ -143,6 +143,18 @@ def test_a_document_does_not_depend_on_the_one_before_it(make: Make) -> None:
     assert torch.equal(*last)
 
 
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_a_document_costs_the_same_wherever_it_stands(positions) -> None:
+    torch.manual_seed(0)
+    net = transformer.Config(width=16, depth=2, heads=2, positions=positions)
+    model = gpt.Config(net=net).build(MARKED).eval()
+    for p in model.net.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.3)
+    behind, alone = torch.tensor([[3, 4, 5, 0, 3, 4, 5]]), torch.tensor([[0, 3, 4, 5]])
+    nats = [model.nats(x, Condition())[0] for x in (behind, alone)]
+    assert torch.allclose(nats[0][:, 3:], nats[1], atol=1e-5)
+
+
 # -- masked diffusion -------------------------------------------------------------------------------------------------
 
 

@@ -185,11 +185,15 @@ def test_where_it_looks_is_drawn(run: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_what_fewer_bits_cost_is_told(run: Path, tmp_path: Path, capsys) -> None:
-    main(["evaluate", str(run), "-n", "50", "--precision", "int8", "--out", str(tmp_path)])
-    said = capsys.readouterr().err
-    rounded, whole = re.search(r"Perplexity: (\S+) with weights in int8, (\S+) in fp32", said).groups()  # type: ignore[union-attr]
-    assert rounded != whole and abs(float(rounded) / float(whole) - 1) < 0.05
-    assert "with weights in int8" in (tmp_path / "report.json").read_text()
+    costs: dict[str, float] = {}
+    for precision in ("fp32", "int8", "bf16"):
+        main(["evaluate", str(run), "-n", "50", "--precision", precision, "--out", str(tmp_path)])
+        report = (tmp_path / "report.json").read_text()
+        costs[precision] = next(s["value"] for s in json.loads(report)["scores"] if s["name"] == "perplexity")
+        if precision != "fp32":
+            more = f"{costs[precision]:.5g} with weights in {precision}, {costs['fp32']:.5g} in fp32"
+            assert more in capsys.readouterr().err and more in report
+    assert len({*costs.values()}) == 3 and all(abs(cost / costs["fp32"] - 1) < 0.05 for cost in costs.values())
 
 
 def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:

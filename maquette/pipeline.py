@@ -1,4 +1,4 @@
-"""Floor 5: a bundle, ready to make things. Given -> condition -> predictor -> wraps -> draw -> stored items.
+"""Floor 5: a bundle, ready to make things. Given -> condition -> predictor -> wraps -> draw -> decode -> stored items.
 
 Sample i depends on seed + i and on nothing else. A matrix library gives a row other last bits in a batch of another
 size, so batches here have one fixed size per device, and the rows beyond n are drawn and dropped.
@@ -58,20 +58,22 @@ class _Drawing(NamedTuple):
 
 
 class Pipeline:
-    """A model with its medium. Build one with `load`.
+    """A model with its codec and medium. Build one with `load`.
 
     Attributes:
-        medium, model, classes, card: what the bundle says.
+        medium, coding, model, classes, card: what the bundle says.
+        codec: between medium and model, on the device.
         digest: SHA-256 of the weights' file.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Storage = "fp32", compiled: bool = False):
         self.medium_config = bundle.medium_config
         self.medium = bundle.medium_config.build()
-        self.model = bundle.build()
+        self.coding, self.codec, self.model = bundle.coding, bundle.codec, bundle.build()
         if precision == "int8":
             devices.round_weights(self.model)
-        devices.place(self.model, device, "channels_last")
+        for part in (self.codec, self.model):
+            devices.place(part, device, "channels_last")
         if compiled:
             if not isinstance(self.model, Compilable) or device.type != "cpu":
                 raise MaquetteError("MQ-2108", "compiled", kind=type(self.model).__name__, device=device)
@@ -97,8 +99,21 @@ class Pipeline:
     def batches(self, request: Request) -> Iterator[np.ndarray]:
         """The items of `generate`, as they are made."""
         for drawing in self._drawings(request):
-            x = self._drawn(drawing, request)[: drawing.rows].cpu()
-            yield self.medium.from_tensor(x if isinstance(self.model.space, Tokens) else x.float())
+            yield self.decoded(self._drawn(drawing, request))[: drawing.rows]
+
+    def encoded(self, items: np.ndarray) -> Tensor:
+        """Stored items [n, *medium.stored] as the model sees them, on the device."""
+        x = self.medium.to_tensor(np.asarray(items)).to(self.device)
+        with torch.inference_mode():
+            return self.codec.encode(x)
+
+    def decoded(self, z: Tensor) -> np.ndarray:
+        """Stored items of what the model makes [n, *model.space.shape]; a row does not depend on how many there are."""
+        missing = BATCH[self.device.type] - len(z)
+        full = torch.cat([z, z[-1:].expand(missing, *z.shape[1:])]) if missing > 0 else z
+        with self.computing():
+            x = self.codec.decode(full)[: len(z)].cpu()
+        return self.medium.from_tensor(x.float() if x.is_floating_point() else x)
 
     def say(self, request: Request) -> list[Said]:
         """What each sample of `request` says.
@@ -181,12 +196,12 @@ class Pipeline:
         model = self.model
         if not self.classes or not isinstance(model, Likelihood):
             raise MaquetteError("MQ-2122")
-        x, nats = self.medium.to_tensor(items), np.empty((len(items), len(self.classes)))
-        order = self.medium.units(x).argsort()  # like lengths together
-        for number, start in enumerate(range(0, len(x), JUDGED)):
+        nats = np.empty((len(items), len(self.classes)))
+        order = self.medium.units(self.medium.to_tensor(items)).argsort()  # like lengths together
+        for number, start in enumerate(range(0, len(items), JUDGED)):
             cancel.check()
             rows = order[start : start + JUDGED]
-            part = x[rows].to(self.device)
+            part = self.encoded(items[rows.numpy()])
             for label in range(len(self.classes)):
                 given = Given(label=torch.full((len(part),), label, device=self.device))
                 rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=self.device)
@@ -242,7 +257,7 @@ class Pipeline:
             spoken: whether somebody wants to know what is said, and how likely it was.
         """
         how = request.sampling or Sampling()
-        self._refuse(request, how)
+        self._refuse(request, how, spoken)
         space, streams = self.model.space, isinstance(self.model, Stream)
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
@@ -268,8 +283,13 @@ class Pipeline:
                 predict = until(predict, partial(listen, heard), marks.end)
             yield _Drawing(predict, start, rng, min(size, request.total - first), heard, recorder)
 
-    def _refuse(self, request: Request, how: Sampling) -> None:
+    def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""
+        known = (request.image, request.opening, request.prompt, request.most, request.filled)
+        if not self.codec.lossless and (spoken or any(part is not None for part in known)):
+            raise MaquetteError(
+                "MQ-2104", task="begin from what is known: it makes codes, which are decoded when whole"
+            )
         tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")

@@ -261,6 +261,23 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("自编码器对样例的编码不是有限数", "请重新训练；能正常采样的模型包不会如此"),
     ),
+    "MQ-2062": Entry(
+        en=(
+            "a codec must be an autoencoder that is trained on samples themselves; this {kind} {reason}",
+            "name a run of a model that both encodes and decodes",
+        ),
+        zh=(
+            "编解码器须是直接在样本上训练的自编码器；这个 {kind} 不是：{reason}",
+            "请指定既能编码又能解码的模型的训练文件夹",
+        ),
+    ),
+    "MQ-2063": Entry(
+        en=(
+            "this codec was made for other samples: {differences}",
+            "give the recipe the codec's medium, or train a codec for this one",
+        ),
+        zh=("此编解码器针对的是另一种样本：{differences}", "请让配方使用编解码器的媒介，或为此媒介训练编解码器"),
+    ),
     "MQ-2020": Entry(
         en=(
             "{path} is batch, but a penalty on the critic's slope needs each row judged by itself",

@@ -199,6 +199,14 @@ class Likelihood(ABC):
         """Negative log-likelihood, or an upper bound of it, in nats per sample (a discrete one if space has levels)."""
 
 
+class Tighter(ABC):
+    """A model whose upper bound of -log p(x) gets tighter with more codes."""
+
+    @abstractmethod
+    def importance_bound(self, batch: Batch, k: int) -> Float[Tensor, " b"]:
+        """-log 1/k sum p(x, z) / q(z|x) over `k` codes, in nats per sample (Burda et al. 2016, equation 8)."""
+
+
 class Features(ABC):
     """A model that says in one vector what it sees in a sample."""
 

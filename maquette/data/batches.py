@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from maquette.codecs.base import Codec
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds, mix
@@ -35,6 +36,7 @@ class Batches:
         rank: which share of each batch is ours: of `world` equal ones in a row. Together they are the whole batch.
         device: where batches are put.
         stream: of the batches' noise.
+        codec: what samples become before a model sees them, on `device`; none changes nothing.
 
     Raises:
         MaquetteError: MQ-3002 for an empty split, MQ-2009 when `world` does not divide `batch`, and for `augment`.
@@ -52,6 +54,7 @@ class Batches:
         world: int = 1,
         device: torch.device | str = "cpu",
         stream: int = seeds.TRAIN,
+        codec: Codec | None = None,
     ):
         if len(split) == 0:
             raise MaquetteError(
@@ -63,7 +66,7 @@ class Batches:
         self.split, self.medium, self.batch, self.seed = split, medium, batch, seed
         self.conditional, self.how = conditional, dict(augment or {})
         self.first, self.n = rank * (batch // world), batch // world
-        self.device, self.stream = torch.device(device), stream
+        self.device, self.stream, self.codec = torch.device(device), stream, codec
         self._orders: dict[int, np.ndarray] = {}
         medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
 
@@ -75,10 +78,12 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (0, 1, …)."""
         rows = self.rows(step)
-        x = _samples(self.split, rows, self.medium, self.device)
         if self.how:
+            x = _items(self.split, rows, self.medium, self.device)
             noise = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, seeds.AUGMENT, self.device)
-            x = self.medium.augment(x, self.how, noise.uniform(UNIFORMS))
+            x = _encoded(self.medium.augment(x, self.how, noise.uniform(UNIFORMS)), self.codec)
+        else:
+            x = _samples(self.split, rows, self.medium, self.device, self.codec)
         rng = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, self.stream, self.device)
         return Batch(x, _given(self.split, rows, self.conditional, self.device), rng)
 
@@ -109,6 +114,7 @@ def held_out(
     seed: int,
     device: torch.device | str = "cpu",
     conditional: bool = False,
+    codec: Codec | None = None,
 ) -> Iterator[Batch]:
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
     generator = torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))
@@ -116,12 +122,27 @@ def held_out(
     for step, start in enumerate(range(0, len(chosen), batch)):
         rows = chosen[start : start + batch]
         rng = Seeds.for_batch(seed, step, len(rows), stream=seeds.VALIDATE, device=device)
-        yield Batch(_samples(split, rows, medium, device), _given(split, rows, conditional, device), rng)
+        yield Batch(_samples(split, rows, medium, device, codec), _given(split, rows, conditional, device), rng)
 
 
-def _samples(split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
+def _samples(
+    split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str, codec: Codec | None
+) -> torch.Tensor:
+    """What a model sees of these rows: codes that are at hand, or else what becomes of the items."""
+    if split.codes is None or codec is None:
+        return _encoded(_items(split, rows, medium, device), codec)
+    codes = torch.from_numpy(split.codes[rows]).to(device, non_blocking=True)
+    return codes if codes.is_floating_point() else codes.long()
+
+
+def _items(split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
     items = torch.from_numpy(split.items[rows])
     return medium.to_tensor(items.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
+
+
+@torch.no_grad()
+def _encoded(x: torch.Tensor, codec: Codec | None) -> torch.Tensor:
+    return x if codec is None else codec.encode(x)
 
 
 def _given(split: Split, rows: np.ndarray, conditional: bool, device: torch.device | str) -> Given:

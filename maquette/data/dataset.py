@@ -81,11 +81,13 @@ class Split:
         items: stored items [n, *medium.stored], usually mapped from the pack (copy on write: the file never changes).
         labels: int64 [n], -1 where there is none.
         notes: reads [name, caption] of every row, when first asked for.
+        codes: of the items [n, *codec.space.shape], where a codec's were computed once.
     """
 
     items: np.ndarray
     labels: np.ndarray
     notes: Callable[[], list[list[str]]] = list
+    codes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -10,7 +10,7 @@ import torch
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
+from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tighter, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import answers, classify, neighbours
 from maquette.evaluate.extractor import Choice
@@ -18,11 +18,13 @@ from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
-from maquette.evaluate.scores import cost, likelihood
+from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.pipeline import Pipeline, Request
 
 BATCH = 32
+CODES = 16
+"""Codes a sample that the tighter bound is taken with."""
 
 T = TypeVar("T")
 
@@ -180,21 +182,33 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         if np.isfinite(ratio):
             yield Score.of("psnr", ratio, stamp)
         yield Score.of("ssim", ssim(originals, copies, 2.0), stamp)
+    if isinstance(model.latent, Tokens):
+        with torch.inference_mode():
+            codes = [model.encode(pipeline.encoded(part)) for part in np.array_split(items, -(-len(items) // BATCH))]
+        used = codebook.used(torch.cat(codes), model.latent.vocab)
+        yield Score.of("codebook", used.share, stamp)
+        yield Score.of("codebook_perplexity", used.perplexity, stamp)
 
 
 def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
     """What unseen items cost a model that can say so."""
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
-    if isinstance(pipeline.model, Likelihood):
-        medium, beside = pipeline.medium, reference.baselines
+    medium, measure = pipeline.medium, pipeline.codec.measure(pipeline.medium)
+    stamp, unit = _plain_stamp(reference, name, len(rows), 0, seed), likelihood.unit(measure)
+    if measure is not medium:
+        stamp = replace(stamp, extractor="codec", weights=pipeline.coding.digest)
+    if isinstance(pipeline.model, Tighter):
         with pipeline.computing():
-            bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
-        stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of(
-            "likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside, bound=pipeline.model.bound
-        )
-        if isinstance(medium.space, Tokens):
+            tighter = likelihood.Tightened(pipeline.model, CODES)
+            bits = likelihood.likelihood(tighter, _batches(pipeline, split, rows), measure)
+        yield Score.of("importance_bound", bits, stamp, unit=unit, bound=True)
+    if isinstance(pipeline.model, Likelihood):
+        beside = reference.baselines
+        with pipeline.computing():
+            bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), measure)
+        yield Score.of("likelihood", bits, stamp, unit=unit, baselines=beside, bound=pipeline.model.bound)
+        if isinstance(measure.space, Tokens) and measure is medium:
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
 
@@ -203,7 +217,7 @@ def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Bat
     """Unseen items with their labels and noise of fixed seeds."""
     for number, start in enumerate(range(0, len(rows), BATCH)):
         part = rows[start : start + BATCH]
-        x = pipeline.medium.to_tensor(np.asarray(split.items[part])).to(pipeline.device)
+        x = pipeline.encoded(split.items[part])
         label = torch.from_numpy(np.asarray(split.labels)[part]).to(pipeline.device) if pipeline.classes else None
         yield Batch(x, Given(label=label), Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=x.device))
 

@@ -25,7 +25,7 @@ class Stamp(Config):
     """What a score was computed from and with. Two scores are alike when their stamps differ at most in the seed."""
 
     extractor: str
-    """Who saw the samples: domain, inception, fourier, pixels, or none where the score needs no features."""
+    """Who saw the samples: domain, inception, fourier, pixels, codec where the score is of codes, or none."""
     weights: str
     """SHA-256 of the extractor's weights; "" when it has none."""
     resize: str
@@ -84,6 +84,12 @@ KINDS: dict[str, Kind] = {
         "lower",
         "What unseen data cost in bits (at most, where a model gives only a bound).",
     ),
+    "importance_bound": Kind(
+        "Importance-weighted bound",
+        "",
+        "lower",
+        "What unseen data cost in bits at most, by 16 codes a sample: nearer to the truth than by one.",
+    ),
     "perplexity": Kind(
         "Perplexity",
         "per token",
@@ -97,6 +103,12 @@ KINDS: dict[str, Kind] = {
         "share",
         "higher",
         "Share of an unseen text's tokens that are at their place again after encoding and decoding.",
+    ),
+    "codebook": Kind(
+        "Codebook use", "share", "higher", "Share of the codebook's entries that occur in codes of unseen items."
+    ),
+    "codebook_perplexity": Kind(
+        "Codebook perplexity", "entries", "higher", "So many entries, used equally often, would carry as much."
     ),
     "near_copies": Kind(
         "Near copies",

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from maquette.bundle import find_bundle, read_bundle
+from maquette.bundle import Coding, find_bundle, read_bundle
 from maquette.core.config import choose, kinds, override
 from maquette.core.errors import MaquetteError
 from maquette.media.base import MediumConfig
@@ -28,6 +28,7 @@ class Beginning:
     weights: dict[str, Tensor]
     name: str
     digest: str
+    coding: Coding = Coding()
 
     @property
     def origin(self) -> dict[str, str]:
@@ -63,7 +64,8 @@ def begin(source: Path | str, kind: str = "") -> Beginning:
         return _adopted(str(source), kind)
     bundle = read_bundle(find_bundle(path))
     name = str(bundle.card.get("name") or path.absolute().name)
-    return Beginning(bundle.medium_config, bundle.model_config, bundle.classes, bundle.weights, name, bundle.digest)
+    parts = bundle.medium_config, bundle.model_config, bundle.classes, bundle.weights
+    return Beginning(*parts, name, bundle.digest, bundle.coding)
 
 
 def kind_of(overrides: Sequence[str]) -> str:

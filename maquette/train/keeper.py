@@ -56,8 +56,10 @@ class Keeper:
             settings.seed,
             learner.device,
             learner.recipe.data.conditional,
+            learner.codec,
         )
-        values = looking.validate(learner.ema.model, learner.medium, batches, learner.device, settings.precision)
+        measure = learner.codec.measure(learner.medium)
+        values = looking.validate(learner.ema.model, measure, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
         loss = values.get("nats", next(iter(values.values())))
         if settings.best and loss < self._best:
@@ -75,7 +77,8 @@ class Keeper:
         if not self._main:
             return
         learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
-        x = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
+        drawn = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
+        x = learner.decoded(drawn)
         titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
         items = learner.medium.from_tensor(x)
         self.log.picture(clock.step, "samples", learner.medium.sheet(items, titles=titles))
@@ -118,7 +121,7 @@ class Keeper:
         if self._kept:
             card["held_out_loss"] = self._best
         weights = learner.ema.model.state_dict()
-        save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card)
+        save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card, learner.coding)
         for name, fill in learner.ema.model.companions().items():
             files.commit_folder(self.run.path / name, fill)
 

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from maquette.codecs.base import Codes
 from maquette.core import cancel
 from maquette.core.sequences import counted
-from maquette.core.types import Batch, Likelihood, Space, Tokens
+from maquette.core.types import Batch, Likelihood, Space, Tighter, Tokens
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.media.base import Medium
 
@@ -22,14 +23,27 @@ def has_levels(space: Space) -> bool:
     return isinstance(space, Tokens) or space.levels > 0
 
 
-def unit(medium: Medium) -> str:
+def unit(measure: Medium | Codes) -> str:
     names = {"dim": "dimension"}
-    return f"bits per {names.get(medium.unit, medium.unit)}" if has_levels(medium.space) else "nats per sample"
+    if has_levels(measure.space):
+        return f"bits per {names.get(measure.unit, measure.unit)}"
+    return "nats per sample" if isinstance(measure, Medium) else "nats per sample's codes"
+
+
+@dataclass(frozen=True)
+class Tightened(Likelihood):
+    """The bound of `model` that `k` codes a sample tighten."""
+
+    model: Tighter
+    k: int
+
+    def nll(self, batch: Batch) -> Float[Tensor, " b"]:
+        return self.model.importance_bound(batch, self.k)
 
 
 @torch.inference_mode()
-def likelihood(model: Likelihood, batches: Iterable[Batch], medium: Medium) -> Estimate:
-    """Mean negative log-likelihood (or its upper bound, the negative ELBO) over `batches`, in `unit(medium)`.
+def likelihood(model: Likelihood, batches: Iterable[Batch], measure: Medium | Codes) -> Estimate:
+    """Mean negative log-likelihood (or its upper bound, the negative ELBO) over `batches`, in `unit(measure)`.
 
     Bits are divided among the units that the medium counts: dimensions (channels count; 8-bit pictures drawn evenly
     have 8), or bytes of text, whatever the tokens. Lower is better.
@@ -39,8 +53,8 @@ def likelihood(model: Likelihood, batches: Iterable[Batch], medium: Medium) -> E
     for batch in batches:
         cancel.check()
         nats += model.nll(batch).double().tolist()
-        units += medium.units(batch.x).double().tolist()
-    scale = sum(units) / len(units) * math.log(2) if has_levels(medium.space) else 1.0
+        units += measure.units(batch.x).double().tolist()
+    scale = sum(units) / len(units) * math.log(2) if has_levels(measure.space) else 1.0
     return of_mean([value / scale for value in nats], PER_ITEM)
 
 

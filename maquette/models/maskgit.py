@@ -50,7 +50,7 @@ class Config(ModelConfig):
 
     def build(self, space: Space, classes: int = 0) -> "MaskGIT":
         if not isinstance(space, Tokens) or space.marks is not None:
-            hint = "put a codec to tokens between; kind mdlm takes texts"
+            hint = "put a codec to tokens between; of texts, choose another kind"
             raise refuse_space("maskgit", "tokens that are no text", space, hint)
         return MaskGIT(self, space, classes)
 

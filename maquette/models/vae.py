@@ -3,25 +3,23 @@
     -ELBO = E_q(z|x) [-log p(x|z)] + beta KL(q(z|x) || N(0, I)),     z = mu(x) + sigma(x) * noise
 
 in nats per sample, summed over all dimensions. beta = 1 bounds the likelihood; larger ones trade detail for codes with
-independent axes (Higgins et al. 2017). KL warm-up lets codes be found before they are paid for (Bowman et al. 2016), and
-free bits let each axis carry something (Kingma et al. 2016, equation 15): sum_j max(free, E_x KL_j) in place of the KL.
+independent axes (Higgins et al. 2017). KL warm-up lets codes be found before they are paid for (Bowman et al. 2016).
+Free bits let each axis carry something (Kingma et al. 2016, appendix C.8): sum_j max(free, E_x KL_j) instead of the KL.
 
 With several codes a sample the objective is the tighter bound of Burda et al. (2016, equation 8):
 
     -E_{z_1 … z_k ~ q(z|x)} log 1/k sum_i p(x, z_i) / q(z_i|x)
 
-With a `factor` the code is a grid [latent, h / factor, w / factor], the space of latent diffusion (Rombach et al. 2022).
+With a `factor` the code is a grid [latent, h / factor, w / factor], as latent diffusion wants (Rombach et al. 2022).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import (
@@ -38,9 +36,9 @@ from maquette.core.types import (
     Tighter,
     Turn,
 )
+from maquette.models import laws
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.models.codes import active_units, kl_by_axis, kl_to_standard_normal, log_normal, risen, sample
-from maquette.models.logistic import log_bin
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
@@ -55,8 +53,8 @@ class Config(ModelConfig):
     latent: int = 32
     """Width of the code, or channels of a grid of codes."""
     factor: int = 0
-    """Of a grid of codes: pixels on a side of the square that one place stands for; 0: one code for the whole sample."""
-    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = "auto"
+    """Pixels on a side of the square that one place of a grid of codes stands for; 0: one code for the sample."""
+    likelihood: laws.Kind = "auto"
     """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian is for a continuum;
     auto is logistic where the space has levels, else gaussian."""
     scale: float = 0.0
@@ -102,89 +100,6 @@ class Config(ModelConfig):
         """The shape of a code."""
         return (self.latent, *(side // self.factor for side in space.shape[1:])) if self.factor else (self.latent,)
 
-    def law(self, space: Real) -> "Bernoulli | Gaussian | Logistic":
-        """p(x|z), as a function of the decoder's output."""
-        if self.likelihood == "bernoulli":
-            return Bernoulli(space.levels)
-        gaussian = self.likelihood == "gaussian" or not space.levels
-        return Gaussian(space, self.scale) if gaussian else Logistic(space, self.scale)
-
-
-# -- likelihoods: what the decoder's output says of a sample -----------------------------------------------------------
-
-
-class Bernoulli(nn.Module):
-    """Values as shares of white, the decoder giving logits: -x log p - (1 - x) log(1 - p), x scaled to [0, 1].
-
-    For two levels this is a likelihood. For more, `forward` is the usual cross-entropy, and `discrete` adds the
-    constant that makes p^x (1 - p)^(1 - x) sum to one over the levels.
-    """
-
-    def __init__(self, levels: int):
-        super().__init__()
-        self.levels = levels
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return F.softplus(out) - (x + 1) / 2 * out
-
-    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        if self.levels <= 2:
-            return self(out, x)
-        # log of the geometric sum over k < n of exp(k r), r = |logit| / (n - 1): its limit at 0 is n
-        n, r = self.levels, (out / (self.levels - 1)).abs().double().clamp(min=1e-9)
-        total = (n - 1) * r + (torch.expm1(-n * r) / torch.expm1(-r)).log() - F.softplus((n - 1) * r)
-        return self(out, x) + total.float()
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return 2 * torch.sigmoid(out) - 1
-
-
-class _Scaled(nn.Module):
-    """A law with one spread per channel, learnt unless `scale` fixes it, and never narrower than a level is wide."""
-
-    def __init__(self, space: Real, scale: float):
-        super().__init__()
-        self.levels = space.levels
-        self.step = 2 / (space.levels - 1) if space.levels else 0.0
-        shape = (space.shape[0], *[1] * (len(space.shape) - 1)) if space.levels else space.shape
-        if scale:
-            self.register_buffer("log_scale", torch.full((1,) * len(space.shape), math.log(scale)))
-        else:
-            self.log_scale = nn.Parameter(torch.full(shape, math.log(0.5)))
-
-    @property
-    def scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(min=max(self.step, 1e-3))
-
-
-class Gaussian(_Scaled):
-    """-log N(x; mean, scale^2), a density; `discrete` is that of a level, the density times the levels' distance."""
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return ((x - out) / self.scale).square() / 2 + self.scale.log() + math.log(2 * math.pi) / 2
-
-    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return self(out, x) - (math.log(self.step) if self.levels else 0.0)
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return out
-
-
-class Logistic(_Scaled):
-    """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016)."""
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return -log_bin(x, out, self.scale.log(), self.levels)
-
-    discrete = forward
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        """The likeliest level: the open outer cells draw means of black and white far out of the space."""
-        return out.clamp(-1, 1)
-
-
-# -- the model ---------------------------------------------------------------------------------------------------------
-
 
 class VAE(Model, Likelihood, Tighter, Autoencoder):
     """Samples are the decoder's means at z ~ N(0, I)."""
@@ -202,7 +117,7 @@ class VAE(Model, Likelihood, Tighter, Autoencoder):
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.encoder = config.encoder.build(space.shape, (2 * code[0], *code[1:]), self.embed.width)
         self.decoder = config.decoder.build(code, space.shape, self.embed.width)
-        self.likelihood = config.law(space)
+        self.likelihood = laws.law(config.likelihood, space, config.scale)
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]

@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real, Sampling, Tokens
-from maquette.models import codes, vae
+from maquette.models import codes, laws, vae
 from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
@@ -52,24 +52,24 @@ def test_kl_agrees_with_torch_and_adds_up() -> None:
 def test_bernoulli_is_the_cross_entropy_on_logits() -> None:
     logits, share = torch.randn(4, 6) * 5, torch.rand(4, 6)
     theirs = F.binary_cross_entropy_with_logits(logits, share, reduction="none")
-    assert torch.allclose(vae.Bernoulli(256)(logits, 2 * share - 1), theirs, atol=1e-5)
+    assert torch.allclose(laws.Bernoulli(256)(logits, 2 * share - 1), theirs, atol=1e-5)
 
 
 def test_an_undecided_picture_costs_784_ln_2() -> None:
-    nats = vae.Bernoulli(256)(torch.zeros(1, 28, 28), torch.rand(1, 28, 28) * 2 - 1)
+    nats = laws.Bernoulli(256)(torch.zeros(1, 28, 28), torch.rand(1, 28, 28) * 2 - 1)
     assert nats.sum().item() == pytest.approx(543.427, abs=1e-2)
 
 
 def test_gaussian_by_hand() -> None:
-    law = vae.Gaussian(PLANE, scale=1.0)
+    law = laws.Gaussian(PLANE, scale=1.0)
     x = torch.randn(3, 2)
     assert torch.allclose(law(x, x), torch.full((3, 2), 0.918939), atol=1e-5)
-    wide = vae.Gaussian(PLANE, scale=0.3)
+    wide = laws.Gaussian(PLANE, scale=0.3)
     assert torch.allclose(wide(x, torch.zeros(3, 2)), -Normal(x, 0.3).log_prob(torch.zeros(3, 2)), atol=1e-4)
 
 
 def test_logistic_is_the_difference_of_two_sigmoids() -> None:
-    law = vae.Logistic(Real((1,), levels=16), scale=0.2)
+    law = laws.Logistic(Real((1,), levels=16), scale=0.2)
     mean = torch.full((16, 1), 0.1)
     edges = torch.linspace(-1 - 1 / 15, 1 + 1 / 15, 17)
     edges[0], edges[-1] = -math.inf, math.inf
@@ -78,10 +78,10 @@ def test_logistic_is_the_difference_of_two_sigmoids() -> None:
 
 
 LAWS = {
-    "bernoulli": lambda n: vae.Bernoulli(n),
-    "logistic": lambda n: vae.Logistic(Real((1,), levels=n), 0.0),
-    "logistic, narrow": lambda n: vae.Logistic(Real((1,), levels=n), 1e-6),
-    "logistic, wide": lambda n: vae.Logistic(Real((1,), levels=n), 5.0),
+    "bernoulli": lambda n: laws.Bernoulli(n),
+    "logistic": lambda n: laws.Logistic(Real((1,), levels=n), 0.0),
+    "logistic, narrow": lambda n: laws.Logistic(Real((1,), levels=n), 1e-6),
+    "logistic, wide": lambda n: laws.Logistic(Real((1,), levels=n), 5.0),
 }
 
 
@@ -95,36 +95,36 @@ def test_levels_sum_to_one(name: str, out: float, n: int) -> None:
 
 
 def test_a_gaussian_of_levels_is_its_density_times_their_distance() -> None:
-    law = vae.Gaussian(Real((1,), levels=256), scale=0.1)
+    law = laws.Gaussian(Real((1,), levels=256), scale=0.1)
     nats = law.discrete(torch.zeros(256, 1), levels(256)[:, None])
     assert (-nats).exp().sum().item() == pytest.approx(1.0, abs=1e-3)
-    narrow = vae.Gaussian(Real((1,), levels=256), scale=1e-6)
+    narrow = laws.Gaussian(Real((1,), levels=256), scale=1e-6)
     assert narrow.discrete(torch.zeros(1, 1), torch.zeros(1, 1)).item() > 0, "no level is likelier than certain"
 
 
 def test_far_levels_keep_their_slope() -> None:
     """A difference of two sigmoids would be 0 there, its log -inf and its slope lost."""
     out = torch.full((1, 1), 40.0, requires_grad=True)
-    law = vae.Logistic(Real((1,), levels=256), scale=0.01)
+    law = laws.Logistic(Real((1,), levels=256), scale=0.01)
     nats = law(out, torch.zeros(1, 1))
     nats.backward()
     assert nats.isfinite() and out.grad is not None and out.grad.item() == pytest.approx(100.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("law", [vae.Gaussian, vae.Logistic])
+@pytest.mark.parametrize("law", [laws.Gaussian, laws.Logistic])
 def test_the_learnt_scale_is_the_data_s(law: type) -> None:
     """With the mean at 0, the best scale of N(0, 0.2^2) is 0.2; of a logistic of scale 0.1, 0.1."""
     torch.manual_seed(0)
     made = law(Real((1,), levels=256), 0.0)
     u = torch.rand(4000, 1)
-    x = torch.randn(4000, 1) * 0.2 if law is vae.Gaussian else 0.1 * (u / (1 - u)).log()
+    x = torch.randn(4000, 1) * 0.2 if law is laws.Gaussian else 0.1 * (u / (1 - u)).log()
     x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
     optimizer = torch.optim.Adam(made.parameters(), 0.05)
     for _ in range(150):
         optimizer.zero_grad()
         made(torch.zeros_like(x), x).mean().backward()
         optimizer.step()
-    assert made.scale.item() == pytest.approx(0.2 if law is vae.Gaussian else 0.1, rel=0.05)
+    assert made.scale.item() == pytest.approx(0.2 if law is laws.Gaussian else 0.1, rel=0.05)
 
 
 # -- the bound --------------------------------------------------------------------------------------------------------
@@ -302,9 +302,9 @@ def test_a_likelihood_of_levels_refuses_a_continuum(likelihood: str) -> None:
 
 
 def test_the_space_decides_unless_told() -> None:
-    assert isinstance(small().build(PICTURE).likelihood, vae.Logistic)
-    assert isinstance(small().build(PLANE).likelihood, vae.Gaussian)
-    assert isinstance(small(likelihood="gaussian").build(PICTURE).likelihood, vae.Gaussian)
+    assert isinstance(small().build(PICTURE).likelihood, laws.Logistic)
+    assert isinstance(small().build(PLANE).likelihood, laws.Gaussian)
+    assert isinstance(small(likelihood="gaussian").build(PICTURE).likelihood, laws.Gaussian)
 
 
 def test_tokens_are_refused() -> None:

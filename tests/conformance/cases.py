@@ -26,6 +26,7 @@ SPACES: list[Space] = [
     Real((2,)),
     Real((3, 8, 8), levels=256),
     Tokens((6,), vocab=5),
+    Tokens((2, 3), vocab=5),
 ]
 CLASSES = 2
 UNSUITABLE = {"MQ-2008", "MQ-2009", "MQ-3010"}

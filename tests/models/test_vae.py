@@ -12,7 +12,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real, Sampling, Tokens
 from maquette.models import codes, laws, vae
-from maquette.nets import convnet, mlp
+from maquette.nets import convnet, mlp, resnet
 
 PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
 SMALL = mlp.Config(width=16)
@@ -155,9 +155,10 @@ def test_the_bound_is_the_average_of_what_a_monte_carlo_run_gives() -> None:
     model = small().build(PLANE)
     rows = batch(4)
     with torch.no_grad():
-        exact = torch.stack([model.nll(Batch(rows.x, rows.given, Seeds.for_batch(0, s, 4))) for s in range(300)])
-        evidence = -model._evidence(rows, 300)
-    assert torch.allclose(exact.mean(0), evidence.mean(0), atol=0.15)
+        draws = [Batch(rows.x, rows.given, Seeds.for_batch(0, s, 4)) for s in range(300)]
+        exact = torch.stack([model.nll(draw) for draw in draws]).mean(0)
+        by_ratios = torch.stack([model.importance_bound(draw, 1) for draw in draws]).mean(0)
+    assert torch.allclose(exact, by_ratios, atol=0.15)
 
 
 class Tied(nn.Module):
@@ -197,6 +198,62 @@ def test_more_codes_tighten_the_bound() -> None:
             torch.stack([model.importance_bound(batch(64, step=s), k) for s in range(20)]).mean() for k in (1, 10, 100)
         )
     assert hundred <= ten + 1e-3 and ten < elbo
+
+
+def test_several_codes_in_the_objective_are_the_importance_weighted_bound() -> None:
+    """With the exact posterior it is the likelihood; the gradient reaches encoder and decoder."""
+    model = small(latent=2, likelihood="gaussian", scale=1.0, codes=5).build(PLANE)
+    model.encoder, model.decoder = Tied(), Identity()
+    rows = batch(6)
+    truth = -Normal(0.0, math.sqrt(2)).log_prob(rows.x).sum(1).mean()
+    assert model.loss(rows, 0.5)[0].item() == pytest.approx(truth.item(), abs=1e-4)
+    torch.manual_seed(0)
+    model = small(codes=5).build(PLANE)
+    model.loss(rows, 0.5)[0].backward()
+    assert all(p.grad is not None and p.grad.any() for p in (model.encoder.last.weight, model.decoder.last.weight))
+
+
+def test_free_bits_are_not_paid_for() -> None:
+    """An axis whose KL is 0.5 on average costs 0.5 where 0.3 are free, and 0.8 where 0.8 are; so it learns nothing."""
+    for free, paid, learns in ((0.0, 0.5, True), (0.3, 0.5, True), (0.8, 0.8, False)):
+        model = small(latent=2, likelihood="gaussian", scale=1.0, free=free).build(PLANE)
+        mu = torch.ones(6, 2, requires_grad=True)  # KL(N(1, 1) || N(0, 1)) = 1/2 for each axis
+        model._posterior = lambda x, condition, mu=mu: (mu, torch.zeros(6, 2))  # type: ignore[method-assign]
+        model.decoder = Constant()
+        loss, stats = model.loss(batch(6), 1.0)
+        assert (loss - stats["reconstruction"]).item() == pytest.approx(2 * paid, abs=1e-5)
+        loss.backward()
+        assert mu.grad is not None and bool(mu.grad.any()) == learns
+
+
+class Constant(nn.Module):
+    """A decoder that pays no heed to codes."""
+
+    def forward(self, z: Tensor, t: None = None, condition: object = None) -> Tensor:
+        return torch.zeros_like(z)
+
+
+def test_a_grid_of_codes_is_the_autoencoder_of_latent_diffusion() -> None:
+    torch.manual_seed(0)
+    config = vae.Config(encoder=resnet.Config.tiny(), decoder=resnet.Config.tiny(), latent=3, factor=4)
+    model = config.build(Real((1, 8, 12), levels=256)).eval()
+    x = torch.zeros(2, 1, 8, 12)
+    assert model.latent == Real((3, 2, 3)) and model.encode(x).shape == (2, 3, 2, 3)
+    assert model.decode(model.encode(x)).shape == x.shape
+    rng = Seeds.for_samples(0, 2)
+    assert (
+        model.draw(model.predictor(model.condition(Given(), 2)), model.start(2, Sampling(), rng), Sampling(), rng).shape
+        == x.shape
+    )
+    for space in Real((1, 9, 8), levels=256), PLANE:
+        with pytest.raises(MaquetteError, match="MQ-2008"):
+            config.build(space)
+
+
+def test_settings_that_no_bound_has_are_refused() -> None:
+    for fields in ({"codes": 3, "beta": 2.0}, {"codes": 2, "free": 0.1}, {"codes": 2, "warmup": 0.5}, {"free": -1.0}):
+        with pytest.raises(MaquetteError, match="MQ-2002"):
+            small(**fields)
 
 
 def test_nll_is_in_nats_of_levels() -> None:

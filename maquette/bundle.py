@@ -92,11 +92,8 @@ class Coding:
             return FIXED[self.kind](source)  # type: ignore[call-arg]
         if self.autoencoder.medium_config != medium:
             made, other = medium.to_tree(), self.autoencoder.medium_config.to_tree()
-            differing = [
-                f"{k} {shown(other.get(k), 40)} there, {shown(v, 40)} here"
-                for k, v in made.items()
-                if v != other.get(k)
-            ]
+            names = [name for name, value in made.items() if value != other.get(name)]
+            differing = [f"{name} {shown(other.get(name), 40)} there, {shown(made[name], 40)} here" for name in names]
             raise MaquetteError("MQ-2063", str(self.folder), differences=", ".join(differing))
         with torch.random.fork_rng(devices=[]):
             model = self.autoencoder.build()
@@ -104,20 +101,18 @@ class Coding:
             reason = "stands behind a codec itself" if self.autoencoder.coding.kind else "has no codes to decode"
             raise MaquetteError("MQ-2062", str(self.folder), kind=model.config.kind(), reason=reason)
         codec = LatentCodec(model, source, examples)
-        for name, value in self.whitening.items():
-            own = codec.whitening.get(name)
-            if (
-                own is None
-                or own.shape != value.shape
-                or not value.isfinite().all()
-                or (name == "std" and not (value > 0).all())
-            ):
-                todo = "use another copy, or make it again"
-                raise MaquetteError(
-                    "MQ-7001", str(self.folder), reason=f"{WHITENING}: {name!r} does not fit", todo=todo
-                )
-            own.copy_(value)
+        if self.whitening:
+            self._check_whitening(codec)
+            for name, value in codec.whitening.items():
+                value.copy_(self.whitening[name])
         return codec
+
+    def _check_whitening(self, codec: LatentCodec) -> None:
+        wanted, given = ({name: value.shape for name, value in w.items()} for w in (codec.whitening, self.whitening))
+        finite = all(bool(value.isfinite().all()) for value in self.whitening.values())
+        if wanted != given or not finite or not bool((self.whitening["std"] > 0).all()):
+            todo = "use another copy, or make it again"
+            raise MaquetteError("MQ-7001", str(self.folder), reason=f"{WHITENING} does not fit the codec", todo=todo)
 
     def put(self, here: Path) -> None:
         """Its files into a folder that `files.commit_folder` is filling."""

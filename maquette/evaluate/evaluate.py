@@ -125,7 +125,7 @@ def _report(
         seed=_whole(pipeline.card.get("seed"), seed),
         licence=reference.dataset.licence,
         cost=Cost(
-            parameters=cost.parameters(pipeline.model),
+            parameters=cost.parameters(pipeline.model) + cost.parameters(pipeline.codec),
             samples_per_second=len(drawn.result) / drawn.seconds,
             sampling_seconds=drawn.seconds,
             peak_bytes=drawn.peak_bytes,

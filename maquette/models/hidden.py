@@ -7,11 +7,12 @@ import math
 from abc import abstractmethod
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
+from maquette.core.sequences import counted
 from maquette.core.types import Batch, Condition, Given, Predictor, Sampling, Stats, Tokens, Turn
 from maquette.models.base import Model
 from maquette.nets import transformer
@@ -40,6 +41,12 @@ class Hidden(Model):
 
     @abstractmethod
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]: ...
+
+    def made(self, x: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
+        """Which tokens are made rather than given; padding is made, since it says where a text ends."""
+        if self.space.marks is None:
+            return counted(x, self.space)
+        return F.pad(counted(x, self.space, padding=True), (1, 0), value=False)
 
     def guess(self, tokens: Int[Tensor, "b l"], condition: Condition) -> Float[Tensor, "b l vocab"]:
         """Logits of every place; number `vocab` is what is hidden."""

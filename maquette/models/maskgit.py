@@ -49,9 +49,8 @@ class Config(ModelConfig):
         self.check(0 <= self.label_drop < 1, "label_drop", "in [0, 1)")
 
     def build(self, space: Space, classes: int = 0) -> "MaskGIT":
-        if not isinstance(space, Tokens) or space.marks is not None:
-            hint = "put a codec to tokens between; of texts, choose another kind"
-            raise refuse_space("maskgit", "tokens that are no text", space, hint)
+        if not isinstance(space, Tokens):
+            raise refuse_space("maskgit", "tokens", space, "put a codec to tokens between, or choose text")
         return MaskGIT(self, space, classes)
 
 
@@ -66,9 +65,10 @@ class MaskGIT(Hidden):
         """Nats per hidden token, each row's mean counting as one; the shares are spread evenly over the batch."""
         x, rng = batch.x.flatten(1), batch.rng.fork(1)
         condition = self.embed(batch.given, len(x), batch.rng.fork(0))
-        rank = rng.uniform(x.shape[1]).argsort(1).argsort(1)
-        count = (x.shape[1] * torch.cos(math.pi / 2 * rng.strata())).ceil().clamp(min=1)[:, None]
-        hidden = rank < count
+        made = self.made(x)
+        rank = rng.uniform(x.shape[1]).masked_fill(~made, 2.0).argsort(1).argsort(1)  # those that are given come last
+        count = (made.sum(1) * torch.cos(math.pi / 2 * rng.strata())).ceil().clamp(min=1)[:, None]
+        hidden = (rank < count) & made
         logits = self.guess(torch.where(hidden, self.space.vocab, x), condition).float().flatten(0, 1)
         nats = F.cross_entropy(logits, x.flatten(), reduction="none", label_smoothing=self.config.smoothing)
         right = (logits.detach().argmax(1) == x.flatten()).view_as(x)

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
-from maquette.core.sequences import counted
 from maquette.core.types import Batch, Condition, Likelihood, Predictor, Sampling, Space, Stats, Tokens
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.hidden import Hidden
@@ -67,7 +66,7 @@ class MDLM(Hidden, Likelihood):
         """The bound in nats per token, with one time a row, spread evenly over the batch."""
         condition = self.embed(batch.given, len(batch), batch.rng.fork(0))
         x = batch.x.flatten(1)
-        counts = self._made(x)
+        counts = self.made(x)
         rng = batch.rng.fork(1)
         nats = self._bound(x, counts, condition, rng.strata(), rng)
         return nats.sum() / counts.numel(), {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
@@ -75,7 +74,7 @@ class MDLM(Hidden, Likelihood):
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         """An upper bound, the mean over a few times."""
         condition, x = self.embed(batch.given, len(batch)), batch.x.flatten(1)
-        counts = self._made(x)
+        counts = self.made(x)
         rng = batch.rng.fork(1)
         parts = [(rng.strata() + i) / DRAWS for i in range(DRAWS)]
         return torch.stack([self._bound(x, counts, condition, t, rng) for t in parts]).mean(0)
@@ -93,12 +92,6 @@ class MDLM(Hidden, Likelihood):
         logits = self.guess(torch.where(hidden, self.space.vocab, x), condition)
         nats = F.cross_entropy(logits.float().flatten(0, 1), x.flatten(), reduction="none").view_as(x)
         return (nats * hidden / t).sum(1)
-
-    def _made(self, x: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
-        """Which tokens are made rather than given; padding is made, since it says where a text ends."""
-        if self.space.marks is None:
-            return counted(x, self.space)
-        return F.pad(counted(x, self.space, padding=True), (1, 0), value=False)
 
     def draw(
         self, predict: Predictor, start: Int[Tensor, "n *space"], how: Sampling, rng: Seeds

@@ -179,7 +179,9 @@ def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:
         "torch": torch.__version__,
     }
     if learner.coding.kind:
-        card |= {"codec": learner.coding.name, "codec_sha256": learner.coding.digest}
+        card |= {"codec": learner.coding.name}
+    if learner.coding.autoencoder is not None:
+        card |= {"codec_sha256": learner.coding.digest}
     return {
         "card": card | origin,
         "identity": learner.identity(),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Marks, Sampling, Tokens
+from maquette.core.types import Batch, Given, Marks, Real, Sampling, Tokens
 from maquette.models import maskgit
 from maquette.nets import transformer
 from maquette.solvers.decoding import MAKE, unmask_surest
@@ -104,6 +104,19 @@ def test_a_pattern_is_learnt_and_drawn() -> None:
     assert same > 0.9 and len(made[:, 0, 0].unique()) > 2
 
 
-def test_texts_are_refused() -> None:
+def test_a_prompt_is_never_hidden() -> None:
+    """Of a question and its answer (marks 0, 1, 2), the answer and what ends it are guessed."""
+    model = maskgit.Config(net=transformer.Config.tiny()).build(Tokens((8,), 9, Marks(0, 1, 2)))
+    x = torch.tensor([[0, 1, 5, 6, 2, 7, 8, 0]])
+    assert model.made(x).tolist() == [[False, False, False, False, False, True, True, True]]
+    seen: list[Tensor] = []
+    model.guess = lambda tokens, condition: (seen.append(tokens), torch.zeros(*tokens.shape, 9))[1]  # type: ignore
+    for step in range(50):
+        model.loss(Batch(x, Given(), Seeds.for_batch(0, step, 1)), 0.0)
+    shown = torch.cat(seen)
+    assert (shown[:, :5] == x[:, :5]).all() and (shown[:, 5:] == 9).any(0).all()
+
+
+def test_what_is_not_tokens_is_refused() -> None:
     with pytest.raises(MaquetteError, match="MQ-2008"):
-        maskgit.Config().build(Tokens((8,), 9, Marks(0, 1, 2)))
+        maskgit.Config().build(Real((2,)))

@@ -135,7 +135,7 @@ class Bundle:
     weights: dict[str, Tensor]
     card: dict[str, Any]
     digest: str
-    coding: Coding = Coding()
+    coding: Coding = field(default_factory=Coding)
 
     @cached_property
     def codec(self) -> Codec:

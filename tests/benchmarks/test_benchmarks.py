@@ -12,6 +12,7 @@ import pytest
 import maquette
 from benchmarks import contestants, finetune, harness, quality, speed, tasks
 from benchmarks.harness import Measured, Round
+from maquette.evaluate.report import Cost, Report, Score, Stamp
 from maquette.verbs.recipes import read, recipes
 from tests.models.made import texts
 
@@ -225,3 +226,16 @@ def test_a_case_is_measured_when_its_last_step_is(tmp_path: Path, monkeypatch: p
     for checks, done in (({}, False), ({"machine": harness.machine()}, True)):
         harness.write_json(finetune.folder_of("English") / "facts.json", facts | {"checks": checks})
         assert finetune.measured("English", 10, 3) == done and not finetune.measured("English", 10, 2)
+
+
+def test_what_was_evaluated_is_read_again(tmp_path: Path) -> None:
+    """There is no run and no data: only the report."""
+    plain = {"extractor": "none", "weights": "", "resize": "none", "data": "d", "split": "test", "real": 9, "made": 0}
+    stamp = Stamp.from_tree(plain | {"seed": 0, "software": {}}, "stamp")
+    found = tuple(Score.of(name, value, stamp) for name, value in (("likelihood", 2.5), ("perplexity", 30.0)))
+    cost = Cost(parameters=1, samples_per_second=1.0, sampling_seconds=1.0, peak_bytes=1, device="cpu")
+    report = Report(name="a", model_kind="gpt", model="", seed=0, licence="", cost=cost, scores=found)
+    report.write(tmp_path / "on-new")
+    costs = finetune.scores(tmp_path / "run", "data", tmp_path / "on-new")
+    assert costs["likelihood"] == {"value": 2.5, "low": None, "high": None, "baselines": {}}
+    assert costs["perplexity"]["value"] == 30

@@ -17,17 +17,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import prange, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maquette.core.devices import Storage, int8
 from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
 """What is done with a product: put down, added to what is there, or put through an activation."""
-AHEAD = 4096
-"""Bytes between what is read and what is fetched."""
+BLOCK = 64 if "avx512f" in get_host_cpu_features() else 16
+"""Outputs that are computed together: with those of `TILE` rows they fill most of a processor's vector registers."""
+TILE = 6
+"""Rows that a weight is used for when it has been read."""
 _ACTIVATION = {"relu2": RELU2, "gelu": GELU, "swiglu": SET}
 _LOCK = threading.Lock()
 """numba's plainest thread pool takes one caller at a time."""
@@ -39,33 +44,85 @@ def _compile(parallel: bool) -> Callable[[Callable], Any]:
     return lambda function: numba.njit(**options)(inspect.unwrap(function))
 
 
-@intrinsic
-def _lift(typingctx, w):
-    """A stored weight as fp32: itself, the upper half of its bits (bf16 in uint16), or an int8 as a number."""
+def _vector(element: ir.Type) -> ir.VectorType:
+    return ir.VectorType(element, BLOCK)
 
-    def generate(context, builder, signature, args):
-        (value,) = args
-        if w == types.uint16:
-            wide = builder.shl(builder.zext(value, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-            return builder.bitcast(wide, ir.FloatType())
-        return builder.sitofp(value, ir.FloatType()) if w == types.int8 else value
 
-    return types.float32(w), generate
+def _lifted(builder, kind: types.Type, stored):
+    """Stored weights as fp32: themselves, the upper halves of their bits (bf16 in uint16), or an int8 as a number."""
+    if kind == types.uint16:
+        bits = builder.zext(stored, _vector(ir.IntType(32)))
+        return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * BLOCK)), _vector(ir.FloatType()))
+    return builder.sitofp(stored, _vector(ir.FloatType())) if kind == types.int8 else stored
 
 
 @intrinsic
-def _fetch(typingctx, address):
-    """Begin to read the cache line at `address`, which may lie beyond the end."""
+def _tile(typingctx, w, x, sums):
+    """sums[r] <- sum_j x[r, j] w[j], for up to `TILE` rows r; w [width, BLOCK], x [rows, width], all contiguous.
+
+    All sums stay in registers, where a compiler on its own would not keep them.
+    """
 
     def generate(context, builder, signature, args):
-        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        reading, once, data = (ir.Constant(whole, n) for n in (0, 0, 1))
-        builder.call(fetch, [builder.inttoptr(args[0], byte), reading, once, data])
+        def vector(array, index, kind):
+            """Where the BLOCK numbers from `index` on lie, and how they are aligned."""
+            pointer = builder.gep(array.data, [index])
+            return builder.bitcast(pointer, _vector(pointer.type.pointee).as_pointer()), kind.dtype.bitwidth // 8
+
+        weights, inputs, outputs = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, args, strict=True)
+        )
+        width, rows = (cgutils.unpack_tuple(builder, array.shape)[0] for array in (weights, inputs))
+        whole, floats, none = width.type, _vector(ir.FloatType()), ir.Constant(ir.IntType(32), 0)
+        after = builder.append_basic_block()
+        choice = builder.switch(rows, after)
+        for count in range(1, TILE + 1):
+            choice.add_case(ir.Constant(whole, count), builder.append_basic_block())
+            builder.position_at_end(choice.cases[-1][1])
+            totals = [cgutils.alloca_once(builder, floats) for _ in range(count)]
+            for total in totals:
+                builder.store(ir.Constant(floats, [0.0] * BLOCK), total)
+            with cgutils.for_range(builder, width) as loop:
+                address, align = vector(weights, builder.mul(loop.index, ir.Constant(whole, BLOCK)), signature.args[0])
+                weight = _lifted(builder, signature.args[0].dtype, builder.load(address, align=align))
+                for r, total in enumerate(totals):
+                    place = builder.add(builder.mul(width, ir.Constant(whole, r)), loop.index)
+                    one = builder.load(builder.gep(inputs.data, [place]))
+                    spread = builder.insert_element(ir.Constant(floats, ir.Undefined), one, none)
+                    spread = builder.shuffle_vector(spread, spread, ir.Constant(_vector(none.type), [0] * BLOCK))
+                    product = builder.fmul(weight, spread, flags=["contract"])
+                    builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
+            for r, total in enumerate(totals):
+                address, align = vector(outputs, ir.Constant(whole, r * BLOCK), signature.args[2])
+                builder.store(builder.load(total), address, align=align)
+            builder.branch(after)
+        builder.position_at_end(after)
         return context.get_dummy_value()
 
-    return types.none(types.intp), generate
+    return types.none(w, x, sums), generate
+
+
+@intrinsic
+def _power(typingctx, exponent):
+    """2^(exponent - 127) in fp32, of an int32 in [1, 254]."""
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(builder.shl(args[0], ir.Constant(ir.IntType(32), 23)), ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@_compile(parallel=False)
+def _exp(x):
+    """exp(x) = 2^k exp(x - k log 2) to a few units in the last place: a loop of it is vectorised, of math.exp not."""
+    x = min(max(x, np.float32(-87)), np.float32(88))
+    exponent = np.int32(x * np.float32(1 / math.log(2)) + np.float32(127.5))
+    r = x - (np.float32(exponent) - np.float32(127)) * np.float32(math.log(2))
+    series = np.float32(1 / 5040)
+    for factorial in (720, 120, 24, 6, 2, 1, 1):
+        series = series * r + np.float32(1 / factorial)
+    return _power(exponent) * series  # pyright: ignore[reportCallIssue] (numba gives the first)
 
 
 @_compile(parallel=False)
@@ -76,7 +133,7 @@ def _finish(before, value, how):
         return max(value, np.float32(0)) ** 2
     if how == GELU:
         twice = np.float32(1.5957691216) * (value + np.float32(0.044715) * value * value * value)
-        return value / (np.float32(1) + math.exp(-twice))  # (1 + tanh u) / 2 is the logistic function of 2u
+        return value / (np.float32(1) + _exp(-twice))  # (1 + tanh u) / 2 is the logistic function of 2u
     return value
 
 
@@ -84,20 +141,21 @@ def _finish(before, value, how):
 def _product(w, scale, bias, x, y, how):
     """y[r, i] <- scale[i] * sum_j w[i, j] x[r, j] + bias[i], for the rows r of x.
 
-    One i after another reads memory in one stream, twice as fast as several rows of w at a time. Of int8, whose rows
-    are short, the processor is told what it will need.
+    Args:
+        w: [blocks, width, BLOCK]: outputs side by side, so that memory is read in one stream and nothing is summed
+            across a register.
     """
-    outputs, width = w.shape
-    start, row = w.ctypes.data, width * w.itemsize
-    for i in prange(outputs):
-        if w.itemsize == 1:
-            for ahead in range(AHEAD, AHEAD + row, 64):
-                _fetch(start + i * row + ahead)  # pyright: ignore[reportCallIssue] (numba gives the first)
-        for r in range(len(x)):
-            total = np.float32(0)
-            for j in range(width):
-                total += _lift(w[i, j]) * x[r, j]  # pyright: ignore[reportCallIssue]
-            y[r, i] = _finish(y[r, i], scale[i] * total + bias[i], how)
+    outputs = len(scale)
+    for block in prange(len(w)):
+        sums = np.empty((TILE, BLOCK), np.float32)
+        begin = block * BLOCK
+        for first in range(0, len(x), TILE):
+            rows = x[first : first + TILE]
+            _tile(w[block], rows, sums)  # pyright: ignore[reportCallIssue]
+            for r in range(len(rows)):
+                for i in range(min(BLOCK, outputs - begin)):
+                    value = scale[begin + i] * sums[r, i] + bias[begin + i]
+                    y[first + r, begin + i] = _finish(y[first + r, begin + i], value, how)
 
 
 @_compile(parallel=False)
@@ -170,7 +228,7 @@ def _attend(qkv, keys, values, at, cos, sin, unit, centred, eps, out):
             top = max(top, weights[t])
         total = np.float32(0)
         for t in range(at + 1):
-            weights[t] = math.exp(weights[t] - top)
+            weights[t] = _exp(weights[t] - top)
             total += weights[t]
         mixed = np.zeros(d, np.float32)
         for t in range(at + 1):
@@ -187,11 +245,12 @@ def _gate(x, out):
     n, hidden = out.shape
     for job in prange(n * hidden):
         r, i = job // hidden, job % hidden
-        out[r, i] = x[r, i] / (np.float32(1) + math.exp(-x[r, i])) * x[r, hidden + i]
+        out[r, i] = x[r, i] / (np.float32(1) + _exp(-x[r, i])) * x[r, hidden + i]
 
 
 class _Matrices(NamedTuple):
-    """Linear layers of one kind, one a block: weights [depth, out, in] as they are kept, scales and biases fp32."""
+    """Linear layers of one kind, one a block of the net: weights [depth, blocks, in, BLOCK] as they are kept; the outputs
+    of the last block of weights beyond the scales and biases (fp32, [depth, out]) are zero."""
 
     weight: np.ndarray
     scale: np.ndarray
@@ -212,7 +271,7 @@ def _advance(h, at, keys, values, qkv, mix, up, down, head, norms, cos, sin, set
     n, width = h.shape
     x, looked = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     three = np.empty((n, 3 * width), np.float32)
-    wide = np.empty((n, up.weight.shape[1]), np.float32)
+    wide = np.empty((n, up.scale.shape[1]), np.float32)
     hidden = np.empty((n, down.weight.shape[2]), np.float32) if gated else wide
     depth = len(qkv.weight)
     for i in range(depth):
@@ -235,7 +294,7 @@ class Kept(Cache):
     def __init__(self, net: Transformer, n: int):
         shape = (len(net.blocks), n, net.config.heads, net.source[0], net.config.width // net.config.heads)
         self.length = 0
-        self.all_keys, self.all_values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.all_keys, self.all_values = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.keys = [torch.from_numpy(block) for block in self.all_keys]
         self.values = [torch.from_numpy(block) for block in self.all_values]
 
@@ -252,7 +311,7 @@ class Compiled:
         storage: how weights are kept; what int8 loses can be seen by `devices.round_weights`.
     """
 
-    most = 8
+    most = 32
 
     def __init__(self, net: Transformer, head: Float[Tensor, "vocab d"], storage: Storage):
         self.net, config, blocks = net, net.config, list(net.blocks)
@@ -283,7 +342,7 @@ class Compiled:
             h: what goes into the first block: tokens, learnt places and conditions added.
         """
         row = np.array(h[:, 0].float().numpy(), order="C")
-        logits = np.empty((len(row), self._matrices[-1].weight.shape[1]), np.float32)
+        logits = np.empty((len(row), self._matrices[-1].scale.shape[1]), np.float32)
         with _LOCK:
             numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore
             _advance(
@@ -305,19 +364,19 @@ class _Head(nn.Module):
 
 
 def _pack(layers: list[Any], storage: Storage) -> _Matrices:
-    weights = [layer.weight.detach() for layer in layers]
-    outputs = weights[0].shape[0]
-    scale = np.ones((len(layers), outputs), np.float32)
-    if storage == "int8":
-        whole = [int8(weight) for weight in weights]
-        weight = np.stack([numbers.cpu().numpy() for numbers, _ in whole])
-        scale = np.stack([_numpy(s) for _, s in whole])
-    elif storage == "bf16":
-        weight = np.stack([w.bfloat16().view(torch.uint16).cpu().numpy() for w in weights])
-    else:
-        weight = np.stack([_numpy(w) for w in weights])
-    biases = [np.zeros(outputs, np.float32) if layer.bias is None else _numpy(layer.bias) for layer in layers]
-    return _Matrices(weight, scale, np.stack(biases))
+    outputs = layers[0].weight.shape[0]
+    weights, scales, biases = [], [], []
+    for layer in layers:
+        kept, scale = layer.weight.detach().float(), torch.ones(outputs)
+        if storage == "int8":
+            kept, scale = int8(layer.weight.detach())
+        elif storage == "bf16":
+            kept = kept.bfloat16().view(torch.uint16)
+        padded = F.pad(kept, (0, 0, 0, -outputs % BLOCK))
+        weights.append(padded.view(-1, BLOCK, kept.shape[1]).transpose(1, 2).cpu().contiguous().numpy())
+        scales.append(_numpy(scale))
+        biases.append(np.zeros(outputs, np.float32) if layer.bias is None else _numpy(layer.bias))
+    return _Matrices(np.stack(weights), np.stack(scales), np.stack(biases))
 
 
 def _numpy(x: Tensor) -> np.ndarray:

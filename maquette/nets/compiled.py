@@ -20,7 +20,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,10 +29,15 @@ from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
 """What is done with a product: put down, added to what is there, or put through an activation."""
-BLOCK = 64 if "avx512f" in get_host_cpu_features() else 16
+_FEATURES = get_host_cpu_features()
+LANES = 16
+"""Numbers of a vector in registers; narrower processors split it."""
+BLOCK = 4 * LANES if "avx512f" in _FEATURES else LANES
 """Outputs that are computed together: with those of `TILE` rows they fill most of a processor's vector registers."""
 TILE = 6
 """Rows that a weight is used for when it has been read."""
+PAIRS = "avx512bf16" in _FEATURES
+"""Whether bf16 weights are multiplied in pairs, by bf16 inputs: one instruction for what takes four otherwise."""
 _ACTIVATION = {"relu2": RELU2, "gelu": GELU, "swiglu": SET}
 _LOCK = threading.Lock()
 """numba's plainest thread pool takes one caller at a time."""
@@ -40,62 +45,82 @@ _LOCK = threading.Lock()
 
 def _compile(parallel: bool) -> Callable[[Callable], Any]:
     """numba's decorator, on the function itself: tests wrap functions to check shapes, which numba cannot read."""
-    options = {"parallel": parallel, "fastmath": {"reassoc", "contract", "nsz"}, "cache": True, "nogil": True}
+    fast = {"reassoc", "contract", "nsz"}
+    # numpy's model of errors: a division that could raise is not vectorised
+    options = {"parallel": parallel, "fastmath": fast, "error_model": "numpy", "cache": True, "nogil": True}
     return lambda function: numba.njit(**options)(inspect.unwrap(function))
 
 
-def _vector(element: ir.Type) -> ir.VectorType:
-    return ir.VectorType(element, BLOCK)
+class _BFloat(ir.Type):
+    """LLVM's bf16, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
 
 
-def _lifted(builder, kind: types.Type, stored):
+_FLOAT, _INT = ir.FloatType(), ir.IntType(32)
+_FLOATS, _INTS, _BFLOATS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES), ir.VectorType(_BFloat(), 2 * LANES)
+
+
+def _lifted(builder, stored):
     """Stored weights as fp32: themselves, the upper halves of their bits (bf16 in uint16), or an int8 as a number."""
-    if kind == types.uint16:
-        bits = builder.zext(stored, _vector(ir.IntType(32)))
-        return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * BLOCK)), _vector(ir.FloatType()))
-    return builder.sitofp(stored, _vector(ir.FloatType())) if kind == types.int8 else stored
+    if stored.type.element == ir.IntType(16):
+        bits = builder.shl(builder.zext(stored, _INTS), ir.Constant(_INTS, [16] * LANES))
+        return builder.bitcast(bits, _FLOATS)
+    return builder.sitofp(stored, _FLOATS) if stored.type.element == ir.IntType(8) else stored
+
+
+def _added(builder, total, weight, one):
+    """total + weight x one, where `one` is what all lanes of `weight` are multiplied with."""
+    spread = builder.insert_element(ir.Constant(ir.VectorType(one.type, LANES), ir.Undefined), one, ir.Constant(_INT, 0))
+    spread = builder.shuffle_vector(spread, spread, ir.Constant(_INTS, [0] * LANES))
+    if one.type == _FLOAT:
+        product = builder.fmul(_lifted(builder, weight), spread, flags=["contract"])
+        return builder.fadd(total, product, flags=["contract"])
+    kind = ir.FunctionType(_FLOATS, [_FLOATS, _BFLOATS, _BFLOATS])
+    dot = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.dpbf16ps.512")
+    return builder.call(dot, [total, builder.bitcast(weight, _BFLOATS), builder.bitcast(spread, _BFLOATS)])
 
 
 @intrinsic
 def _tile(typingctx, w, x, sums):
     """sums[r] <- sum_j x[r, j] w[j], for up to `TILE` rows r; w [width, BLOCK], x [rows, width], all contiguous.
 
-    All sums stay in registers, where a compiler on its own would not keep them.
+    All sums stay in registers, where a compiler on its own would not keep them. Of uint32 each is a pair of bf16.
     """
 
     def generate(context, builder, signature, args):
-        def vector(array, index, kind):
-            """Where the BLOCK numbers from `index` on lie, and how they are aligned."""
-            pointer = builder.gep(array.data, [index])
-            return builder.bitcast(pointer, _vector(pointer.type.pointee).as_pointer()), kind.dtype.bitwidth // 8
-
         weights, inputs, outputs = (
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args, args, strict=True)
+            context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, args, strict=True)
         )
         width, rows = (cgutils.unpack_tuple(builder, array.shape)[0] for array in (weights, inputs))
-        whole, floats, none = width.type, _vector(ir.FloatType()), ir.Constant(ir.IntType(32), 0)
+        parts = range(0, BLOCK, LANES)
+
+        def whole(number: int):
+            return ir.Constant(width.type, number)
+
+        def vector(array, index):
+            pointer = builder.gep(array.data, [index])
+            return builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, LANES).as_pointer())
+
         after = builder.append_basic_block()
         choice = builder.switch(rows, after)
         for count in range(1, TILE + 1):
-            choice.add_case(ir.Constant(whole, count), builder.append_basic_block())
-            builder.position_at_end(choice.cases[-1][1])
-            totals = [cgutils.alloca_once(builder, floats) for _ in range(count)]
-            for total in totals:
-                builder.store(ir.Constant(floats, [0.0] * BLOCK), total)
+            choice.add_case(whole(count), case := builder.append_basic_block())
+            builder.position_at_end(case)
+            totals = {(r, part): cgutils.alloca_once(builder, _FLOATS) for r in range(count) for part in parts}
+            for total in totals.values():
+                builder.store(ir.Constant(_FLOATS, [0.0] * LANES), total)
             with cgutils.for_range(builder, width) as loop:
-                address, align = vector(weights, builder.mul(loop.index, ir.Constant(whole, BLOCK)), signature.args[0])
-                weight = _lifted(builder, signature.args[0].dtype, builder.load(address, align=align))
-                for r, total in enumerate(totals):
-                    place = builder.add(builder.mul(width, ir.Constant(whole, r)), loop.index)
-                    one = builder.load(builder.gep(inputs.data, [place]))
-                    spread = builder.insert_element(ir.Constant(floats, ir.Undefined), one, none)
-                    spread = builder.shuffle_vector(spread, spread, ir.Constant(_vector(none.type), [0] * BLOCK))
-                    product = builder.fmul(weight, spread, flags=["contract"])
-                    builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
-            for r, total in enumerate(totals):
-                address, align = vector(outputs, ir.Constant(whole, r * BLOCK), signature.args[2])
-                builder.store(builder.load(total), address, align=align)
+                begin, size = builder.mul(loop.index, whole(BLOCK)), w.dtype.bitwidth // 8
+                here = [builder.load(vector(weights, builder.add(begin, whole(part))), align=size) for part in parts]
+                for r in range(count):
+                    one = builder.load(builder.gep(inputs.data, [builder.add(builder.mul(width, whole(r)), loop.index)]))
+                    for part, weight in zip(parts, here, strict=True):
+                        total = totals[r, part]
+                        builder.store(_added(builder, builder.load(total), weight, one), total)
+            for (r, part), total in totals.items():
+                builder.store(builder.load(total), vector(outputs, whole(r * BLOCK + part)), align=4)
             builder.branch(after)
         builder.position_at_end(after)
         return context.get_dummy_value()
@@ -104,58 +129,92 @@ def _tile(typingctx, w, x, sums):
 
 
 @intrinsic
-def _power(typingctx, exponent):
-    """2^(exponent - 127) in fp32, of an int32 in [1, 254]."""
+def _bits(typingctx, x):
+    """Those of an fp32, as uint32."""
+    return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], _INT)
+
+
+@_compile(parallel=False)
+def _pairs(x):
+    """The rows of x in bf16, rounded to nearest, ties to even: uint32 of two each, the first in the lower half."""
+    half = (x.shape[1] + 1) // 2
+    pairs = np.empty((len(x), half), np.uint32)
+    for r in range(len(x)):
+        single = np.zeros(2 * half, np.uint16)
+        for j in range(x.shape[1]):
+            bits = _bits(x[r, j])  # pyright: ignore[reportCallIssue] (numba gives the first)
+            single[j] = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        pairs[r] = single.view(np.uint32)
+    return pairs
+
+
+@intrinsic
+def _power(typingctx, k):
+    """2^k in fp32, of an int32 in [-126, 127]."""
 
     def generate(context, builder, signature, args):
-        return builder.bitcast(builder.shl(args[0], ir.Constant(ir.IntType(32), 23)), ir.FloatType())
+        exponent = builder.add(args[0], ir.Constant(args[0].type, 127))
+        return builder.bitcast(builder.shl(exponent, ir.Constant(exponent.type, 23)), ir.FloatType())
 
     return types.float32(types.int32), generate
 
 
 @_compile(parallel=False)
 def _exp(x):
-    """exp(x) = 2^k exp(x - k log 2) to a few units in the last place: a loop of it is vectorised, of math.exp not."""
+    """exp(x) = 2^k exp(x - k log 2), almost to the last place: a loop of it is vectorised, one of math.exp is not."""
     x = min(max(x, np.float32(-87)), np.float32(88))
-    exponent = np.int32(x * np.float32(1 / math.log(2)) + np.float32(127.5))
-    r = x - (np.float32(exponent) - np.float32(127)) * np.float32(math.log(2))
+    k = np.int32(x * np.float32(1 / math.log(2)) + (np.float32(0.5) if x > 0 else np.float32(-0.5)))
+    r = x - np.float32(k) * np.float32(math.log(2))
     series = np.float32(1 / 5040)
     for factorial in (720, 120, 24, 6, 2, 1, 1):
         series = series * r + np.float32(1 / factorial)
-    return _power(exponent) * series  # pyright: ignore[reportCallIssue] (numba gives the first)
+    return _power(k) * series  # pyright: ignore[reportCallIssue] (numba gives the first)
 
 
 @_compile(parallel=False)
-def _finish(before, value, how):
-    if how == ADD:
-        return before + value
-    if how == RELU2:
-        return max(value, np.float32(0)) ** 2
-    if how == GELU:
-        twice = np.float32(1.5957691216) * (value + np.float32(0.044715) * value * value * value)
-        return value / (np.float32(1) + _exp(-twice))  # (1 + tanh u) / 2 is the logistic function of 2u
-    return value
+def _finish(sums, scale, bias, how, y):
+    for i in range(len(y)):
+        value = scale[i] * sums[i] + bias[i]
+        if how == ADD:
+            value += y[i]
+        elif how == RELU2:
+            value = max(value, np.float32(0)) ** 2
+        elif how == GELU:
+            twice = np.float32(1.5957691216) * (value + np.float32(0.044715) * value * value * value)
+            value /= np.float32(1) + _exp(-twice)  # (1 + tanh u) / 2 is the logistic function of 2u
+        y[i] = value
+
+
+def _suited(x, w):
+    """x as it is multiplied with w."""
+
+
+@overload(_suited)
+def _suited_by_type(x, w):
+    return (lambda x, w: _pairs(x)) if w.dtype == types.uint32 else (lambda x, w: x)
 
 
 @_compile(parallel=True)
+def _blocks(w, scale, bias, x, y, how):
+    for block in prange(len(w)):
+        sums = np.empty((TILE, BLOCK), np.float32)
+        begin, end = block * BLOCK, min(block * BLOCK + BLOCK, len(scale))
+        for first in range(0, len(x), TILE):
+            rows = x[first : first + TILE]
+            _tile(w[block], rows, sums)  # pyright: ignore[reportCallIssue]
+            for r in range(len(rows)):
+                _finish(sums[r], scale[begin:end], bias[begin:end], how, y[first + r, begin:end])
+
+
+@_compile(parallel=False)
 def _product(w, scale, bias, x, y, how):
     """y[r, i] <- scale[i] * sum_j w[i, j] x[r, j] + bias[i], for the rows r of x.
 
     Args:
         w: [blocks, width, BLOCK]: outputs side by side, so that memory is read in one stream and nothing is summed
-            across a register.
+            across a register; pairs of bf16 in uint32 are [blocks, width / 2, BLOCK].
     """
-    outputs = len(scale)
-    for block in prange(len(w)):
-        sums = np.empty((TILE, BLOCK), np.float32)
-        begin = block * BLOCK
-        for first in range(0, len(x), TILE):
-            rows = x[first : first + TILE]
-            _tile(w[block], rows, sums)  # pyright: ignore[reportCallIssue]
-            for r in range(len(rows)):
-                for i in range(min(BLOCK, outputs - begin)):
-                    value = scale[begin + i] * sums[r, i] + bias[begin + i]
-                    y[first + r, begin + i] = _finish(y[first + r, begin + i], value, how)
+    _blocks(w, scale, bias, _suited(x, w), y, how)
 
 
 @_compile(parallel=False)
@@ -371,9 +430,12 @@ def _pack(layers: list[Any], storage: Storage) -> _Matrices:
         if storage == "int8":
             kept, scale = int8(layer.weight.detach())
         elif storage == "bf16":
-            kept = kept.bfloat16().view(torch.uint16)
-        padded = F.pad(kept, (0, 0, 0, -outputs % BLOCK))
-        weights.append(padded.view(-1, BLOCK, kept.shape[1]).transpose(1, 2).cpu().contiguous().numpy())
+            kept = kept.bfloat16().view(torch.int16)
+            if PAIRS:
+                kept = F.pad(kept, (0, kept.shape[1] % 2)).view(torch.int32)
+        blocks = F.pad(kept, (0, 0, 0, -outputs % BLOCK)).view(-1, BLOCK, kept.shape[1])
+        whole = blocks.transpose(1, 2).cpu().contiguous().numpy()
+        weights.append(whole.view(f"u{whole.itemsize}") if storage == "bf16" else whole)
         scales.append(_numpy(scale))
         biases.append(np.zeros(outputs, np.float32) if layer.bias is None else _numpy(layer.bias))
     return _Matrices(np.stack(weights), np.stack(scales), np.stack(biases))

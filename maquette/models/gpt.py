@@ -80,12 +80,14 @@ class GPT(Tokenwise, Compilable, Features):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
-        h = self._entered(tokens)
-        quick = self.compiled if self.compiled is not None and len(h) <= self.compiled.most else None
-        if keep and state is None:
-            state = transformer.Cache(self.net, len(h), h) if quick is None else quick.cache(len(h))
+        quick = self.compiled if self.compiled is not None and len(tokens) <= self.compiled.most else None
+        if keep and state is None and quick is not None:
+            state = quick.cache(len(tokens))
         if quick is not None and state is not None and tokens.shape[1] == 1:
-            return quick.advance(self.net.begin(h, None, condition, state.length), state), state
+            return quick.advance(tokens, condition, state), state
+        h = self._entered(tokens)
+        if keep and state is None:
+            state = transformer.Cache(self.net, len(h), h)
         return F.linear(self.net(h, None, condition, allowed, state), self._written), state
 
     @property
@@ -98,7 +100,7 @@ class GPT(Tokenwise, Compilable, Features):
             from maquette.nets.compiled import Compiled
         except ImportError:
             raise MaquetteError("MQ-2107") from None
-        self.compiled = Compiled(self.net, self._written, storage)
+        self.compiled = Compiled(self.net, self.table.weight, self.config.embed_norm, self._written, storage)
 
     def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
         state.reorder(rows)

@@ -1,9 +1,10 @@
-"""The next place of a causal Transformer on a CPU, compiled by numba: for one row or a few (extra `fast`).
+"""The next place of a causal Transformer on a CPU, compiled by numba: for one row or a few dozen (extra `fast`).
 
 One row uses every weight once, so a place takes as long as reading the weights from memory does, if nothing else takes
 longer; torch moves them at a fraction of that pace and spends microseconds on each of hundreds of calls. Here a place
-is one call. Weights are kept as fp32, as bf16, or as int8 with a scale for each row (`devices.int8`), and become
-fp32 in registers; all sums are fp32. The first call of a process compiles, or finds what an earlier one has compiled.
+is one call, and what is read serves several rows. Weights are kept as fp32, as bf16, or as int8 with a scale for each
+row (`devices.int8`), and become fp32 in registers; all sums are fp32. A processor that multiplies bf16 gets the inputs
+of bf16 weights in bf16 too. The first call of a process compiles, or finds what an earlier one has compiled.
 """
 
 import inspect
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import prange, types
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core.devices import Storage, int8
+from maquette.core.types import Condition
 from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
@@ -72,7 +74,9 @@ def _lifted(builder, stored):
 
 def _added(builder, total, weight, one):
     """total + weight x one, where `one` is what all lanes of `weight` are multiplied with."""
-    spread = builder.insert_element(ir.Constant(ir.VectorType(one.type, LANES), ir.Undefined), one, ir.Constant(_INT, 0))
+    spread = builder.insert_element(
+        ir.Constant(ir.VectorType(one.type, LANES), ir.Undefined), one, ir.Constant(_INT, 0)
+    )
     spread = builder.shuffle_vector(spread, spread, ir.Constant(_INTS, [0] * LANES))
     if one.type == _FLOAT:
         product = builder.fmul(_lifted(builder, weight), spread, flags=["contract"])
@@ -115,7 +119,9 @@ def _tile(typingctx, w, x, sums):
                 begin, size = builder.mul(loop.index, whole(BLOCK)), w.dtype.bitwidth // 8
                 here = [builder.load(vector(weights, builder.add(begin, whole(part))), align=size) for part in parts]
                 for r in range(count):
-                    one = builder.load(builder.gep(inputs.data, [builder.add(builder.mul(width, whole(r)), loop.index)]))
+                    one = builder.load(
+                        builder.gep(inputs.data, [builder.add(builder.mul(width, whole(r)), loop.index)])
+                    )
                     for part, weight in zip(parts, here, strict=True):
                         total = totals[r, part]
                         builder.store(_added(builder, builder.load(total), weight, one), total)
@@ -298,6 +304,18 @@ def _attend(qkv, keys, values, at, cos, sin, unit, centred, eps, out):
             out[r, h * d + i] = mixed[i]
 
 
+@_compile(parallel=False)
+def _enter(tokens, entrance, told, at, h):
+    """h <- what goes into the first block at place `at`: tokens, learnt places (if any) and what is told, added."""
+    table, unit, centred, eps, places = entrance
+    for r in range(len(tokens)):
+        h[r] = table[tokens[r]]
+        if unit:
+            _unit(h[r], centred, eps)
+        for i in range(h.shape[1]):
+            h[r, i] += told[r, i] + (places[at, i] if len(places) else np.float32(0))
+
+
 @_compile(parallel=True)
 def _gate(x, out):
     """silu(first half) x second half."""
@@ -308,8 +326,8 @@ def _gate(x, out):
 
 
 class _Matrices(NamedTuple):
-    """Linear layers of one kind, one a block of the net: weights [depth, blocks, in, BLOCK] as they are kept; the outputs
-    of the last block of weights beyond the scales and biases (fp32, [depth, out]) are zero."""
+    """Linear layers of one kind, one a layer of the net: weights [depth, blocks, in, BLOCK] as they are kept, scales and
+    biases fp32 [depth, out]; the last block's outputs beyond those are zero."""
 
     weight: np.ndarray
     scale: np.ndarray
@@ -324,10 +342,12 @@ class _Norms(NamedTuple):
 
 
 @_compile(parallel=False)
-def _advance(h, at, keys, values, qkv, mix, up, down, head, norms, cos, sin, settings, logits):
-    """One place through all blocks and the head; h [n, width] is used up."""
+def _advance(tokens, entrance, told, at, keys, values, qkv, mix, up, down, head, norms, cos, sin, settings, logits):
+    """One place through all blocks and the head."""
     centred, eps, unit, activation, gated = settings
-    n, width = h.shape
+    n, width = len(tokens), norms.weight.shape[1]
+    h = np.empty((n, width), np.float32)
+    _enter(tokens, entrance, told, at, h)
     x, looked = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     three = np.empty((n, 3 * width), np.float32)
     wide = np.empty((n, up.scale.shape[1]), np.float32)
@@ -359,20 +379,29 @@ class Kept(Cache):
 
 
 class Compiled:
-    """What `net`, then a product with `head`, makes of one further place.
+    """What `net`, then a product with `head`, makes of one further token.
 
     Attributes:
         most: rows up to which this is the faster way.
 
     Args:
         net: causal, its width that of what goes in and out.
+        table: the vector of each token; its memory is shared.
+        unit: whether those are brought to one length.
         head: [vocab, width].
         storage: how weights are kept; what int8 loses can be seen by `devices.round_weights`.
     """
 
     most = 32
 
-    def __init__(self, net: Transformer, head: Float[Tensor, "vocab d"], storage: Storage):
+    def __init__(
+        self,
+        net: Transformer,
+        table: Float[Tensor, "tokens d"],
+        unit: bool,
+        head: Float[Tensor, "vocab d"],
+        storage: Storage,
+    ):
         self.net, config, blocks = net, net.config, list(net.blocks)
         self._matrices = [
             _pack([getattr(block, name) for block in blocks], storage) for name in ("qkv", "mix", "up", "down")
@@ -390,23 +419,22 @@ class Compiled:
         centred, gated = config.norm == "layer", config.mlp == "swiglu"
         eps = np.float32(1e-5 if centred else torch.finfo(torch.float32).eps)
         self._settings = (centred, eps, config.qk_norm, _ACTIVATION[config.mlp], gated)
+        self._entrance = (_numpy(table), unit, centred, eps, _numpy(empty if net.places is None else net.places))
 
     def cache(self, n: int) -> Kept:
         return Kept(self.net, n)
 
-    def advance(self, h: Float[Tensor, "n 1 d"], cache: Kept) -> Float[Tensor, "n 1 vocab"]:
-        """Logits after the place that `h` stands at, which `cache` then holds as well.
-
-        Args:
-            h: what goes into the first block: tokens, learnt places and conditions added.
-        """
-        row = np.array(h[:, 0].float().numpy(), order="C")
-        logits = np.empty((len(row), self._matrices[-1].scale.shape[1]), np.float32)
+    def advance(self, tokens: Int[Tensor, "n 1"], condition: Condition, cache: Kept) -> Float[Tensor, "n 1 vocab"]:
+        """Logits after `tokens`, which `cache` then holds as well."""
+        told = np.zeros((len(tokens), self.net.config.width), np.float32)
+        if self.net.tell is not None:
+            told += _numpy(self.net.tell(condition.vector))
+        logits = np.empty((len(tokens), self._matrices[-1].scale.shape[1]), np.float32)
         with _LOCK:
             numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore
             _advance(
-                row, cache.length, cache.all_keys, cache.all_values, *self._matrices, self._norms, *self._turns,
-                self._settings, logits,
+                np.ascontiguousarray(tokens[:, 0].numpy()), self._entrance, told, cache.length, cache.all_keys,
+                cache.all_values, *self._matrices, self._norms, *self._turns, self._settings, logits,
             )  # fmt: skip
         cache.length += 1
         return torch.from_numpy(logits)[:, None]

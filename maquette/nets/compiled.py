@@ -40,6 +40,8 @@ TILE = 6
 """Rows that a weight is used for when it has been read."""
 PAIRS = "avx512bf16" in _FEATURES
 """Whether bf16 weights are multiplied in pairs, by bf16 inputs: one instruction for what takes four otherwise."""
+AHEAD = 4096
+"""Bytes between a weight that is used and one that is fetched, when one row alone waits for memory."""
 _ACTIVATION = {"relu2": RELU2, "gelu": GELU, "swiglu": SET}
 _LOCK = threading.Lock()
 """numba's plainest thread pool takes one caller at a time."""
@@ -72,6 +74,16 @@ def _lifted(builder, stored):
     return builder.sitofp(stored, _FLOATS) if stored.type.element == ir.IntType(8) else stored
 
 
+def _fetch(builder, address):
+    """Begin to read the cache line at `address`, which may lie beyond the end."""
+    byte = ir.IntType(8).as_pointer()
+    fetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+    )
+    reading, kept, data = (ir.Constant(_INT, n) for n in (0, 3, 1))
+    builder.call(fetch, [builder.bitcast(address, byte), reading, kept, data])
+
+
 def _added(builder, total, weight, one):
     """total + weight x one, where `one` is what all lanes of `weight` are multiplied with."""
     spread = builder.insert_element(
@@ -90,7 +102,7 @@ def _added(builder, total, weight, one):
 def _tile(typingctx, w, x, sums):
     """sums[r] <- sum_j x[r, j] w[j], for up to `TILE` rows r; w [width, BLOCK], x [rows, width], all contiguous.
 
-    All sums stay in registers, where a compiler on its own would not keep them. Of uint32 each is a pair of bf16.
+    Written as LLVM's code so that all sums stay in registers. Of uint32 each is a pair of bf16.
     """
 
     def generate(context, builder, signature, args):
@@ -118,6 +130,8 @@ def _tile(typingctx, w, x, sums):
             with cgutils.for_range(builder, width) as loop:
                 begin, size = builder.mul(loop.index, whole(BLOCK)), w.dtype.bitwidth // 8
                 here = [builder.load(vector(weights, builder.add(begin, whole(part))), align=size) for part in parts]
+                for far in range(AHEAD, AHEAD + BLOCK * size, 64) if count == 1 else ():
+                    _fetch(builder, builder.gep(weights.data, [builder.add(begin, whole(far // size))]))
                 for r in range(count):
                     one = builder.load(
                         builder.gep(inputs.data, [builder.add(builder.mul(width, whole(r)), loop.index)])
@@ -135,23 +149,27 @@ def _tile(typingctx, w, x, sums):
 
 
 @intrinsic
-def _bits(typingctx, x):
-    """Those of an fp32, as uint32."""
-    return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], _INT)
+def _rounded(typingctx, x):
+    """An fp32 in bf16, to nearest, ties to even; as uint16."""
+
+    def generate(context, builder, signature, args):
+        bits, half = builder.bitcast(args[0], _INT), ir.Constant(_INT, 16)
+        odd = builder.and_(builder.lshr(bits, half), ir.Constant(_INT, 1))
+        bits = builder.add(builder.add(bits, odd), ir.Constant(_INT, 0x7FFF))
+        return builder.trunc(builder.lshr(bits, half), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
 
 
 @_compile(parallel=False)
 def _pairs(x):
-    """The rows of x in bf16, rounded to nearest, ties to even: uint32 of two each, the first in the lower half."""
-    half = (x.shape[1] + 1) // 2
-    pairs = np.empty((len(x), half), np.uint32)
-    for r in range(len(x)):
-        single = np.zeros(2 * half, np.uint16)
-        for j in range(x.shape[1]):
-            bits = _bits(x[r, j])  # pyright: ignore[reportCallIssue] (numba gives the first)
-            single[j] = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        pairs[r] = single.view(np.uint32)
-    return pairs
+    """The rows of x in bf16: uint32 of two each, the first in the lower half."""
+    n, width = x.shape
+    single = np.zeros((n, width + width % 2), np.uint16)
+    for r in range(n):
+        for j in range(width):
+            single[r, j] = _rounded(x[r, j])  # pyright: ignore[reportCallIssue] (numba gives the first)
+    return single.view(np.uint32)
 
 
 @intrinsic
@@ -326,8 +344,8 @@ def _gate(x, out):
 
 
 class _Matrices(NamedTuple):
-    """Linear layers of one kind, one a layer of the net: weights [depth, blocks, in, BLOCK] as they are kept, scales and
-    biases fp32 [depth, out]; the last block's outputs beyond those are zero."""
+    """Linear layers of one kind: weights [depth, blocks, in, BLOCK] as they are kept, scales and biases fp32
+    [depth, out]; the last block's outputs beyond those are zero."""
 
     weight: np.ndarray
     scale: np.ndarray

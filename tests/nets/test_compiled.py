@@ -57,16 +57,19 @@ def test_it_computes_what_the_network_does(shape: str, n: int) -> None:
 
 @pytest.mark.parametrize("pairs", [True, False])
 @pytest.mark.parametrize("n", [2, 16])
+@pytest.mark.parametrize("shape", ["gpt-2", "swiglu, untied, of two classes"])  # the latter's MLP has an odd width
 @pytest.mark.parametrize("storage", ["bf16", "int8"])
-def test_it_computes_what_the_network_does_with_rounded_weights(storage, n: int, pairs: bool, monkeypatch) -> None:
+def test_it_computes_what_the_network_does_with_rounded_weights(
+    storage, shape: str, n: int, pairs: bool, monkeypatch
+) -> None:
     monkeypatch.setattr(compiled, "PAIRS", pairs and compiled.PAIRS)  # as on another processor
     x = torch.randint(3, 50, (n, 17), generator=torch.Generator().manual_seed(1))
-    made, rounded = model("gpt-2"), model("gpt-2")
+    made, rounded = model(shape), model(shape)
     if storage == "int8":
         devices.round_weights(rounded)
         devices.round_weights(made)
     else:
-        for part in (rounded.net.blocks, rounded.table):
+        for part in filter(None, (rounded.net.blocks, rounded.table, rounded.head)):
             for weight in part.parameters():
                 if weight.ndim == 2:
                     weight.copy_(weight.bfloat16())

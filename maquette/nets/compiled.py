@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import prange, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, overload
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,15 +31,16 @@ from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
 """What is done with a product: put down, added to what is there, or put through an activation."""
-_FEATURES = get_host_cpu_features()
+# of the processor that numba compiles for
+_FEATURES = (numba.config.CPU_FEATURES or get_host_cpu_features()).split(",")  # type: ignore
 LANES = 16
 """Numbers of a vector in registers; narrower processors split it."""
-BLOCK = 4 * LANES if "avx512f" in _FEATURES else LANES
+BLOCK = 4 * LANES if "+avx512f" in _FEATURES else LANES
 """Outputs that are computed together: with those of `TILE` rows they fill most of a processor's vector registers."""
 TILE = 6
 """Rows that a weight is used for when it has been read."""
-PAIRS = "avx512bf16" in _FEATURES
-"""Whether bf16 weights are multiplied in pairs, by bf16 inputs: one instruction for what takes four otherwise."""
+PAIRS = "+avx512bf16" in _FEATURES
+"""Whether bf16 weights are multiplied by bf16 inputs: two products in one instruction, and nothing to make fp32 of."""
 AHEAD = 4096
 """Bytes between a weight that is used and one that is fetched, when one row alone waits for memory."""
 _ACTIVATION = {"relu2": RELU2, "gelu": GELU, "swiglu": SET}
@@ -369,7 +370,7 @@ def _advance(tokens, entrance, told, at, keys, values, qkv, mix, up, down, head,
     x, looked = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     three = np.empty((n, 3 * width), np.float32)
     wide = np.empty((n, up.scale.shape[1]), np.float32)
-    hidden = np.empty((n, down.weight.shape[2]), np.float32) if gated else wide
+    hidden = np.empty((n, up.scale.shape[1] // 2), np.float32) if gated else wide
     depth = len(qkv.weight)
     for i in range(depth):
         _norm(h, norms.weight[2 * i], norms.bias[2 * i], centred, eps, x)

@@ -31,8 +31,8 @@ from maquette.nets.transformer import Cache, Transformer
 
 SET, ADD, RELU2, GELU = range(4)
 """What is done with a product: put down, added to what is there, or put through an activation."""
-# of the processor that numba compiles for
-_FEATURES = (numba.config.CPU_FEATURES or get_host_cpu_features()).split(",")  # type: ignore
+_ASKED = numba.config.CPU_FEATURES  # type: ignore
+_FEATURES = (get_host_cpu_features() if _ASKED is None else _ASKED).split(",")
 LANES = 16
 """Numbers of a vector in registers; narrower processors split it."""
 BLOCK = 4 * LANES if "+avx512f" in _FEATURES else LANES

@@ -374,7 +374,8 @@ def run_all(asked: argparse.Namespace) -> None:
     side_by_side([name for name in names if asked.again or not measured(name, *given)], asked.cores, start)
     held = read_json(FILE)
     found = {name: read_json(folder_of(name) / "facts.json") for name in names if measured(name, *given)}
-    write_json(FILE, {name: (held | found)[name] for name in CASES if name in held | found})
+    if found:
+        write_json(FILE, {name: (held | found)[name] for name in CASES if name in held | found})
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

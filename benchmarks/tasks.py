@@ -132,7 +132,8 @@ def run_all(asked: argparse.Namespace) -> None:
     side_by_side([name for name in names if asked.again or not measured(name, asked.minutes)], asked.cores, start)
     held = read_json(FILE)
     found = {name: read_json(folder_of(name) / "facts.json") for name in names if measured(name, asked.minutes)}
-    write_json(FILE, {name: (held | found)[name] for name in TASKS if name in held | found})
+    if found:
+        write_json(FILE, {name: (held | found)[name] for name in TASKS if name in held | found})
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

@@ -170,10 +170,15 @@ def interval(score: dict[str, Any]) -> str:
 
 def standing(score: dict[str, Any]) -> str:
     """Ahead of or behind the best simpler way, if the two intervals lie apart."""
+    from maquette.evaluate.report import KINDS
+
     if not score["baselines"]:
         return ""
-    best = max(score["baselines"].values(), key=lambda other: other["value"])
-    return "ahead" if score["low"] > best["high"] else "behind" if score["high"] < best["low"] else "not told apart"
+    sign = 1 if KINDS[score["name"]].better == "higher" else -1
+    best = max(score["baselines"].values(), key=lambda other: sign * other["value"])
+    if score["low"] <= best["high"] and best["low"] <= score["high"]:
+        return "not told apart"
+    return "ahead" if sign * score["value"] > sign * best["value"] else "behind"
 
 
 def cell(text: str) -> str:

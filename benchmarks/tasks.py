@@ -150,7 +150,7 @@ def table(tree: dict[str, Any]) -> str:
             lines.append(f"{head}| {' | '.join(cells)} |")
             head = "| | | "
     on = {
-        f"{m['processor']}, {m['cores']} cores a task, torch {m['torch']}"
+        f"{m['processor']}, {m['cores']} core{'s' * (m['cores'] > 1)} a task, torch {m['torch']}"
         for m in (f["machine"] for f in tree.values())
     }
     lines += ["", f"In brackets 95 % intervals. {'; '.join(sorted(on))}."]

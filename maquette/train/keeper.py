@@ -107,7 +107,7 @@ class Keeper:
             return
         if not self._kept and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
             self._bundle()
-        of = f" of step {read_card(self.run.bundle)['steps']}" if self._kept else ""
+        of = f" of step {read_card(self.run.bundle).get('steps')}" if self._kept else ""
         self.log.say(f"done: {self.learner.clock.step} steps; bundle{of} in {self.run.bundle}")
 
     @property

@@ -1,11 +1,12 @@
 """Rows to batches: which rows, in which order, with which noise, is a pure function of (seed, step).
 
 The rows of a run are one endless sequence: the permutation of epoch 0, that of epoch 1, and so on. Step k takes the
-k-th stretch of it, so every row comes once an epoch whatever the batch size, and resuming needs only the step.
+k-th stretch of it, so every row comes once an epoch whatever the batch size, and resuming needs only the step. What is
+given with a row is changed as the row is, and what a craft takes of it is taken here, on the device.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,10 @@ class Batches:
         self.conditional, self.how = conditional, dict(augment or {})
         self.first, self.n = rank * (batch // world), batch // world
         self.device, self.stream = torch.device(device), stream
-        self._orders: dict[int, np.ndarray] = {}
+        self._order = _Order(len(split), seed, seeds.DATA)
+        self._others = None if split.others is None else _Order(len(split.others), seed, seeds.GIVEN)
+        if self._others is not None and not self._others.total:
+            raise MaquetteError("MQ-3002", what="other picture to learn from", todo="give data.other some")
         medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
 
     @property
@@ -74,31 +78,51 @@ class Batches:
 
     def __call__(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (0, 1, …)."""
-        rows = self.rows(step)
-        x = _samples(self.split, rows, self.medium, self.device)
-        if self.how:
-            noise = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, seeds.AUGMENT, self.device)
-            x = self.medium.augment(x, self.how, noise.uniform(UNIFORMS))
-        rng = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, self.stream, self.device)
-        return Batch(x, _given(self.split, rows, self.conditional, self.device), rng)
+        rows, others = self.rows(step), None
+        if self._others is not None:
+            others = self._others(step * self.batch + self.first, self.n)
+        noise = self._seeds(step, seeds.AUGMENT)
+        uniform = noise.uniform(UNIFORMS) if self.how else None
+
+        def change(x: torch.Tensor) -> torch.Tensor:
+            return x if uniform is None else self.medium.augment(x, self.how, uniform)
+
+        x = change(_tensors(self.split.items, rows, self.medium, self.device))
+        rng, taken = self._seeds(step, self.stream), self._seeds(step, seeds.GIVEN)
+        given = _given(self.split, rows, others, x, self.medium, self.conditional, taken, change)
+        return Batch(x, given, rng)
 
     def rows(self, step: int) -> np.ndarray:
         """Which rows of the split this rank takes in `step`: int64 [batch / world]."""
-        total, here = len(self.split), step * self.batch + self.first
-        parts = []
-        while (missing := self.n - sum(map(len, parts))) > 0:
-            epoch, at = divmod(here, total)
-            parts.append(self._order(epoch)[at : at + missing])
+        return self._order(step * self.batch + self.first, self.n)
+
+    def _seeds(self, step: int, stream: int) -> Seeds:
+        return Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, stream, self.device)
+
+
+class _Order:
+    """An endless sequence of row numbers: one permutation of `total` after the other."""
+
+    def __init__(self, total: int, seed: int, stream: int):
+        self.total, self.seed, self.stream = total, seed, stream
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def __call__(self, here: int, n: int) -> np.ndarray:
+        """`n` of them from place `here` on: int64 [n]."""
+        parts: list[np.ndarray] = []
+        while (missing := n - sum(map(len, parts))) > 0:
+            epoch, at = divmod(here, self.total)
+            parts.append(self._epoch(epoch)[at : at + missing])
             here += len(parts[-1])
         return np.concatenate(parts)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            if len(self._orders) > 1:  # a step needs two at most, while it crosses from one epoch to the next
-                del self._orders[min(self._orders)]
-            generator = torch.Generator().manual_seed(mix(self.seed, seeds.DATA, epoch))
-            self._orders[epoch] = torch.randperm(len(self.split), generator=generator).numpy()
-        return self._orders[epoch]
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:  # a step needs two at most, while it crosses from one epoch to the next
+                del self._epochs[min(self._epochs)]
+            generator = torch.Generator().manual_seed(mix(self.seed, self.stream, epoch))
+            self._epochs[epoch] = torch.randperm(self.total, generator=generator).numpy()
+        return self._epochs[epoch]
 
 
 def held_out(
@@ -111,18 +135,60 @@ def held_out(
     conditional: bool = False,
 ) -> Iterator[Batch]:
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
-    generator = torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))
-    chosen = torch.randperm(len(split), generator=generator).numpy()[:limit]
-    for step, start in enumerate(range(0, len(chosen), batch)):
-        rows = chosen[start : start + batch]
-        rng = Seeds.for_batch(seed, step, len(rows), stream=seeds.VALIDATE, device=device)
-        yield Batch(_samples(split, rows, medium, device), _given(split, rows, conditional, device), rng)
+    if split.others is not None and not len(split.others):
+        return
+    for step, start in enumerate(range(0, min(limit, len(split)), batch)):
+        rows = shuffled(len(split), seed)[:limit][start : start + batch]
+        others = None
+        if split.others is not None:
+            others = np.resize(shuffled(len(split.others), seed), start + len(rows))[start:]
+        x = _tensors(split.items, rows, medium, device)
+        rng, taken = (
+            Seeds.for_batch(seed, step, len(rows), stream=stream, device=device)
+            for stream in (seeds.VALIDATE, seeds.GIVEN)
+        )
+        yield Batch(x, _given(split, rows, others, x, medium, conditional, taken), rng)
 
 
-def _samples(split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
-    items = torch.from_numpy(split.items[rows])
-    return medium.to_tensor(items.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
+def shuffled(n: int, seed: int) -> np.ndarray:
+    """The numbers below `n` in the order in which held-out rows are looked at."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))).numpy()
 
 
-def _given(split: Split, rows: np.ndarray, conditional: bool, device: torch.device | str) -> Given:
-    return Given(label=torch.from_numpy(split.labels[rows]).to(device)) if conditional else Given()
+def _tensors(items: np.ndarray, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
+    chosen = torch.from_numpy(items[rows])
+    return medium.to_tensor(chosen.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
+
+
+def _given(
+    split: Split,
+    rows: np.ndarray,
+    others: np.ndarray | None,
+    x: torch.Tensor,
+    medium: Medium,
+    conditional: bool,
+    taken: Seeds,
+    change: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+) -> Given:
+    """What goes with the samples `x`, which are `rows` of the split.
+
+    Args:
+        others: rows of `split.others`.
+        taken: randomness of what a craft takes.
+        change: what was done to `x` after it was read.
+    """
+
+    def picture() -> torch.Tensor | None:
+        if split.craft is not None:
+            return split.craft.take(x, taken)
+        if split.images is not None:
+            return change(_tensors(split.images, rows, medium, x.device))
+        if split.others is not None and others is not None:
+            return change(_tensors(split.others, others, medium, x.device))
+        return None
+
+    return Given(
+        label=torch.from_numpy(split.labels[rows]).to(x.device) if conditional else None,
+        image=picture(),
+        text=None if split.texts is None else torch.from_numpy(split.texts[rows]).to(x.device),
+    )

@@ -137,11 +137,11 @@ def held_out(
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
     if split.others is not None and not len(split.others):
         return
-    for step, start in enumerate(range(0, min(limit, len(split)), batch)):
-        rows = shuffled(len(split), seed)[:limit][start : start + batch]
-        others = None
-        if split.others is not None:
-            others = np.resize(shuffled(len(split.others), seed), start + len(rows))[start:]
+    chosen = shuffled(len(split), seed)[:limit]
+    given = None if split.others is None else np.resize(shuffled(len(split.others), seed), len(chosen))
+    for step, start in enumerate(range(0, len(chosen), batch)):
+        rows = chosen[start : start + batch]
+        others = None if given is None else given[start : start + batch]
         x = _tensors(split.items, rows, medium, device)
         rng, taken = (
             Seeds.for_batch(seed, step, len(rows), stream=stream, device=device)

@@ -7,8 +7,8 @@ X are the given pictures, Y the samples; G: X -> Y and F: Y -> X learn against a
                  + cycle (E |F(G(x)) - x| + E |G(F(y)) - y|) + identity (E |G(y) - y| + E |F(x) - x|)
 
 Both directions are learnt. A sample is G of the given picture, and `back` is F of a sample: two predictors, and nothing
-is drawn at random. The history of made pictures that the paper shows its critics is left out: a step then depends on its
-batch alone.
+is drawn at random. The history of made pictures that the paper shows its critics is left out, so that a step depends on
+its batch alone.
 """
 
 from dataclasses import dataclass, field
@@ -83,9 +83,9 @@ class CycleGAN(Model, Translator):
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
         self.classes, self.beside = 0, beside
         self.show = ImageEmbedder(beside.image, space)
-        scores = (1, *[config.patches] * 2 if config.patches else ())
-        self.generators = nn.ModuleDict({way: config.generator.build(space.shape, space.shape) for way in ("there", "back")})
-        self.critics = nn.ModuleDict({kind: config.critic.build(space.shape, scores) for kind in ("given", "sample")})
+        shape, scores = space.shape, (1, *((config.patches,) * 2 if config.patches else ()))
+        self.generators = nn.ModuleDict({way: config.generator.build(shape, shape) for way in ("there", "back")})
+        self.critics = nn.ModuleDict({kind: config.critic.build(shape, scores) for kind in ("given", "sample")})
 
     def players(self) -> dict[str, nn.Module]:
         return {"critics": self.critics, "generators": self.generators}
@@ -103,7 +103,8 @@ class CycleGAN(Model, Translator):
     def generator_loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         x, y = self._given(batch), batch.x.float()
         to_y, to_x = self._there(x), self._back(y)
-        fooled = ((self._score("sample", to_y) - 1).square().mean() + (self._score("given", to_x) - 1).square().mean()) / 2
+        missed = [(self._score(kind, made) - 1).square().mean() for kind, made in (("sample", to_y), ("given", to_x))]
+        fooled = (missed[0] + missed[1]) / 2
         cycle = _distance(self._back(to_y), x) + _distance(self._there(to_x), y)
         loss, stats = fooled + self.config.cycle * cycle, {"fooled": fooled.detach(), "cycle": cycle.detach()}
         if self.config.identity > 0:

@@ -8,8 +8,8 @@ al. (2020) do. A critic without batch normalisation judges real and made samples
 changes nothing; with it they go in two, as in DCGAN, because the statistics of a mixed batch would tell them apart.
 
 Where a picture is given with each sample, the generator maps it instead of the noise, which joins the label, and the
-critic sees it beside the sample, in patches if asked; `l1` adds the distance from the sample that belongs to it. That is
-pix2pix (Isola et al. 2017, equations 3 and 4), with noise in place of their dropout.
+critic sees it beside the sample, in patches if asked; `l1` adds the distance from the sample that belongs to it. That
+is pix2pix (Isola et al. 2017, equations 3 and 4), with noise in place of their dropout.
 """
 
 from collections.abc import Callable
@@ -127,7 +127,8 @@ class GAN(Model):
         self.show = ImageEmbedder(beside.image, space)
         width, given = config.label_width if classes else 0, self.show.channels
         source, told = ((given, *space.shape[1:]), width + config.latent) if given else ((config.latent,), width)
-        seen, scores = (space.shape[0] + given, *space.shape[1:]), (1, *[config.patches] * 2 if config.patches else ())
+        seen = (space.shape[0] + given, *space.shape[1:]) if given else space.shape
+        scores = (1, *((config.patches,) * 2 if config.patches else ()))
         self.generator = Player(config.generator.build(source, space.shape, told), self._embedder())
         self.critic = Player(config.critic.build(seen, scores, width), self._embedder())
         self.apart = mixes_rows(self.critic)

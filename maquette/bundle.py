@@ -1,6 +1,6 @@
 """A trained model as a folder that anyone may open: numbers, strict JSON and a page for people; nothing executes.
 
-    config.json          format, medium, model, classes, card
+    config.json          format, medium, model, classes, card; along, where a picture or words are given with a label
     model.safetensors    the averaged weights and buffers, by the names of the model's own state_dict
     README.md            the model card for people, written from `card`
     MANIFEST.json        size and SHA-256 of the three
@@ -12,7 +12,7 @@ file holds; names, shapes and dtypes must be the very ones that the config impli
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.nn.modules import module as registry
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError, shown
+from maquette.data.along import Along
 from maquette.media.base import MediumConfig
 from maquette.models import foreign
 from maquette.models.base import Model, ModelConfig
@@ -45,10 +46,12 @@ class Bundle:
     weights: dict[str, Tensor]
     card: dict[str, Any]
     digest: str
+    along: Along = field(default_factory=Along)
 
     def build(self) -> Model:
         """The model with its weights, ready to draw: in eval mode and frozen, on the CPU."""
-        model = self.model_config.build(self.medium_config.build().space, len(self.classes))
+        space = self.medium_config.build().space
+        model = self.model_config.fitted(space, len(self.classes), self.along.beside(space))
         model.load_state_dict(self.weights)
         return model.eval().requires_grad_(False)
 
@@ -60,6 +63,7 @@ def save_bundle(
     classes: list[str],
     weights: dict[str, Tensor],
     card: dict[str, Any],
+    along: Along = Along(),
 ) -> None:
     """Commit a bundle at `folder`, whole or not at all; one that stood there is replaced.
 
@@ -67,6 +71,7 @@ def save_bundle(
         classes: the names of the labels that the model knows, [] for an unconditional one.
         weights: its state_dict.
         card: plain data for the model card: name, data, licence, steps, scores … (see `render_card`).
+        along: what it is given beside a label.
     """
     config = {
         "format": FORMAT,
@@ -75,6 +80,8 @@ def save_bundle(
         "classes": classes,
         "card": card,
     }
+    if along != Along():
+        config["along"] = along.to_tree()
 
     def fill(here: Path) -> None:
         files.put_json(here / CONFIG, config)
@@ -95,11 +102,11 @@ def read_bundle(folder: Path | str) -> Bundle:
     if strange := set(source.listed) - {CONFIG, WEIGHTS, README}:
         raise MaquetteError("MQ-8001", str(folder), reason=f"a bundle has no {shown(sorted(strange)[0], 60)!r}")
     tree = source.read_json(CONFIG)
-    medium_config, model_config, classes, card = _read_config(tree, str(source.path / CONFIG))
+    medium_config, model_config, classes, card, along = _read_config(tree, str(source.path / CONFIG))
     data = source.read(WEIGHTS)
     weights = files.read_tensors(source.path / WEIGHTS, data)
-    _check_fit(medium_config, model_config, classes, weights, str(source.path / WEIGHTS))
-    return Bundle(medium_config, model_config, classes, weights, card, files.digest(data))
+    _check_fit(medium_config, model_config, classes, along, weights, str(source.path / WEIGHTS))
+    return Bundle(medium_config, model_config, classes, weights, card, files.digest(data), along)
 
 
 def find_bundle(path: Path | str) -> Path:
@@ -131,9 +138,9 @@ def read_card(folder: Path | str) -> dict[str, Any]:
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list[str], dict[str, Any]]:
+def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list[str], dict[str, Any], Along]:
     names = ("format", "medium", "model", "classes", "card")
-    if not isinstance(tree, dict) or set(tree) != set(names):
+    if not isinstance(tree, dict) or set(tree) - {"along"} != set(names):
         raise MaquetteError("MQ-2005", where, format="a bundle's config", reason=f"it holds {', '.join(names)}")
     if tree["format"] != FORMAT:
         todo = "use the version of maquette that wrote it"
@@ -143,14 +150,15 @@ def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list
         raise MaquetteError("MQ-2002", where, path="classes", wanted="a list of names", value=type(classes).__name__)
     if not isinstance(card, dict):
         raise MaquetteError("MQ-2002", where, path="card", wanted="a set of fields", value=type(card).__name__)
-    for part in ("medium", "model"):
-        _refuse_absurd(tree[part], part, where)
+    for part in ("medium", "model", "along"):
+        _refuse_absurd(tree.get(part), part, where)
     try:
         return (
             MediumConfig.from_tree(tree["medium"], "medium"),
             ModelConfig.from_tree(tree["model"], "model"),
             classes,
             card,
+            Along.from_tree(tree.get("along", {}), "along"),
         )
     except MaquetteError as bad:
         raise MaquetteError(bad.code, where, **bad.values) from None
@@ -167,9 +175,17 @@ def _refuse_absurd(node: Any, path: str, where: str) -> None:
         _refuse_absurd(value, f"{path}.{key}", where)
 
 
-def _check_fit(medium: MediumConfig, config: ModelConfig, classes: list[str], weights: dict[str, Tensor], where: str):
+def _check_fit(
+    medium: MediumConfig,
+    config: ModelConfig,
+    classes: list[str],
+    along: Along,
+    weights: dict[str, Tensor],
+    where: str,
+) -> None:
     with _at_most(weights, where), torch.random.fork_rng(devices=[]):
-        wanted = config.build(medium.build().space, len(classes)).state_dict()
+        space = medium.build().space
+        wanted = config.fitted(space, len(classes), along.beside(space)).state_dict()
     todo = "use another copy, or make it again"
     for name in wanted.keys() ^ weights.keys():
         has, lacks = ("config", "weights") if name in wanted else ("weights", "config")

@@ -43,13 +43,14 @@ def sample(asked: Namespace) -> None:
     between_texts = pipeline.medium.talks and asked.interpolate is not None
     if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
+    usual = 2 if between_texts else 1 if spoken else None if asked.image else 16
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,
         out=asked.out or (None if asked.grid or spoken else "samples"),
         grid=asked.grid,
         visible=asked.visible or "",
-        n=_value(asked.n) if asked.n is not None else 2 if between_texts else 1 if spoken else 16,
+        n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),
@@ -61,9 +62,11 @@ def sample(asked: Namespace) -> None:
         template=asked.template,
         form=asked.form,
         likeliest=_value(asked.logprobs),
-        image=asked.image,
+        image=asked.image or None,
         mask=asked.mask,
         factor=_value(asked.factor),
+        derive=asked.derive,
+        back=asked.back,
     )
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):

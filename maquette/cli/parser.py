@@ -96,9 +96,17 @@ VERBS: dict[str, Verb] = {
                 "--logprobs", "[K]", "of text: JSON lines with how likely each token was, and the K likeliest (K: 8)"
             ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
-            Option("--image", "FILE", "a picture to complete (with --mask) or to enlarge (with --factor)"),
+            Option(
+                "--image",
+                "FILE",
+                "a picture to complete (with --mask) or to enlarge (with --factor); to a model that learnt to start from "
+                "pictures what it starts from, a file or a folder; may be given several times",
+                several=True,
+            ),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),
+            Option("--derive", "", "--image is a whole picture: first take from it what was taken in training"),
+            Option("--back", "", "of a model that goes both ways: from its kind of pictures to the one it starts from"),
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
             Option("--out", "DIR", "one file each, into this folder (default: samples)"),
             Option("--visible", "TEXT", "a visible note on every item"),

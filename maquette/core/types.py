@@ -73,6 +73,10 @@ class _Rows:
         """The samples of `part` alone."""
         return self._each(lambda tensor: tensor[part])
 
+    def picked(self: Rows, index: Tensor) -> Rows:
+        """The samples of the numbers `index`, as often as they stand there."""
+        return self._each(lambda tensor: tensor[index.to(tensor.device)])
+
     def spread(self: Rows, n: int) -> Rows:
         """Each sample several times in a row, so that there are `n`."""
         return self._each(lambda tensor: tensor.repeat_interleave(n // len(tensor), 0))

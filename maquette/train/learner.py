@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
-from maquette.core.types import Turn
-from maquette.data.batches import Batches
+from maquette.core.types import Batch, Turn
+from maquette.data.batches import Batches, held_out
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
 from maquette.models.base import Model
@@ -31,6 +31,7 @@ class Learner:
 
     Attributes:
         turns: by name: `player` for a player's first turn, `player.2` for its second …
+        sheet: the held-out rows whose pictures and captions are given for sheets of samples.
         weights: each player's trainable weights; what belongs to no player is frozen.
 
     Args:
@@ -53,6 +54,7 @@ class Learner:
         self.recipe, self.dataset, self.medium, self.ranks, self.device = recipe, dataset, medium, ranks, device
         self.classes = list(dataset.classes) if recipe.data.conditional else []
         self.model = build_model(recipe, medium, len(self.classes), device)
+        self.sheet = shown_along(dataset, medium, settings.samples, settings.seed)
         if beginning is not None:
             beginning.give(self.model, self.classes)
         self.turns = _named(self.model.turns())
@@ -117,7 +119,8 @@ class Learner:
         ):
             tree["train"].pop(name)
         tree["train"]["optimizers"] = {name: mover.settings.to_tree() for name, mover in self.movers.items()}
-        tree["data"].pop("source")  # a folder may move; its fingerprint may not
+        for part, name in ((tree["data"], "source"), (tree["data"], "other"), (tree["data"]["pair"] or {}, "source")):
+            part.pop(name, None)  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
         return brief(_flat(tree, "")) | same | {"device": self.device.type}
 
@@ -125,9 +128,17 @@ class Learner:
 def build_model(recipe: Recipe, medium: Medium, classes: int, device: torch.device) -> Model:
     """A fresh model on `device`, its weights a function of the recipe's seed."""
     devices.seed(seeds.mix(recipe.train.seed, seeds.BUILD), device)
-    model = recipe.model.build(medium.space, classes)
+    model = recipe.model.fitted(medium.space, classes, recipe.data.along.beside(medium.space))
     devices.place(model, device, recipe.train.layout)
     return model.train()
+
+
+def shown_along(dataset: Dataset, medium: Medium, n: int, seed: int) -> Batch | None:
+    """At most `n` held-out rows with what is given with them beside a label, on the CPU; None where nothing is."""
+    split = dataset.test if len(dataset.test) else dataset.train
+    if not split.shows and split.texts is None:
+        return None
+    return next(held_out(split, medium, n, n, seed, "cpu", bool(dataset.classes)), None)
 
 
 def optimizers(recipe: Recipe, players: dict[str, nn.Module]) -> dict[str, Optimizer]:

@@ -14,7 +14,7 @@ from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
-from maquette.data.source import documents, open_data
+from maquette.data.source import documents, open_data, told
 from maquette.train import looking
 from maquette.train.begin import ORIGIN, Beginning
 from maquette.train.distributed import join
@@ -92,6 +92,8 @@ def prepare(recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning
     dataset = dataset or open_data(recipe.data, medium)
     if ranks.main:
         ranks.barrier()
+    recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
+    dataset = told(dataset, recipe.data.captions)
     return Learner(recipe, dataset, medium, ranks, device, beginning)
 
 
@@ -141,7 +143,7 @@ def inspect(learner: Learner) -> None:
             if loss.shape != () or not loss.isfinite():
                 raise MaquetteError("MQ-6010", what="loss", player=turn.player)
         with cancel.working(cancel.Token(PATIENCE)):
-            x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2))
+            x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2), batch.given)
     except cancel.Cancelled:
         return
     except (RuntimeError, ValueError, TypeError) as bad:

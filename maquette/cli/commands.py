@@ -43,7 +43,7 @@ def sample(asked: Namespace) -> None:
     between_texts = pipeline.medium.talks and asked.interpolate is not None
     if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
-    usual = 2 if between_texts else 1 if spoken else None if asked.image else 16
+    usual = 2 if between_texts else 1 if spoken else None if asked.image and pipeline.model.beside.image else 16
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,

@@ -99,8 +99,8 @@ VERBS: dict[str, Verb] = {
             Option(
                 "--image",
                 "FILE",
-                "a picture to complete (with --mask) or to enlarge (with --factor); to a model that learnt to start from "
-                "pictures what it starts from, a file or a folder; may be given several times",
+                "a picture to complete (with --mask) or to enlarge (with --factor); for a model that learnt to start "
+                "from pictures what it starts from, a file or a folder; may be given several times",
                 several=True,
             ),
             Option("--mask", "FILE", "white where the picture is to be made anew"),

@@ -89,7 +89,7 @@ class Batches:
 
         x = change(_tensors(self.split.items, rows, self.medium, self.device))
         rng, taken = self._seeds(step, self.stream), self._seeds(step, seeds.GIVEN)
-        given = _given(self.split, rows, others, x, self.medium, self.conditional, taken, change)
+        given = given_with(self.split, rows, others, x, self.medium, self.conditional, taken, change)
         return Batch(x, given, rng)
 
     def rows(self, step: int) -> np.ndarray:
@@ -147,7 +147,7 @@ def held_out(
             Seeds.for_batch(seed, step, len(rows), stream=stream, device=device)
             for stream in (seeds.VALIDATE, seeds.GIVEN)
         )
-        yield Batch(x, _given(split, rows, others, x, medium, conditional, taken), rng)
+        yield Batch(x, given_with(split, rows, others, x, medium, conditional, taken), rng)
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:
@@ -160,7 +160,7 @@ def _tensors(items: np.ndarray, rows: np.ndarray, medium: Medium, device: torch.
     return medium.to_tensor(chosen.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
 
 
-def _given(
+def given_with(
     split: Split,
     rows: np.ndarray,
     others: np.ndarray | None,

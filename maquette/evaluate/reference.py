@@ -177,11 +177,12 @@ def prepare(
     """Pick the real samples and look at them.
 
     The test split is compared with, and the training split gives the floor. Where the test split is small, both are
-    halves of the training split. `n` falls to what there is.
+    halves of the training split. `n` falls to what there is: where pictures are given, to the held-out ones.
 
     Raises:
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
     """
+    n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
     n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
     if n < least:
@@ -205,6 +206,11 @@ def prepare(
         other=others,
         other_labels=np.asarray(splits[names[1]].labels)[other],
     )
+
+
+def _answers(test: Split) -> int:
+    """How many different pictures are held out to be answered."""
+    return len(test) if test.others is None else min(len(test), len(test.others))
 
 
 def _two_sets(dataset: Dataset, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:

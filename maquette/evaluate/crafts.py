@@ -1,9 +1,9 @@
 """Answers to held-out pictures: how near what a model makes of each is to the true one, beside simpler ways.
 
 Every held-out picture is asked once. Where the true answer is known (something was taken from it, or it came in a pair)
-answers are compared with it pixel by pixel (PSNR, SSIM) and in the extractor's features. Ways without a model answer the
-same pictures: those of the craft (`maquette/crafts/`), or the true answer to the training picture that is nearest. A
-model that goes both ways is asked to bring back what it was given.
+answers are compared with it pixel by pixel (PSNR, SSIM) and in the extractor's features. Ways without a model answer
+the same pictures: those of the craft (`maquette/crafts/`), or the true answer to the training picture that is nearest.
+A model that goes both ways is asked to bring back what it was given.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +76,7 @@ def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] 
     if craft is None and image.shape[1:] == space.shape:
         ways[UNTOUCHED] = image
     items = {name: medium.from_tensor(x) for name, x in ways.items()}
-    if known and (craft is None or not ways):
+    if known and data.train.others is None and (craft is None or not ways):
         items[NEAREST] = _nearest(data.train, image, medium, reference.seed)
     return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items)
 
@@ -94,8 +94,6 @@ def _together(batches: Iterator[Batch]) -> Batch:
 
 def _nearest(train: Split, asked: Float[Tensor, "n c h w"], medium: Medium, seed: int) -> np.ndarray:
     """For each picture the answer to the training picture that is nearest to it in its pixels, averaged down."""
-    if train.others is not None:  # learnt from without pairs: the nearest has no answer, and is one itself
-        train = Split(train.others, np.full(len(train.others), -1), images=train.others)
     answers: list[np.ndarray] = []
 
     def blocks() -> Iterator[Tensor]:

@@ -79,6 +79,7 @@ def evaluate(
         guidance=options.guidance,
         sampling=options.sampling,
         opening=reference.openings,
+        prompt=reference.captions if pipeline.along.captions is not None else None,
     )
     lesson = crafts.lesson(pipeline, reference, say) if dataset.test.shows else None
     ask = ask if lesson is None else lesson.ask(ask)
@@ -213,7 +214,9 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:
-    """Unseen items with their labels and noise of fixed seeds."""
+    """Unseen items with what is given with them, and noise of fixed seeds."""
+    if pipeline.along.captions is not None:
+        split = replace(split, texts=pipeline.along.captions.encode(split.captions))
     for number, start in enumerate(range(0, len(rows), BATCH)):
         part = rows[start : start + BATCH]
         x = pipeline.medium.to_tensor(np.asarray(split.items[part])).to(pipeline.device)

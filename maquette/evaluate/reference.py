@@ -48,7 +48,7 @@ class Reference:
     Attributes:
         n, seed: how many are compared, and the seed that picked them.
         split: where `items` come from; `floor_split`: where the second real set comes from.
-        items, labels, seen: n real samples. other, other_labels: n others, which the floors are the scores of.
+        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which the floors are the scores of.
     """
 
     dataset: Dataset
@@ -59,11 +59,18 @@ class Reference:
     seed: int
     split: str
     floor_split: str
+    rows: np.ndarray
     items: np.ndarray
     labels: np.ndarray
     seen: Seen
     other: np.ndarray
     other_labels: np.ndarray
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """What is said of the real samples."""
+        split = self.dataset.test if self.split == TEST else self.dataset.train
+        return tuple(split.captions[row] for row in self.rows.tolist())
 
     @cached_property
     def moments(self) -> Moments:
@@ -200,6 +207,7 @@ def prepare(
         seed=seed,
         split=names[0],
         floor_split=names[1],
+        rows=real,
         items=items,
         labels=np.asarray(splits[names[0]].labels)[real],
         seen=chosen.see(items, medium, device),

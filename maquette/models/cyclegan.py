@@ -48,7 +48,7 @@ class Config(ModelConfig):
     takes: ClassVar[tuple[str, ...]] = ("image",)
 
     generator: NetConfig = field(default_factory=unet.Config)
-    critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="spectral"))
+    critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="group"))
     patches: int = 4
     """A critic gives a score to each of so many by so many overlapping patches; 0: one to the whole."""
     cycle: float = 10.0

@@ -41,7 +41,9 @@ def read_metadata(path: Path, text: str | None = None, columns: Mapping[str, str
             not UTF-8, CSV or JSON.
     """
     entries: dict[str, Entry] = {}
-    for line, record in enumerate(records(path, text), 1):
+    found = records(path, text)
+    caption = caption_column(dict.fromkeys(key for record in found for key in record), columns, str(path))
+    for line, record in enumerate(found, 1):
         name = record.get("file_name", "")
         if not name:
             raise MaquetteError("MQ-3014", str(path), reason=f"row {line} has no file_name")
@@ -50,8 +52,7 @@ def read_metadata(path: Path, text: str | None = None, columns: Mapping[str, str
             raise MaquetteError("MQ-3014", str(path), reason=f"row {line} leads out of the folder: {name}")
         if normal.as_posix() in entries:
             raise MaquetteError("MQ-3014", str(path), reason=f"{name} stands there twice")
-        caption = record.get(caption_column(record, columns, str(path)), "")
-        entries[normal.as_posix()] = Entry(_label(record), caption, record)
+        entries[normal.as_posix()] = Entry(_label(record), record.get(caption, ""), record)
     return entries
 
 

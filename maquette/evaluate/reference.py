@@ -48,7 +48,8 @@ class Reference:
     Attributes:
         n, seed: how many are compared, and the seed that picked them.
         split: where `items` come from; `floor_split`: where the second real set comes from.
-        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which the floors are the scores of.
+        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which
+            the floors are the scores of.
     """
 
     dataset: Dataset

@@ -137,6 +137,21 @@ def attention(asked: Namespace) -> None:
     _print_all([attention(getattr(asked, "RUN|BUNDLE"), asked.prompt, asked.out, asked.device)])
 
 
+def style(asked: Namespace) -> None:
+    if not asked.features:
+        raise MaquetteError("MQ-2105", first="style", second="--features RUN|FILE")
+    steps, size, strength = _number(asked.steps, "--steps"), _number(asked.size, "--size"), _value(asked.strength)
+    if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 <= strength < float("inf"):
+        raise MaquetteError("MQ-2002", path="--strength", wanted="0 or a positive number", value=repr(asked.strength))
+    from maquette.verbs.style import style
+
+    made = style(
+        asked.CONTENT, asked.STYLE, asked.features, asked.out, float(strength), steps or 0, size or 0, asked.device,
+        asked.visible or "", asked.quiet,
+    )  # fmt: skip
+    _print_all([made])
+
+
 def evaluate(asked: Namespace) -> None:
     n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
@@ -238,6 +253,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "sample": sample,
     "chat": chat,
     "attention": attention,
+    "style": style,
     "evaluate": evaluate,
     "compare": compare,
     "import": import_model,

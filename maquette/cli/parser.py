@@ -140,6 +140,21 @@ VERBS: dict[str, Verb] = {
         ),
         example='maquette attention runs/notes --prompt "Once upon a time"',
     ),
+    "style": Verb(
+        "a picture in the manner of another, by optimisation (Gatys et al. 2016)",
+        ("CONTENT", "STYLE"),
+        (
+            Option("--features", "RUN|FILE", "whose features tell what is alike: a run's data, or vgg19-dcbb9e9d.pth"),
+            Option("--strength", "S", "of the manner against the content", "1000"),
+            Option("--steps", "K", "of the optimisation", "200"),
+            Option("--size", "N", "of the picture's side in pixels, with VGG-19", "128"),
+            Option("--out", "FILE.png", "the picture", "styled.png"),
+            Option("--visible", "TEXT", "a visible note on it"),
+            DEVICE,
+            QUIET,
+        ),
+        example="maquette style photo.png painting.png --features runs/paintings --out painted.png",
+    ),
     "evaluate": Verb(
         "score a run against real samples, with real against real beside it",
         ("RUN",),

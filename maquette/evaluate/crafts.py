@@ -152,7 +152,9 @@ def round_trip(taken: Lesson, made: np.ndarray, pipeline: Pipeline, stamp: Stamp
         return
     medium = pipeline.medium
     back = medium.to_tensor(pipeline.generate(Request(n=len(made), given=medium.to_tensor(made), back=True)))
-    yield Score.of("cycle_psnr", psnr_estimate(taken.pictures, back, 2.0), stamp)
+    ratio = psnr_estimate(taken.pictures, back, 2.0)
+    if np.isfinite(ratio.value):
+        yield Score.of("cycle_psnr", ratio, stamp)
     yield Score.of("cycle_ssim", ssim(taken.pictures, back, 2.0), stamp)
 
 

@@ -65,7 +65,8 @@ class Config(CraftConfig):
     def _strokes(self, h: int, w: int, rng: Seeds) -> Bool[Tensor, "b h w"]:
         """Lines that bend at random, each of one width."""
         low, high = self.width
-        here = rng.uniform(self.strokes, 2) * rng.uniform(1, 1).new_tensor([h, w])
+        here = rng.uniform(self.strokes, 2)
+        here = here * here.new_tensor([h, w])
         angle = 2 * math.pi * rng.uniform(self.strokes)
         radius = (low + (high - low) * rng.uniform(self.strokes)) * min(h, w) / 2
         y, x = (torch.arange(n, device=here.device) + 0.5 for n in (h, w))

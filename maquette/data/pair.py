@@ -6,7 +6,7 @@ be read, and is named.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -57,7 +57,7 @@ def joined(first: Source, second: Source, by: str) -> Source:
     )
 
 
-def _paired(rows: Iterator[Row], partners: dict[str, list[Row]], by: str, second: Source) -> Iterator[Row]:
+def _paired(rows: Iterable[Row], partners: dict[str, list[Row]], by: str, second: Source) -> Iterator[Row]:
     found, reason = False, f"{second.place} is empty"
     for row in rows:
         partner = _partner(row, partners, by)

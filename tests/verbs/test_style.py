@@ -36,7 +36,7 @@ def test_a_run_lends_its_features(
     assert capsys.readouterr().out == f"{out}\n"
     with Image.open(out) as made:
         assert made.size == (8, 8)
-    assert read_mark(out) is not None
+    assert read_mark(out.read_bytes()) is not None
 
 
 def test_what_cannot_be_is_told(pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,13 +31,14 @@ def psnr(originals: Pictures, copies: Pictures, span: float) -> float:
 
 
 def psnr_estimate(originals: Pictures, copies: Pictures, span: float) -> Estimate:
-    """`psnr` between the ratios of what the mean error can be, drawing pictures with replacement."""
+    """`psnr` between the ratios of what the mean error can be, drawing pictures with replacement; a bound that would be
+    infinite is left out."""
     errors = bootstrapped((originals.double() - copies.double()).square().mean((1, 2, 3)).tolist())
 
-    def ratio(error: float | None) -> float:
-        return math.inf if not error else 10 * math.log10(span**2 / error)
+    def ratio(error: float | None) -> float | None:
+        return 10 * math.log10(span**2 / error) if error else None
 
-    return Estimate(ratio(errors.value), ratio(errors.high), ratio(errors.low), BY_BOOTSTRAP)
+    return Estimate(ratio(errors.value) or math.inf, ratio(errors.high), ratio(errors.low), BY_BOOTSTRAP)
 
 
 def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Condition, Sampling
+from maquette.core.types import Condition, Given, Sampling
 from maquette.media.forms import fits, is_han, verse
 from maquette.pipeline import Pipeline, load
 from maquette.request import Request

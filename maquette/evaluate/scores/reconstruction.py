@@ -38,7 +38,8 @@ def psnr_estimate(originals: Pictures, copies: Pictures, span: float) -> Estimat
     def ratio(error: float | None) -> float | None:
         return 10 * math.log10(span**2 / error) if error else None
 
-    return Estimate(ratio(errors.value) or math.inf, ratio(errors.high), ratio(errors.low), BY_BOOTSTRAP)
+    value = ratio(errors.value)
+    return Estimate(math.inf if value is None else value, ratio(errors.high), ratio(errors.low), BY_BOOTSTRAP)
 
 
 def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:

@@ -86,9 +86,12 @@ def kernel(sigma: float, like: Tensor) -> Float[Tensor, " k"]:
 
 
 def blurred(x: Pictures, sigma: float) -> Pictures:
-    """Each channel blurred by a normal law; beyond the border its pixels are repeated."""
+    """Each channel blurred by a normal law; beyond the border the picture is mirrored, its last pixels included."""
     weights, channels = kernel(sigma, x), x.shape[1]
     reach = len(weights) // 2
     down = weights.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-    x = F.pad(x, (reach,) * 4, mode="replicate")
+    for axis in (2, 3):
+        n = x.shape[axis]
+        at = torch.arange(-reach, n + reach, device=x.device) % (2 * n)
+        x = x.index_select(axis, torch.where(at < n, at, 2 * n - 1 - at))
     return F.conv2d(F.conv2d(x, down, groups=channels), down.mT, groups=channels)

@@ -38,13 +38,13 @@ class Config(CraftConfig):
         return {"left blurred": given, "Wiener filter": self._wiener(given).clamp(-1, 1)}
 
     def _wiener(self, given: Given) -> Pictures:
-        """conj(K) / (|K|^2 + noise / signal) at each frequency (Wiener 1949), of the picture mirrored at its border."""
+        """K / (K^2 + noise / signal) at each frequency (Wiener 1949). With its mirror images a picture is periodic, and
+        blurring it is a product with K there."""
         h, w = given.shape[2:]
+        x = torch.cat([given, given.flip(2)], dim=2)
+        x = torch.cat([x, x.flip(3)], dim=3)
         weights = kernel(self.sigma, given)
-        reach = min(len(weights) // 2 * 2, h - 1, w - 1)
-        x = F.pad(given, (reach,) * 4, mode="reflect")
         line = [F.pad(weights, (0, n - len(weights))).roll(-(len(weights) // 2)) for n in x.shape[2:]]
-        response = torch.fft.fft2(line[0][:, None] * line[1][None])
+        response = torch.fft.fft2(line[0][:, None] * line[1][None]).real
         ratio = (max(self.noise, 1 / 255) / SPREAD) ** 2
-        sharp = torch.fft.ifft2(torch.fft.fft2(x) * response.conj() / (response.abs() ** 2 + ratio)).real
-        return sharp[:, :, reach : reach + h, reach : reach + w]
+        return torch.fft.ifft2(torch.fft.fft2(x) * response / (response**2 + ratio)).real[:, :, :h, :w]

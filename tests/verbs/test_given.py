@@ -49,7 +49,7 @@ def test_a_run_keeps_what_was_given(run: Run) -> None:
     config = json.loads((run.bundle / "config.json").read_text())
     assert config["along"]["craft"] == {"kind": "shrink", "factor": 2}
     with Image.open(max(run.samples.glob("step-*.png"))) as sheet:
-        assert sheet.width > sheet.height, "three columns for each of the five rows: given, made, real"
+        assert sheet.width > sheet.height, "given, made and real stand side by side, three rows in a line"
     losses = [line["generator.l1"] for line in run.metrics() if "generator.l1" in line]
     assert losses and all(np.isfinite(losses))
 

@@ -1,6 +1,6 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `import_model` and
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `style`, `import_model` and
 `export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when
 first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
@@ -26,6 +26,7 @@ _HOMES = {
     "recipes": "verbs.recipes",
     "resume": "verbs.train",
     "sample": "verbs.sample",
+    "style": "verbs.style",
     "train": "verbs.train",
 }
 """Public name -> the module it lives in."""
@@ -46,6 +47,7 @@ __all__ = [
     "recipes",
     "resume",
     "sample",
+    "style",
     "train",
 ]
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from maquette.verbs.exchange import export_model, import_model
     from maquette.verbs.recipes import recipes
     from maquette.verbs.sample import sample
+    from maquette.verbs.style import style
     from maquette.verbs.train import resume, train
 
 

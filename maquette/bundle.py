@@ -1,6 +1,7 @@
 """A trained model as a folder that anyone may open: numbers, strict JSON and a page for people; nothing executes.
 
-    config.json          format, medium, model, classes, card, and codec if there is one
+    config.json          format, medium, model, classes, card; codec, where there is one; along, where a picture or
+                         words are given with a label
     model.safetensors    the averaged weights and buffers, by the names of the model's own state_dict
     codec/               the bundle of the autoencoder that the model stands behind, whole
     codec.safetensors    what its codes are whitened by
@@ -29,7 +30,8 @@ from maquette.codecs.latent import LatentCodec
 from maquette.codecs.quantise import Quantise
 from maquette.core import files
 from maquette.core.errors import MaquetteError, shown
-from maquette.core.types import Autoencoder
+from maquette.core.types import Autoencoder, Beside, Space
+from maquette.data.along import Along
 from maquette.media.base import MediumConfig
 from maquette.models import foreign
 from maquette.models.base import Model, ModelConfig
@@ -136,15 +138,21 @@ class Bundle:
     card: dict[str, Any]
     digest: str
     coding: Coding = field(default_factory=Coding)
+    along: Along = field(default_factory=Along)
 
     @cached_property
     def codec(self) -> Codec:
         """What stands between medium and model, on the CPU."""
         return self.coding.build(self.medium_config)
 
+    @property
+    def terms(self) -> tuple[Space, int, Beside]:
+        """What the model is made for: the space of its samples, labels, and what it is given besides."""
+        return self.codec.space, len(self.classes), self.along.beside(self.medium_config.build().space)
+
     def build(self) -> Model:
         """The model with its weights, ready to draw: in eval mode and frozen, on the CPU."""
-        model = self.model_config.build(self.codec.space, len(self.classes))
+        model = self.model_config.fitted(*self.terms)
         model.load_state_dict(self.weights)
         return model.eval().requires_grad_(False)
 
@@ -157,6 +165,7 @@ def save_bundle(
     weights: dict[str, Tensor],
     card: dict[str, Any],
     coding: Coding = Coding(),
+    along: Along = Along(),
 ) -> None:
     """Commit a bundle at `folder`, whole or not at all; one that stood there is replaced.
 
@@ -165,6 +174,7 @@ def save_bundle(
         weights: its state_dict.
         card: plain data for the model card: name, data, licence, steps, scores … (see `render_card`).
         coding: what the model stands behind; it is copied whole.
+        along: what it is given beside a label.
     """
     config = {
         "format": FORMAT,
@@ -172,7 +182,11 @@ def save_bundle(
         "model": model_config.to_tree(),
         "classes": classes,
         "card": card,
-    } | ({"codec": coding.kind} if coding.kind else {})
+    }
+    if coding.kind:
+        config["codec"] = coding.kind
+    if along != Along():
+        config["along"] = along.to_tree()
 
     def fill(here: Path) -> None:
         files.put_json(here / CONFIG, config)
@@ -196,12 +210,12 @@ def read_bundle(folder: Path | str) -> Bundle:
     if strange := set(source.listed) - known:
         raise MaquetteError("MQ-8001", str(folder), reason=f"a bundle has no {shown(sorted(strange)[0], 60)!r}")
     tree = source.read_json(CONFIG)
-    medium_config, model_config, classes, card = _read_config(tree, str(source.path / CONFIG))
+    medium_config, model_config, classes, card, along = _read_config(tree, str(source.path / CONFIG))
     kind = _read_kind(tree, str(source.path / CONFIG))
     coding = read_coding(source, kind) if kind == LATENT else Coding(kind)
     data = source.read(WEIGHTS)
     weights = files.read_tensors(source.path / WEIGHTS, data)
-    bundle = Bundle(medium_config, model_config, classes, weights, card, files.digest(data), coding)
+    bundle = Bundle(medium_config, model_config, classes, weights, card, files.digest(data), coding, along)
     _check_fit(bundle, str(source.path / WEIGHTS))
     return bundle
 
@@ -244,9 +258,9 @@ def read_card(folder: Path | str) -> dict[str, Any]:
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list[str], dict[str, Any]]:
+def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list[str], dict[str, Any], Along]:
     names = ("format", "medium", "model", "classes", "card")
-    if not isinstance(tree, dict) or set(tree) - {"codec"} != set(names):
+    if not isinstance(tree, dict) or set(tree) - {"codec", "along"} != set(names):
         raise MaquetteError("MQ-2005", where, format="a bundle's config", reason=f"it holds {', '.join(names)}")
     if tree["format"] != FORMAT:
         todo = "use the version of maquette that wrote it"
@@ -256,14 +270,15 @@ def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list
         raise MaquetteError("MQ-2002", where, path="classes", wanted="a list of names", value=type(classes).__name__)
     if not isinstance(card, dict):
         raise MaquetteError("MQ-2002", where, path="card", wanted="a set of fields", value=type(card).__name__)
-    for part in ("medium", "model"):
-        _refuse_absurd(tree[part], part, where)
+    for part in ("medium", "model", "along"):
+        _refuse_absurd(tree.get(part), part, where)
     try:
         return (
             MediumConfig.from_tree(tree["medium"], "medium"),
             ModelConfig.from_tree(tree["model"], "model"),
             classes,
             card,
+            Along.from_tree(tree.get("along", {}), "along"),
         )
     except MaquetteError as bad:
         raise MaquetteError(bad.code, where, **bad.values) from None
@@ -291,9 +306,9 @@ def _refuse_absurd(node: Any, path: str, where: str) -> None:
 
 
 def _check_fit(bundle: Bundle, where: str) -> None:
-    config, weights, space = bundle.model_config, bundle.weights, bundle.codec.space
+    weights, terms = bundle.weights, bundle.terms
     with _at_most(weights, where), torch.random.fork_rng(devices=[]):
-        wanted = config.build(space, len(bundle.classes)).state_dict()
+        wanted = bundle.model_config.fitted(*terms).state_dict()
     todo = "use another copy, or make it again"
     for name in wanted.keys() ^ weights.keys():
         has, lacks = ("config", "weights") if name in wanted else ("weights", "config")

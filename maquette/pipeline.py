@@ -6,6 +6,7 @@ size, so batches here have one fixed size per device, and the rows beyond n are 
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -21,7 +22,18 @@ from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import VALIDATE, Between, Seeds
-from maquette.core.types import Batch, Compilable, Denoiser, Given, Likelihood, Predictor, Sampling, Stream, Tokens
+from maquette.core.types import (
+    Batch,
+    Compilable,
+    Denoiser,
+    Given,
+    Likelihood,
+    Predictor,
+    Sampling,
+    Stream,
+    Tokens,
+    Translator,
+)
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
@@ -49,6 +61,7 @@ class _Drawing(NamedTuple):
 
     predict: Predictor
     start: Tensor
+    given: Given
     rng: Seeds
     rows: int
     """So many of them were asked for."""
@@ -61,14 +74,14 @@ class Pipeline:
     """A model with its codec and medium. Build one with `load`.
 
     Attributes:
-        medium, coding, model, classes, card: what the bundle says.
+        medium, coding, model, classes, card, along: what the bundle says.
         codec: between medium and model, on the device.
         digest: SHA-256 of the weights' file.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Storage = "fp32", compiled: bool = False):
         self.medium_config = bundle.medium_config
-        self.medium = bundle.medium_config.build()
+        self.medium, self.along = bundle.medium_config.build(), bundle.along
         self.coding, self.codec, self.model = bundle.coding, bundle.codec, bundle.build()
         if precision == "int8":
             devices.round_weights(self.model)
@@ -99,7 +112,7 @@ class Pipeline:
     def batches(self, request: Request) -> Iterator[np.ndarray]:
         """The items of `generate`, as they are made."""
         for drawing in self._drawings(request):
-            yield self.decoded(self._drawn(drawing, request))[: drawing.rows]
+            yield self.decoded(self._drawn(drawing, request), drawing.given)[: drawing.rows]
 
     def encoded(self, items: np.ndarray) -> Tensor:
         """Stored items [n, *medium.stored] as the model sees them, on the device."""
@@ -107,12 +120,17 @@ class Pipeline:
         with torch.inference_mode():
             return self.codec.encode(x)
 
-    def decoded(self, z: Tensor) -> np.ndarray:
-        """Stored items of what the model makes [n, *model.space.shape]; a row does not depend on how many there are."""
+    def decoded(self, z: Tensor, given: Given = Given()) -> np.ndarray:
+        """Stored items of what the model makes [n, *model.space.shape], with what is known of them put back.
+
+        A row does not depend on how many there are.
+        """
+        craft, image = self.along.craft, given.image
         missing = BATCH[self.device.type] - len(z)
         full = torch.cat([z, z[-1:].expand(missing, *z.shape[1:])]) if missing > 0 else z
         with self.computing():
-            x = self.codec.decode(full)[: len(z)].cpu()
+            x = self.codec.decode(full)[: len(z)]
+            x = (x if craft is None or image is None else craft.keep(x, image)).cpu()
         return self.medium.from_tensor(x.float() if x.is_floating_point() else x)
 
     def say(self, request: Request) -> list[Said]:
@@ -154,7 +172,7 @@ class Pipeline:
         wording, known = self._wording, self.medium.asked(text)[None].to(self.device)
         with torch.inference_mode(), keeping_maps() as maps:
             if isinstance(self.model, Stream):
-                self._predictor(torch.tensor([-1]), 1.0)(known, known.shape[1])
+                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), 1.0)(known, known.shape[1])
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
@@ -238,15 +256,41 @@ class Pipeline:
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
 
-    def _predictor(self, labels: Tensor, guidance: float) -> Predictor:
-        n = len(labels)
-        predict = self.model.predictor(self.model.condition(Given(label=labels.to(self.device)), n))
+    def _predictor(self, given: Given, guidance: float, back: bool = False) -> Predictor:
+        n = next(len(part) for part in vars(given).values() if part is not None)
+        condition = self.model.condition(given, n)
+        if back and not isinstance(self.model, Translator):
+            raise MaquetteError("MQ-2104", "back", task="go back from its samples to what it is given")
+        predict = self.model.back(condition) if back else self.model.predictor(condition)  # type: ignore[attr-defined]
         if guidance == 1:
             return predict
         embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
         if not any(part.classes and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
-        return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
+        plain = self.model.predictor(self.model.condition(replace(given, label=None, text=None), n))
+        return guide(predict, plain, guidance)
+
+    def _pictures(self, request: Request) -> Tensor | None:
+        """The pictures that samples are given in turn."""
+        space = self.model.beside.image
+        if request.given is None and space is None:
+            return None
+        if request.given is None:
+            raise MaquetteError("MQ-2137", "image")
+        if space is None:
+            raise MaquetteError("MQ-2138", "image", kind=self.model.config.kind(), what="picture")
+        given = torch.as_tensor(request.given, dtype=torch.float32)
+        if given.shape[1:] != space.shape or not len(given):
+            found, wanted = _shown(tuple(given.shape[1:])), _shown(space.shape)
+            raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
+        return given
+
+    def _captions(self, request: Request) -> Tensor | None:
+        """The captions that samples are given in turn, as tokens; without a prompt each is the empty one."""
+        if self.along.captions is None:
+            return None
+        prompts = request.prompt if isinstance(request.prompt, tuple) else (request.prompt or "",)
+        return torch.from_numpy(self.along.captions.encode(prompts))
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -261,6 +305,7 @@ class Pipeline:
         space, streams = self.model.space, isinstance(self.model, Stream)
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
+        pictures, captions = self._pictures(request), self._captions(request)
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
         size = min(size, request.total) if isinstance(space, Tokens) else size
@@ -268,7 +313,12 @@ class Pipeline:
             cancel.check()
             with self.computing():
                 owner, rng = self._rows(request, first, size)
-                predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
+                given = Given(
+                    label=labels[owner % len(labels)],
+                    image=None if pictures is None else pictures[owner % len(pictures)],
+                    text=None if captions is None else captions[owner % len(captions)],
+                ).to(self.device)
+                predict = task(self._predictor(given, request.guidance, request.back))
                 start = self._begun(self.model.start(size, how, rng), owner, begun)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
@@ -281,11 +331,12 @@ class Pipeline:
                 predict = only(predict, allowed)
             if marks and request.stops and streams and not how.beams:
                 predict = until(predict, partial(listen, heard), marks.end)
-            yield _Drawing(predict, start, rng, min(size, request.total - first), heard, recorder)
+            yield _Drawing(predict, start, given, rng, min(size, request.total - first), heard, recorder)
 
     def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""
-        known = (request.image, request.opening, request.prompt, request.most, request.filled)
+        words = request.prompt if self.along.captions is None else None  # else they are given, and begin nothing
+        known = (request.image, request.opening, words, request.most, request.filled)
         if not self.codec.lossless and (spoken or any(part is not None for part in known)):
             raise MaquetteError(
                 "MQ-2104", task="begin from what is known: it makes codes, which are decoded when whole"
@@ -361,6 +412,8 @@ class Pipeline:
         """What is known of each sample: the tokens from its first on, -1 for gaps."""
         if request.opening is not None:
             return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
+        if self.along.captions is not None and not spoken:  # words that are given, and begin nothing
+            return []
         if request.prompt is None and request.most is None and request.filled is None and not spoken:
             return []
         prompts = (request.prompt or "",) if not isinstance(request.prompt, tuple) else request.prompt

@@ -55,6 +55,11 @@ class Request(Config):
     """Of text: how many of the likeliest tokens at each place are told with what was said."""
     opening: Any = None
     """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words."""
+    given: Any = None
+    """Pictures [k, *shape] for a model that is given one with each sample, in the space that it is given (floats):
+    sample i has number i, from the beginning again after the last."""
+    back: bool = False
+    """Of a model that goes both ways between two kinds: make what it is given of samples, not samples of that."""
     image: Any = None
     """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
     mask: Any = None

@@ -10,7 +10,7 @@ import maquette
 ROOT = Path(maquette.__file__).parent
 FLOORS = [
     {"core"},
-    {"media", "solvers"},
+    {"media", "solvers", "crafts"},
     {"nets", "codecs"},
     {"data", "models"},
     {"bundle", "request"},

@@ -43,13 +43,14 @@ def sample(asked: Namespace) -> None:
     between_texts = pipeline.medium.talks and asked.interpolate is not None
     if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
+    usual = 2 if between_texts else 1 if spoken else None if asked.image and pipeline.model.beside.image else 16
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,
         out=asked.out or (None if asked.grid or spoken else "samples"),
         grid=asked.grid,
         visible=asked.visible or "",
-        n=_value(asked.n) if asked.n is not None else 2 if between_texts else 1 if spoken else 16,
+        n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),
@@ -61,9 +62,11 @@ def sample(asked: Namespace) -> None:
         template=asked.template,
         form=asked.form,
         likeliest=_value(asked.logprobs),
-        image=asked.image,
+        image=asked.image or None,
         mask=asked.mask,
         factor=_value(asked.factor),
+        derive=asked.derive,
+        back=asked.back,
     )
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):
@@ -132,6 +135,21 @@ def attention(asked: Namespace) -> None:
     from maquette.verbs.attention import attention
 
     _print_all([attention(getattr(asked, "RUN|BUNDLE"), asked.prompt, asked.out, asked.device)])
+
+
+def style(asked: Namespace) -> None:
+    if not asked.features:
+        raise MaquetteError("MQ-2105", first="style", second="--features RUN|FILE")
+    steps, size, strength = _number(asked.steps, "--steps"), _number(asked.size, "--size"), _value(asked.strength)
+    if not isinstance(strength, int | float) or isinstance(strength, bool) or not 0 <= strength < float("inf"):
+        raise MaquetteError("MQ-2002", path="--strength", wanted="0 or a positive number", value=repr(asked.strength))
+    from maquette.verbs.style import style
+
+    made = style(
+        asked.CONTENT, asked.STYLE, asked.features, asked.out, float(strength), steps or 0, size or 0, asked.device,
+        asked.visible or "", asked.quiet,
+    )  # fmt: skip
+    _print_all([made])
 
 
 def evaluate(asked: Namespace) -> None:
@@ -235,6 +253,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "sample": sample,
     "chat": chat,
     "attention": attention,
+    "style": style,
     "evaluate": evaluate,
     "compare": compare,
     "import": import_model,

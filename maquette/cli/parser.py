@@ -96,9 +96,17 @@ VERBS: dict[str, Verb] = {
                 "--logprobs", "[K]", "of text: JSON lines with how likely each token was, and the K likeliest (K: 8)"
             ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
-            Option("--image", "FILE", "a picture to complete (with --mask) or to enlarge (with --factor)"),
+            Option(
+                "--image",
+                "FILE",
+                "a picture to complete (with --mask) or to enlarge (with --factor); for a model that learnt to start "
+                "from pictures what it starts from, a file or a folder; may be given several times",
+                several=True,
+            ),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),
+            Option("--derive", "", "--image is a whole picture: first take from it what was taken in training"),
+            Option("--back", "", "of a model that goes both ways: from its kind of pictures to the one it starts from"),
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
             Option("--out", "DIR", "one file each, into this folder (default: samples)"),
             Option("--visible", "TEXT", "a visible note on every item"),
@@ -131,6 +139,21 @@ VERBS: dict[str, Verb] = {
             DEVICE,
         ),
         example='maquette attention runs/notes --prompt "Once upon a time"',
+    ),
+    "style": Verb(
+        "a picture in the manner of another, by optimisation (Gatys et al. 2016)",
+        ("CONTENT", "STYLE"),
+        (
+            Option("--features", "RUN|FILE", "whose features tell what is alike: a run's data, or vgg19-dcbb9e9d.pth"),
+            Option("--strength", "S", "of the manner against the content", "1000"),
+            Option("--steps", "K", "of the optimisation", "200"),
+            Option("--size", "N", "of the picture's side in pixels, with VGG-19", "128"),
+            Option("--out", "FILE.png", "the picture", "styled.png"),
+            Option("--visible", "TEXT", "a visible note on it"),
+            DEVICE,
+            QUIET,
+        ),
+        example="maquette style photo.png painting.png --features runs/paintings --out painted.png",
     ),
     "evaluate": Verb(
         "score a run against real samples, with real against real beside it",

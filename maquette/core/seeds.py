@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-TRAIN, VALIDATE, SAMPLE, DATA, AUGMENT, BUILD = range(6)
+TRAIN, VALIDATE, SAMPLE, DATA, AUGMENT, BUILD, GIVEN = range(7)
 """Streams: draws of one never coincide with draws of another."""
 
 

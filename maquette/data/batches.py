@@ -1,11 +1,13 @@
 """Rows to batches: which rows, in which order, with which noise, is a pure function of (seed, step).
 
 The rows of a run are one endless sequence: the permutation of epoch 0, that of epoch 1, and so on. Step k takes the
-k-th stretch of it, so every row comes once an epoch whatever the batch size, and resuming needs only the step.
+k-th stretch of it, so every row comes once an epoch whatever the batch size, and resuming needs only the step. What is
+given with a row is changed as the row is, and what a craft takes of it is taken here, on the device.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from maquette.core.seeds import Seeds, mix
 from maquette.core.types import Batch, Given
 from maquette.data.dataset import Split
 from maquette.media.base import Medium
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 UNIFORMS = 8
 """Random numbers that a medium's `augment` is given for each row."""
@@ -64,10 +68,13 @@ class Batches:
             reason, todo = f"{world} processes cannot share it equally", f"choose a multiple of {world}"
             raise MaquetteError("MQ-2009", path="train.batch", value=batch, reason=reason, todo=todo)
         self.split, self.medium, self.batch, self.seed = split, medium, batch, seed
-        self.conditional, self.how = conditional, dict(augment or {})
+        self.how = dict(augment or {})
         self.first, self.n = rank * (batch // world), batch // world
-        self.device, self.stream, self.codec = torch.device(device), stream, codec
-        self._orders: dict[int, np.ndarray] = {}
+        self.stream, self.feed = stream, Feed(split, medium, torch.device(device), conditional, codec)
+        self._order = _Order(len(split), seed, seeds.DATA)
+        self._others = None if split.others is None else _Order(len(split.others), seed, seeds.GIVEN)
+        if self._others is not None and not self._others.total:
+            raise MaquetteError("MQ-3002", what="other picture to learn from", todo="give data.other some")
         medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
 
     @property
@@ -77,33 +84,120 @@ class Batches:
 
     def __call__(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (0, 1, …)."""
-        rows = self.rows(step)
-        if self.how:
-            x = _items(self.split, rows, self.medium, self.device)
-            noise = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, seeds.AUGMENT, self.device)
-            x = _encoded(self.medium.augment(x, self.how, noise.uniform(UNIFORMS)), self.codec)
-        else:
-            x = _samples(self.split, rows, self.medium, self.device, self.codec)
-        rng = Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, self.stream, self.device)
-        return Batch(x, _given(self.split, rows, self.conditional, self.device), rng)
+        rows, others = self.rows(step), None
+        if self._others is not None:
+            others = self._others(step * self.batch + self.first, self.n)
+        rng, taken = self._seeds(step, self.stream), self._seeds(step, seeds.GIVEN)
+        if not self.how:
+            return self.feed(rows, rng, taken, others)
+        uniform = self._seeds(step, seeds.AUGMENT).uniform(UNIFORMS)
+        return self.feed(rows, rng, taken, others, lambda x: self.medium.augment(x, self.how, uniform))
 
     def rows(self, step: int) -> np.ndarray:
         """Which rows of the split this rank takes in `step`: int64 [batch / world]."""
-        total, here = len(self.split), step * self.batch + self.first
-        parts = []
-        while (missing := self.n - sum(map(len, parts))) > 0:
-            epoch, at = divmod(here, total)
-            parts.append(self._order(epoch)[at : at + missing])
+        return self._order(step * self.batch + self.first, self.n)
+
+    def _seeds(self, step: int, stream: int) -> Seeds:
+        return Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, stream, self.feed.device)
+
+
+class _Order:
+    """An endless sequence of row numbers: one permutation of `total` after the other."""
+
+    def __init__(self, total: int, seed: int, stream: int):
+        self.total, self.seed, self.stream = total, seed, stream
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def __call__(self, here: int, n: int) -> np.ndarray:
+        """`n` of them from place `here` on: int64 [n]."""
+        parts: list[np.ndarray] = []
+        while (missing := n - sum(map(len, parts))) > 0:
+            epoch, at = divmod(here, self.total)
+            parts.append(self._epoch(epoch)[at : at + missing])
             here += len(parts[-1])
         return np.concatenate(parts)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            if len(self._orders) > 1:  # a step needs two at most, while it crosses from one epoch to the next
-                del self._orders[min(self._orders)]
-            generator = torch.Generator().manual_seed(mix(self.seed, seeds.DATA, epoch))
-            self._orders[epoch] = torch.randperm(len(self.split), generator=generator).numpy()
-        return self._orders[epoch]
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:  # a step needs two at most, while it crosses from one epoch to the next
+                del self._epochs[min(self._epochs)]
+            generator = torch.Generator().manual_seed(mix(self.seed, self.stream, epoch))
+            self._epochs[epoch] = torch.randperm(self.total, generator=generator).numpy()
+        return self._epochs[epoch]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Rows of a split as a model receives them, with what is given with each.
+
+    Attributes:
+        conditional: whether labels are given along.
+        codec: what samples become before a model sees them, on `device`; none changes nothing.
+    """
+
+    split: Split
+    medium: Medium
+    device: torch.device
+    conditional: bool = False
+    codec: Codec | None = None
+
+    def __call__(
+        self, rows: np.ndarray, rng: Seeds, taken: Seeds, others: np.ndarray | None = None, change: Change | None = None
+    ) -> Batch:
+        """The batch of these rows.
+
+        Args:
+            rng: the batch's own randomness.
+            taken: that of what a craft takes.
+            others: rows of `split.others`.
+            change: what is done to every picture once it is read.
+        """
+        codes = self._codes(rows) if change is None else None
+        x = None
+        if codes is None or self.split.craft is not None:  # what is taken is taken of the picture, never of its code
+            x = self._tensors(self.split.items, rows, change)
+        given = Given(
+            label=torch.from_numpy(self.split.labels[rows]).to(self.device) if self.conditional else None,
+            image=self._image(x, rows, taken, others, change),
+            text=None if self.split.texts is None else torch.from_numpy(self.split.texts[rows]).to(self.device),
+        )
+        return Batch(self._encoded(x) if codes is None else codes, given, rng)
+
+    def _image(
+        self,
+        x: torch.Tensor | None,
+        rows: np.ndarray,
+        taken: Seeds,
+        others: np.ndarray | None,
+        change: Change | None,
+    ) -> torch.Tensor | None:
+        """The picture that is given with each sample of `x`."""
+        split = self.split
+        if split.craft is not None:
+            assert x is not None, "a craft has a picture to take from"
+            return split.craft.take(x, taken)
+        if split.images is not None:
+            return self._tensors(split.images, rows, change)
+        if split.others is not None and others is not None:
+            return self._tensors(split.others, others, change)
+        return None
+
+    def _codes(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The codes of these rows, where they were computed once."""
+        if self.split.codes is None or self.codec is None:
+            return None
+        codes = torch.from_numpy(self.split.codes[rows]).to(self.device, non_blocking=True)
+        return codes if codes.is_floating_point() else codes.long()
+
+    def _tensors(self, items: np.ndarray, rows: np.ndarray, change: Change | None) -> torch.Tensor:
+        chosen = torch.from_numpy(items[rows]).to(self.device, non_blocking=True)  # bytes: a quarter of the samples
+        x = self.medium.to_tensor(chosen)
+        return x if change is None else change(x)
+
+    @torch.no_grad()
+    def _encoded(self, x: torch.Tensor | None) -> torch.Tensor:
+        assert x is not None, "without codes there are pictures"
+        return x if self.codec is None else self.codec.encode(x)
 
 
 def held_out(
@@ -117,33 +211,21 @@ def held_out(
     codec: Codec | None = None,
 ) -> Iterator[Batch]:
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
-    generator = torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))
-    chosen = torch.randperm(len(split), generator=generator).numpy()[:limit]
+    if split.others is not None and not len(split.others):
+        return
+    chosen = shuffled(len(split), seed)[:limit]
+    feed = Feed(split, medium, torch.device(device), conditional, codec)
+    given = None if split.others is None else np.resize(shuffled(len(split.others), seed), len(chosen))
     for step, start in enumerate(range(0, len(chosen), batch)):
         rows = chosen[start : start + batch]
-        rng = Seeds.for_batch(seed, step, len(rows), stream=seeds.VALIDATE, device=device)
-        yield Batch(_samples(split, rows, medium, device, codec), _given(split, rows, conditional, device), rng)
+        others = None if given is None else given[start : start + batch]
+        rng, taken = (
+            Seeds.for_batch(seed, step, len(rows), stream=stream, device=device)
+            for stream in (seeds.VALIDATE, seeds.GIVEN)
+        )
+        yield feed(rows, rng, taken, others)
 
 
-def _samples(
-    split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str, codec: Codec | None
-) -> torch.Tensor:
-    """What a model sees of these rows: codes that are at hand, or else what becomes of the items."""
-    if split.codes is None or codec is None:
-        return _encoded(_items(split, rows, medium, device), codec)
-    codes = torch.from_numpy(split.codes[rows]).to(device, non_blocking=True)
-    return codes if codes.is_floating_point() else codes.long()
-
-
-def _items(split: Split, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
-    items = torch.from_numpy(split.items[rows])
-    return medium.to_tensor(items.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
-
-
-@torch.no_grad()
-def _encoded(x: torch.Tensor, codec: Codec | None) -> torch.Tensor:
-    return x if codec is None else codec.encode(x)
-
-
-def _given(split: Split, rows: np.ndarray, conditional: bool, device: torch.device | str) -> Given:
-    return Given(label=torch.from_numpy(split.labels[rows]).to(device)) if conditional else Given()
+def shuffled(n: int, seed: int) -> np.ndarray:
+    """The numbers below `n` in the order in which held-out rows are looked at."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))).numpy()

@@ -1,11 +1,13 @@
 """The nouns of data: a row as a reader finds it, a source of rows, and the dataset that batches are cut from."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from maquette.crafts.base import CraftConfig
 
 TRAIN, TEST = "train", "test"
 
@@ -15,10 +17,12 @@ class Row(NamedTuple):
 
     Attributes:
         name: as a person would find it: the path inside the folder, the row of the table.
-        load: reads and converts it; raises `MaquetteError` when it cannot.
+        load: reads and converts it; raises `MaquetteError` when it cannot. Where samples come in pairs it gives both,
+            [2, *stored].
         split: `TRAIN`, `TEST`, or "" to be decided by its content.
         label: of its class, None for none.
         text: its caption, "" for none.
+        columns: what else its table says of it.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Row(NamedTuple):
     split: str = ""
     label: str | None = None
     text: str = ""
+    columns: Mapping[str, Any] = {}
 
 
 class Modes(NamedTuple):
@@ -63,6 +68,7 @@ class Source:
         read: opens it.
         ignored: how many files were passed over, by reason or suffix.
         modes: of a known mixture.
+        paired: whether each row is a sample and the picture that goes with it.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Source:
     read: Callable[[], Reading]
     ignored: dict[str, int] = field(default_factory=dict)
     modes: Modes | None = None
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,20 @@ class Split:
         items: stored items [n, *medium.stored], usually mapped from the pack (copy on write: the file never changes).
         labels: int64 [n], -1 where there is none.
         notes: reads [name, caption] of every row, when first asked for.
+        texts: tokens of the captions [n, l], where the model is given them.
+        images: the stored picture that is given with each row [n, *stored].
+        others: stored pictures [m, *stored] that are given with rows at random: none belongs to any of these.
+        craft: what is taken from each sample, and the rest given with it.
         codes: of the items [n, *codec.space.shape], where a codec's were computed once.
     """
 
     items: np.ndarray
     labels: np.ndarray
     notes: Callable[[], list[list[str]]] = list
+    texts: np.ndarray | None = None
+    images: np.ndarray | None = None
+    others: np.ndarray | None = None
+    craft: CraftConfig | None = None
     codes: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -98,9 +113,14 @@ class Split:
         return [name for name, _ in self.notes()]
 
     @cached_property
-    def texts(self) -> list[str]:
+    def captions(self) -> list[str]:
         """Each row's caption, "" where there is none."""
         return [text for _, text in self.notes()]
+
+    @property
+    def shows(self) -> bool:
+        """Whether a picture is given with each row."""
+        return self.craft is not None or self.images is not None or self.others is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +142,11 @@ class Dataset:
     bad: list[tuple[str, str]]
     ignored: dict[str, int]
     modes: Modes | None = None
+
+
+def both(dataset: Dataset, change: Callable[[Split, str], Split]) -> Dataset:
+    """`dataset` with `change(split, its name)` for its splits."""
+    return replace(dataset, train=change(dataset.train, TRAIN), test=change(dataset.test, TEST))
 
 
 def in_order(labels: Iterable[str]) -> list[str]:

@@ -3,17 +3,19 @@
     photos/cat/1.png                      labels from the first folder (when there are at least two)
     photos/train/… photos/test/…          splits (validation stands in when there is no test)
     photos/metadata.jsonl or .csv         file_name with label and text: then only the files it names are read
+    photos/cat/1.txt                      the caption of photos/cat/1.png, where metadata say none
 
 Without a test folder a tenth is held out by a hash of its content, so that copies of one file never straddle the split.
 Hidden files and files of other suffixes are passed over and counted.
 """
 
+import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -25,23 +27,30 @@ from maquette.media.base import Medium
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
 VALIDATION = {"validation", "valid", "val", "dev"}
+SIDECAR = ".txt"
+MAX_CAPTION = 64 << 10
+"""Bytes of a file that holds a caption."""
 
 
-def find(path: Path, medium: Medium) -> Source:
+def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
     """The rows of the folder at `path`.
+
+    Args:
+        columns: what the recipe calls the caption in metadata.
 
     Raises:
         MaquetteError: MQ-3002 when the folder holds nothing that `medium` reads, MQ-3014 for faulty metadata.
     """
     root = path.absolute()
     ignored: Counter[str] = Counter()
+    sidecars: dict[str, list[int]] = {}
     if path.is_file():
         root, found, roots = root.parent, {path.name: list(stamp(path))}, {}
     else:
-        found = {name: stamp for name, *stamp in sorted(_walk(root, "", medium, ignored))}
+        found = {name: stamp for name, *stamp in sorted(_walk(root, "", medium, ignored, sidecars))}
         roots = splits_of(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
     named = _named_for_splits(found) if medium.piece and not roots else {}
-    entries = _metadata(root, [root, *(root / name for name in roots)])
+    entries = _metadata(root, [root, *(root / name for name in roots)], columns)
     kept = [name for name in found if _belongs(name, roots, entries, ignored)]
     missing = sorted(set(entries) - set(found))
     rows = [row for name in [*kept, *missing] for row in _rows(root, name, medium, roots | named, entries)]
@@ -50,23 +59,31 @@ def find(path: Path, medium: Medium) -> Source:
     labels = {row.label for row in rows if row.label is not None}
     if not entries and len(labels) < 2:
         labels, rows = set(), [row._replace(label=None) for row in rows]
-    reading = Reading(rows=rows, count=len(rows), classes=in_order(labels), licence=_licence(root))
+    captions = {name: sidecars[side] for name in kept if (side := _sidecar(name)) in sidecars}
+    ignored = ignored - Counter({SIDECAR: len(captions)})
+    licence = _licence(root)
     return Source(
         name=path.absolute().stem or "folder",
         place=str(path.absolute()),
         key=[
             [[name, *found[name]] for name in kept],
-            {name: [e.label, e.text] for name, e in entries.items()},
+            {name: [e.label, e.text, dict(e.columns)] for name, e in entries.items()},
             sorted((roots | named).items()),
-            reading.licence,
+            licence,
+            *([captions] if captions else []),
         ],
-        read=lambda: reading,
+        read=lambda: Reading(
+            rows=_captioned(root, rows, captions), count=len(rows), classes=in_order(labels), licence=licence
+        ),
         ignored=dict(sorted(ignored.items())),
     )
 
 
-def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Iterator[tuple[str, int, int]]:
-    """The files that `medium` may read: path within `root`, size, time. What is passed over is counted."""
+def _walk(
+    root: Path, inside: str, medium: Medium, ignored: Counter[str], sidecars: dict[str, list[int]]
+) -> Iterator[tuple[str, int, int]]:
+    """The files that `medium` may read: path within `root`, size, time. What is passed over is counted, and text files,
+    which may hold captions, are put into `sidecars`."""
     try:
         entries = list(os.scandir(root / inside))
     except OSError as bad:
@@ -77,13 +94,30 @@ def _walk(root: Path, inside: str, medium: Medium, ignored: Counter[str]) -> Ite
         if entry.name.startswith("."):
             ignored["hidden"] += 1
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, name, medium, ignored)
+            yield from _walk(root, name, medium, ignored, sidecars)
         elif entry.name in METADATA:
             continue
         elif suffix in medium.suffixes:
             yield name, *_stamp(entry)
         else:
             ignored[suffix or "without a suffix"] += 1
+            if suffix == SIDECAR:
+                sidecars[name] = list(_stamp(entry))
+
+
+def _sidecar(name: str) -> str:
+    """Where the caption of the file `name` would stand."""
+    return PurePosixPath(name).with_suffix(SIDECAR).as_posix()
+
+
+def _captioned(root: Path, rows: list[Row], captions: Mapping[str, list[int]]) -> Iterable[Row]:
+    """`rows`, those that have no caption yet with the text of the file beside them; unreadable text is none."""
+    for row in rows:
+        if row.name in captions and not row.text:
+            with contextlib.suppress(MaquetteError, UnicodeDecodeError):
+                text = files.read_file(root / _sidecar(row.name), MAX_CAPTION).decode("utf-8-sig")
+                row = row._replace(text=" ".join(text.split()))
+        yield row
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -106,13 +140,13 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
     return splits if TEST in splits.values() else dict.fromkeys(splits, "")
 
 
-def _metadata(root: Path, folders: list[Path]) -> dict[str, Entry]:
+def _metadata(root: Path, folders: list[Path], columns: Mapping[str, str]) -> dict[str, Entry]:
     """File name within `root` -> what the metadata say of it."""
     entries: dict[str, Entry] = {}
     for folder in folders:
         for path in (folder / name for name in METADATA):
             if path.is_file():
-                for name, entry in read_metadata(path).items():
+                for name, entry in read_metadata(path, columns=columns).items():
                     entries[(folder / name).relative_to(root).as_posix()] = entry
     return entries
 
@@ -137,7 +171,7 @@ def _rows(root: Path, name: str, medium: Medium, splits: dict[str, str], entries
     split = splits.get(top, "")
     parts = pieces(root / name, medium.piece) if medium.piece else []
     if len(parts) < 2:
-        yield Row(name, lambda: medium.read(root / name), split, entry.label, entry.text)
+        yield Row(name, lambda: medium.read(root / name), split, *entry)
     for start, end in parts if len(parts) > 1 else []:
         load = partial(_piece, root / name, start, end, medium)
         yield Row(f"{name}:{start}", load, split, entry.label, entry.text)

@@ -15,7 +15,7 @@ import numpy as np
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Reading, Row, Source
 from maquette.data.folder import splits_of
-from maquette.data.table import label_columns, record_columns, stamp
+from maquette.data.table import caption_column, label_columns, record_columns, stamp
 from maquette.media.base import Medium
 
 Make = Callable[[dict[str, Any], str], np.ndarray]
@@ -58,10 +58,13 @@ def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, st
     usual = label_columns(features, columns, name)
     label = next(iter(usual if "label" in columns else classes + usual), "")
     make = _of_record(record, medium) if record else _of_file(files[0], medium)
+    caption = caption_column(features, columns, name)
     splits = splits_of(opened)
     info = next(iter(opened.values())).info
     return Reading(
-        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, make, label, "" if record else files[0]),
+        rows=_rows(
+            name, {s: opened[s] for s in splits or opened}, splits, make, label, caption, "" if record else files[0]
+        ),
         classes=list(features[label].names) if label in classes else None,
         licence=info.license or "not stated",
     )
@@ -81,7 +84,7 @@ def _opened(name: str, path: Path | None) -> dict[str, Any]:
 
 
 def _rows(
-    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, column: str
+    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, caption: str, column: str
 ) -> Iterator[Row]:
     """`make` makes an item of a row; `column` holds files that are to be left undecoded, "" for none."""
     for part, stream in opened.items():
@@ -96,13 +99,14 @@ def _rows(
             if names is not None:
                 found = names[found] if found is not None and found >= 0 else None
             load = partial(make, row, f"{part}:{n}")
-            caption = row.get("text")
+            said = row.get(caption)
             yield Row(
                 f"{part}:{n}",
                 load,
                 splits.get(part, ""),
                 None if found in (None, "") else str(found),
-                caption if isinstance(caption, str) else "",
+                said if isinstance(said, str) else "",
+                {name: value for name, value in row.items() if isinstance(value, str | int)},
             )
 
 

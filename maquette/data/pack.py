@@ -1,8 +1,9 @@
 """Read once, map ever after: rows become one memory-mapped file a split, in the cache folder.
 
 A pack is a committed folder: `train.items` and `test.items` (items one after another, as the medium stores them),
-`*.labels` (int64), `*.notes` (one JSON line [name, caption] a row), `index.json`. It is opened when its key is that of
-the source as it stands now and its files have the hashes that were written, and made again otherwise.
+`*.images` (the pictures given with them, where there are any), `*.labels` (int64), `*.notes` (one JSON line [name,
+caption] a row), `index.json`. It is opened when its key is that of the source as it stands now and its files have the
+hashes that were written, and made again otherwise.
 """
 
 import contextlib
@@ -67,8 +68,8 @@ def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset |
     pack = whole(folder, key)
     if pack is None:
         return None
-    index = pack.read_json("index.json")
-    splits = {split: _split(folder, split, index["rows"][split], medium) for split in (TRAIN, TEST)}
+    index, paired = pack.read_json("index.json"), "train.images" in pack.listed
+    splits = {split: _split(folder, split, index["rows"][split], medium, paired) for split in (TRAIN, TEST)}
     content = {name: entry["sha256"] for name, entry in pack.listed.items() if name != "index.json"}
     return Dataset(
         train=splits[TRAIN],
@@ -101,30 +102,38 @@ def _undamaged(pack: files.Folder) -> bool:
         return False
 
 
-def _split(folder: Path, split: str, n: int, medium: Medium) -> Split:
+def _split(folder: Path, split: str, n: int, medium: Medium, paired: bool) -> Split:
     def notes() -> list[list[str]]:
         return [json.loads(line) for line in files.read_file(folder / f"{split}.notes").splitlines()]
 
-    items = np.empty((0, *medium.stored), medium.dtype)
-    if n:  # copy on write: torch may share the memory without a warning, and the file stays as it is
-        items = np.asarray(np.memmap(folder / f"{split}.items", medium.dtype, mode="c", shape=(n, *medium.stored)))
+    def mapped(name: str) -> np.ndarray:
+        if not n:
+            return np.empty((0, *medium.stored), medium.dtype)
+        # copy on write: torch may share the memory without a warning, and the file stays as it is
+        return np.asarray(np.memmap(folder / f"{split}.{name}", medium.dtype, mode="c", shape=(n, *medium.stored)))
+
     labels = np.frombuffer(bytearray(files.read_file(folder / f"{split}.labels")), dtype=np.int64)
-    return Split(items, labels, notes)
+    return Split(mapped("items"), labels, notes, images=mapped("images") if paired else None)
 
 
 # -- packing ----------------------------------------------------------------------------------------------------------
 
 
 class _Side:
-    """The rows of one split while they are written."""
+    """The rows of one split while they are written; `append_image` takes what is given with each, if anything is."""
 
-    def __init__(self, append: Callable[[bytes], object], medium: Medium):
-        self.append, self.cutter, self.whole = append, medium.cutter(), medium.whole
+    def __init__(
+        self, append: Callable[[bytes], object], append_image: Callable[[bytes], object] | None, medium: Medium
+    ):
+        self.append, self.append_image = append, append_image
+        self.cutter, self.whole = medium.cutter(), medium.whole
         self.labels: list[str | None] = []
         self.notes: list[tuple[str, str]] = []
 
-    def add(self, row: Row, item: np.ndarray) -> None:
+    def add(self, row: Row, item: np.ndarray, image: np.ndarray | None) -> None:
         self._write(self.cutter.put(item), row)
+        if image is not None and self.append_image is not None:
+            self.append_image(image.tobytes())
 
     def close(self) -> None:
         self._write(self.cutter.rest(), Row("the end", lambda: np.empty(0)))
@@ -140,14 +149,22 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
     reading, bad = source.read(), list[tuple[str, str]]()
     undecided = False
     with contextlib.ExitStack() as stack:
-        sides = {s: _Side(stack.enter_context(files.putting(aside / f"{s}.items")), medium) for s in (TRAIN, TEST)}
+
+        def appending(split: str, name: str) -> Callable[[bytes], object]:
+            return stack.enter_context(files.putting(aside / f"{split}.{name}"))
+
+        sides = {
+            s: _Side(appending(s, "items"), appending(s, "images") if source.paired else None, medium)
+            for s in (TRAIN, TEST)
+        }
         for row, item in watched(loaded(reading.rows), source.name, reading.count):
             if isinstance(item, MaquetteError):
                 bad.append((row.name, str(item.values.get("reason", item.code))))
                 _refuse_many(bad, reading.count, max_bad, source)
                 continue
             undecided |= not row.split
-            sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item)
+            item, image = item if source.paired else (item, None)
+            sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item, image)
         for side in sides.values():
             side.close()
     if not any(side.labels for side in sides.values()):
@@ -172,12 +189,15 @@ def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> N
     all_on = next(split for split, side in sides.items() if side.labels)
     if not medium.whole:
         return _share_stream(aside, sides, all_on, medium)
-    items = np.fromfile(aside / f"{all_on}.items", medium.dtype).reshape(-1, *medium.stored)
+    names = ["items", "images"] if sides[all_on].append_image else ["items"]
+    parts = {n: np.fromfile(aside / f"{all_on}.{n}", medium.dtype).reshape(-1, *medium.stored) for n in names}
+    items = parts["items"]
     hashes = np.array([_hash(item, seed) for item in items])
     labels, notes = sides[all_on].labels, sides[all_on].notes
     tested = (hashes == hashes.min()) & (hashes != hashes.max())  # when all are copies of one, it is learnt from
     for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
-        files.put(aside / f"{split}.items", items[chosen].tobytes())
+        for name, rows in parts.items():
+            files.put(aside / f"{split}.{name}", rows[chosen].tobytes())
         sides[split].labels = list(itertools.compress(labels, chosen))
         sides[split].notes = list(itertools.compress(notes, chosen))
 

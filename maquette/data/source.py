@@ -2,17 +2,22 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from maquette.core import files
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError, nearest
+from maquette.crafts.base import CraftConfig
 from maquette.data import embedded, folder, hf, table
-from maquette.data.dataset import TEST, Dataset, Source
+from maquette.data.along import Along
+from maquette.data.captions import Captions
+from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
 from maquette.data.pack import loaded, packed
+from maquette.data.pair import Pair, joined
 from maquette.media.base import Medium
 
 
@@ -27,14 +32,37 @@ class Data(Config):
     augment: dict[str, Any] = field(default_factory=dict)
     """For images: flip (share), crop (pixels of padding), rotate (degrees), colour (strength)."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Of tables with other names: what the medium calls a column, or label -> what it is called there: {prompt: en}."""
+    """Of tables with other names: what the medium calls a column, label or caption -> what it is called there:
+    {prompt: en}."""
+    given: CraftConfig | None = None
+    """What is taken from each picture, the model being given the rest: shrink, mask, crop, grey, edges, blur, noise."""
+    pair: Pair | None = None
+    """The pictures that the samples are made from, of another source: {source: FOLDER, by: COLUMN}."""
+    other: str = ""
+    """A source of pictures that samples are made from without any telling which from which."""
+    captions: Captions | None = None
+    """Whether the model is told the captions, and how they become tokens."""
     max_bad: float = 0.01
-    """The share of unreadable files up to which they are named, counted and left out."""
+    """The share of unreadable files, or of ones without a partner, up to which they are named, counted and left out."""
     seed: int = 0
     """Of the split and of what embedded sets draw."""
 
     def __post_init__(self) -> None:
         self.check(0 <= self.max_bad <= 1, "max_bad", "between 0 and 1")
+        several = [name for name in ("given", "pair", "other") if getattr(self, name)]
+        if len(several) > 1:
+            raise MaquetteError("MQ-2139", names=" and data.".join(several))
+
+    @property
+    def along(self) -> Along:
+        """What goes with each sample beside its label."""
+        return Along(craft=self.given, picture=bool(self.pair or self.other), captions=self.captions)
+
+    def learnt(self, dataset: Dataset) -> "Data":
+        """These settings with what must be learnt of the data: the vocabulary of captions."""
+        if self.captions is None:
+            return self
+        return replace(self, captions=self.captions.learnt(text for text in dataset.train.captions if text))
 
 
 def open_data(data: Data, medium: Medium) -> Dataset:
@@ -44,10 +72,62 @@ def open_data(data: Data, medium: Medium) -> Dataset:
         MaquetteError: MQ-3013 no such source, MQ-3002 nothing to read there, MQ-3003 more unreadable files than
             `max_bad` allows, MQ-3012 conditional without labels, and what the readers say of metadata and columns.
     """
-    dataset = packed(find(data.source, medium, data.seed, data.columns), medium, data.max_bad, data.seed)
+    source = find(data.source, medium, data.seed, data.columns)
+    if data.pair or data.other or data.given:
+        _require_pictures(medium)
+    if data.pair:
+        source = joined(source, find(data.pair.source, medium, data.seed, {}), data.pair.by)
+    dataset = packed(source, medium, data.max_bad, data.seed)
     if data.conditional and not (dataset.classes and (dataset.train.labels >= 0).any()):
         raise MaquetteError("MQ-3012", data.source)
+    return _given(dataset, data, medium)
+
+
+def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
+    """`dataset` with what goes with its rows; what that is shows in the fingerprint, as scores depend on it."""
+    if data.given is not None:
+        data.given.space(medium.space)  # type: ignore[arg-type]
+        dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
+        return _marked(dataset, data.given.to_tree())
+    if data.other:
+        others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
+        pictures = {TRAIN: others.train.items, TEST: others.test.items}
+        dataset = both(dataset, lambda split, name: replace(split, others=pictures[name]))
+        return _marked(replace(dataset, bad=dataset.bad + others.bad), others.fingerprint)
+    if data.pair and data.pair.apart:
+        train = dataset.train
+        return replace(dataset, train=replace(train, images=None, others=train.images))
     return dataset
+
+
+def told(dataset: Dataset, captions: Captions | None) -> Dataset:
+    """`dataset` with the tokens of its captions.
+
+    Raises:
+        MaquetteError: MQ-3002 when no row has a caption.
+    """
+    if captions is None:
+        return dataset
+    if not any(dataset.train.captions):
+        todo = "name their column with data.columns={caption: COLUMN}, or put a text file beside each picture"
+        raise MaquetteError("MQ-3002", what="caption", todo=todo)
+
+    def read(split: Split, name: str) -> Split:
+        return replace(split, texts=captions.encode(split.captions))
+
+    without = sum(not text for split in (dataset.train, dataset.test) for text in split.captions)
+    dataset = both(dataset, read)
+    return replace(dataset, ignored=dataset.ignored | {"captions that are missing": without}) if without else dataset
+
+
+def _marked(dataset: Dataset, what: Any) -> Dataset:
+    return replace(dataset, fingerprint=files.digest(f"{dataset.fingerprint} {what}".encode()))
+
+
+def _require_pictures(medium: Medium) -> None:
+    if len(medium.space.shape) != 3:
+        reason, todo = "a picture is given with pictures", "leave data.given, data.pair and data.other out"
+        raise MaquetteError("MQ-2009", path="medium", value=medium.space, reason=reason, todo=todo)
 
 
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
@@ -65,11 +145,11 @@ def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] 
         return embedded.find(source, medium, seed)
     path = Path(source).expanduser()
     if path.is_dir():
-        return hf.find(str(path), medium, columns) if _holds_tables(path) else folder.find(path, medium)
+        return hf.find(str(path), medium, columns) if _holds_tables(path) else folder.find(path, medium, columns)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return hf.find(str(path), medium, columns)
     if path.is_file() and path.suffix.lower() in medium.suffixes and medium.piece:
-        return folder.find(path, medium)
+        return folder.find(path, medium, columns)
     if path.is_file():
         return table.find(path, medium, columns)
     there = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []

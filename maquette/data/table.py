@@ -18,6 +18,8 @@ MAX_BYTES = 1 << 30
 MAX_ROW = 16 << 20
 """Characters in a line of JSON."""
 LABELS = ("label", "class")
+CAPTION = "text"
+"""The usual column of captions."""
 
 
 class Entry(NamedTuple):
@@ -25,17 +27,23 @@ class Entry(NamedTuple):
 
     label: str | None = None
     text: str = ""
+    columns: Mapping[str, str] = {}
 
 
-def read_metadata(path: Path, text: str | None = None) -> dict[str, Entry]:
-    """`file_name` (relative to the table's folder) -> its label and text.
+def read_metadata(path: Path, text: str | None = None, columns: Mapping[str, str] = {}) -> dict[str, Entry]:
+    """`file_name` (relative to the table's folder) -> its label, caption and other columns.
+
+    Args:
+        columns: what the recipe calls the caption.
 
     Raises:
         MaquetteError: MQ-3014 for a missing column, a name that stands twice or leads out of the folder, text that is
             not UTF-8, CSV or JSON.
     """
     entries: dict[str, Entry] = {}
-    for line, record in enumerate(records(path, text), 1):
+    found = records(path, text)
+    caption = caption_column(dict.fromkeys(key for record in found for key in record), columns, str(path))
+    for line, record in enumerate(found, 1):
         name = record.get("file_name", "")
         if not name:
             raise MaquetteError("MQ-3014", str(path), reason=f"row {line} has no file_name")
@@ -44,7 +52,7 @@ def read_metadata(path: Path, text: str | None = None) -> dict[str, Entry]:
             raise MaquetteError("MQ-3014", str(path), reason=f"row {line} leads out of the folder: {name}")
         if normal.as_posix() in entries:
             raise MaquetteError("MQ-3014", str(path), reason=f"{name} stands there twice")
-        entries[normal.as_posix()] = Entry(_label(record), record.get("text", ""))
+        entries[normal.as_posix()] = Entry(_label(record), record.get(caption, ""), record)
     return entries
 
 
@@ -82,10 +90,10 @@ def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
         rows, stamps = _items(path, text, medium), []
     else:
         rows = [
-            Row(name, partial(medium.read, path.parent / name), "", entry.label, entry.text)
-            for name, entry in read_metadata(path, text).items()
+            Row(name, partial(medium.read, path.parent / name), "", *entry)
+            for name, entry in read_metadata(path, text, columns).items()
         ]
-        stamps = [stamp(path.parent / row.name) for row in rows]
+        stamps = [dict(columns), *(stamp(path.parent / row.name) for row in rows)]
     if not rows:
         raise MaquetteError("MQ-3002", str(path), what="row", todo="a table holds one sample a line")
     reading = Reading(rows=rows, count=len(rows))
@@ -114,6 +122,19 @@ def label_columns(there: Iterable[str], columns: Mapping[str, str], where: str) 
         todo = f"its columns are: {', '.join(there) or 'unknown'}"
         raise MaquetteError("MQ-3002", where, what=f"column {columns['label']!r} of labels", todo=todo)
     return [columns["label"]] if "label" in columns else [name for name in LABELS if name in there]
+
+
+def caption_column(there: Iterable[str], columns: Mapping[str, str], where: str) -> str:
+    """The column that holds captions: the one that the recipe's `columns` name, else the usual one.
+
+    Raises:
+        MaquetteError: MQ-3002 when the one that is named is not there.
+    """
+    there = list(there)
+    if "caption" in columns and columns["caption"] not in there:
+        todo = f"its columns are: {', '.join(there) or 'unknown'}"
+        raise MaquetteError("MQ-3002", where, what=f"column {columns['caption']!r} of captions", todo=todo)
+    return columns.get("caption", CAPTION)
 
 
 def _records(path: Path, text: str, medium: Medium, columns: Mapping[str, str]) -> list[Row]:

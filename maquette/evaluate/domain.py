@@ -90,6 +90,10 @@ class Domain(nn.Module):
         features = torch.cat([deep, *(m.mean((2, 3)) for m in maps)], 1)
         return (features - self.mean) / self.deviation, self.head(deep)
 
+    def maps(self, x: Pictures) -> list[Float[Tensor, "b _ _ _"]]:
+        """The maps of all convolutions but the last, from the first on."""
+        return self._deep_and_maps(x)[1]
+
     def _deep_and_maps(self, x: Pictures) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b _ _ _"]]]:
         x = F.avg_pool2d(x, self.pool) if self.pool > 1 else x
         x = x.contiguous(memory_format=torch.channels_last)

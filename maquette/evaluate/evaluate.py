@@ -9,10 +9,11 @@ import torch
 
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
-from maquette.core.seeds import VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tighter, Tokens
+from maquette.core.seeds import GIVEN, VALIDATE, Seeds
+from maquette.core.types import Autoencoder, Batch, Likelihood, Real, Sampling, Tighter, Tokens
+from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import answers, classify, neighbours
+from maquette.evaluate import answers, classify, crafts, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -80,21 +81,27 @@ def evaluate(
         guidance=options.guidance,
         sampling=options.sampling,
         opening=reference.openings,
+        prompt=reference.captions if pipeline.along.captions is not None else None,
     )
+    lesson = crafts.lesson(pipeline, reference, say) if dataset.test.shows else None
+    ask = ask if lesson is None else lesson.ask(ask)
     say(f"drawing {reference.n} samples")
     drawn = cost.timed(lambda: pipeline.generate(ask), device)
     if not np.isfinite(drawn.result).all():
         share = 1 - np.isfinite(drawn.result.reshape(reference.n, -1)).all(1).mean()
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
-    scores = tuple(_scores(pipeline, reference, drawn.result, ask))
+    scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
     report = replace(
         _report(pipeline, reference, drawn, seed, options),
         scores=scores,
-        notes=tuple(_notes(reference, ask, scores)),
+        notes=(*_notes(reference, ask, scores), *(crafts.notes(lesson) if lesson else ())),
         warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
     )
-    return illustrated(report, shots(pipeline, reference, drawn.result, ask))
+    pictures = shots(pipeline, reference, drawn.result, ask)
+    if lesson is None:
+        return illustrated(report, pictures)
+    return illustrated(report, [crafts.shot(lesson, drawn.result, medium), *pictures])
 
 
 def _examined(
@@ -151,14 +158,21 @@ def asked_labels(pipeline: Pipeline, reference: Reference) -> tuple[int, ...] | 
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _scores(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Score]:
+def _scores(
+    pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request, lesson: crafts.Lesson | None = None
+) -> Iterator[Score]:
     """Every score that applies, in the order of a report. One that is not finite is left out."""
     labels = np.array(ask.label if isinstance(ask.label, tuple) else [-1] * len(made))
     seen = reference.extractor.see(made, reference.medium, reference.device)
     stamp = reference.stamp(len(made), ask.seed)
+    beside = {"fid": crafts.distances(lesson, reference)} if lesson else {}
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
-            yield Score.of(name, estimate, stamp, reference.floors.get(name))
+            yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
+    if lesson is not None:
+        plain = _plain_stamp(reference, TEST, len(made), len(made), ask.seed)
+        yield from crafts.scores(lesson, made, reference, plain)
+        yield from crafts.round_trip(lesson, made, pipeline, plain)
     yield from _of_model(pipeline, reference, ask.seed)
     yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)
@@ -214,12 +228,16 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:
-    """Unseen items with their labels and noise of fixed seeds."""
+    """Unseen items with what is given with them, and noise of fixed seeds."""
+    if pipeline.along.captions is not None:
+        split = replace(split, texts=pipeline.along.captions.encode(split.captions))
+    feed = Feed(split, pipeline.medium, pipeline.device, bool(pipeline.classes), pipeline.codec)
     for number, start in enumerate(range(0, len(rows), BATCH)):
         part = rows[start : start + BATCH]
-        x = pipeline.encoded(split.items[part])
-        label = torch.from_numpy(np.asarray(split.labels)[part]).to(pipeline.device) if pipeline.classes else None
-        yield Batch(x, Given(label=label), Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=x.device))
+        rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=pipeline.device)
+        taken = Seeds.for_batch(0, number, len(part), stream=GIVEN, device=pipeline.device)
+        others = None if split.others is None else np.arange(start, start + len(part)) % len(split.others)
+        yield feed(part, rng, taken, others)
 
 
 def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:
@@ -262,7 +280,7 @@ def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Ite
     yield f"Made samples are compared with {n:,} real ones of the {reference.split} split; the floor compares {other}."
     if n <= 4 * d:
         yield f"{n:,} samples are few for {d} features: Fréchet distances come out high; compare them at equal n only."
-    if names := dict.fromkeys(name for score in scores for name in score.baselines):
+    if names := dict.fromkeys(name for score in scores if score.name == "likelihood" for name in score.baselines):
         yield (
             f"{' and '.join(names)} are models of n-grams (Kneser-Ney) of the same tokens, learnt from "
             f"{reference.taught:,} training items of these data and asked for the same unseen ones."

@@ -19,6 +19,7 @@ from maquette.core.errors import MaquetteError
 from maquette.evaluate.inception import InceptionV3
 
 INCEPTION = "inception-2015-12-05.safetensors"
+VGG = "vgg19-features.safetensors"
 MAX_BYTES = 256 << 20
 SECONDS = 300
 MEMORY = 16 << 30
@@ -42,6 +43,17 @@ def import_inception(source: Path | str, target: Path | str | None = None) -> Pa
     data = _read_in_child(source)
     check_inception(files.read_tensors(source, data), str(source))
     files.write_file(target, data)
+    return target
+
+
+def import_vgg(source: Path | str) -> Path:
+    """Convert the convolutions of torchvision's `vgg19-dcbb9e9d.pth` to safetensors in the cache folder; raises as
+    `import_inception`, but for the tensors, which who reads them checks."""
+    source, target = Path(source), files.cache_folder() / VGG
+    if not source.is_file():
+        raise MaquetteError("MQ-5004", str(source))
+    if not target.is_file():
+        files.write_file(target, _read_in_child(source, "features."))
     return target
 
 
@@ -82,9 +94,10 @@ def _counts(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _read_in_child(source: Path) -> bytes:
+def _read_in_child(source: Path, prefix: str = "") -> bytes:
+    """The tensors of a file whose names begin with `prefix`, as safetensors."""
     root = str(Path(maquette.__file__).parent.parent)
-    command = [sys.executable, "-m", "maquette.evaluate.importer", str(source.resolve())]
+    command = [sys.executable, "-m", "maquette.evaluate.importer", str(source.resolve()), prefix]
     environment = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
@@ -105,7 +118,7 @@ def _guard(event: str, arguments: tuple) -> None:
         os._exit(8)
 
 
-def _child(path: str) -> None:
+def _child(path: str, prefix: str) -> None:
     import resource
 
     from safetensors.torch import save
@@ -117,6 +130,7 @@ def _child(path: str) -> None:
     data = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(data, dict) or not all(isinstance(t, Tensor) and isinstance(n, str) for n, t in data.items()):
         raise SystemExit("it does not hold a table of named tensors")
+    data = {name: tensor for name, tensor in data.items() if name.startswith(prefix)}
     if sum(t.numel() * t.element_size() for t in data.values()) > MAX_BYTES:
         raise SystemExit(f"its tensors are larger than {MAX_BYTES:,} bytes")
     sys.stdout.buffer.write(save({name: t.detach().clone().contiguous() for name, t in data.items()}))
@@ -124,6 +138,6 @@ def _child(path: str) -> None:
 
 if __name__ == "__main__":
     try:
-        _child(sys.argv[1])
+        _child(*sys.argv[1:])
     except Exception as bad:
         raise SystemExit(f"{type(bad).__name__}: {str(bad).strip().partition(chr(10))[0]}") from None

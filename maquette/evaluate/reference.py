@@ -48,7 +48,8 @@ class Reference:
     Attributes:
         n, seed: how many are compared, and the seed that picked them.
         split: where `items` come from; `floor_split`: where the second real set comes from.
-        items, labels, seen: n real samples. other, other_labels: n others, which the floors are the scores of.
+        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which
+            the floors are the scores of.
     """
 
     dataset: Dataset
@@ -59,11 +60,18 @@ class Reference:
     seed: int
     split: str
     floor_split: str
+    rows: np.ndarray
     items: np.ndarray
     labels: np.ndarray
     seen: Seen
     other: np.ndarray
     other_labels: np.ndarray
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """What is said of the real samples."""
+        split = self.dataset.test if self.split == TEST else self.dataset.train
+        return tuple(split.captions[row] for row in self.rows.tolist())
 
     @cached_property
     def moments(self) -> Moments:
@@ -177,11 +185,12 @@ def prepare(
     """Pick the real samples and look at them.
 
     The test split is compared with, and the training split gives the floor. Where the test split is small, both are
-    halves of the training split. `n` falls to what there is.
+    halves of the training split. `n` falls to what there is: where pictures are given, to the held-out ones.
 
     Raises:
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
     """
+    n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
     n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
     if n < least:
@@ -199,12 +208,18 @@ def prepare(
         seed=seed,
         split=names[0],
         floor_split=names[1],
+        rows=real,
         items=items,
         labels=np.asarray(splits[names[0]].labels)[real],
         seen=chosen.see(items, medium, device),
         other=others,
         other_labels=np.asarray(splits[names[1]].labels)[other],
     )
+
+
+def _answers(test: Split) -> int:
+    """How many different pictures are held out to be answered."""
+    return len(test) if test.others is None else min(len(test), len(test.others))
 
 
 def _two_sets(dataset: Dataset, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:

@@ -110,6 +110,16 @@ KINDS: dict[str, Kind] = {
     "codebook_perplexity": Kind(
         "Codebook perplexity", "entries", "higher", "So many entries, used equally often, would carry as much."
     ),
+    "answer_psnr": Kind("Answer PSNR", "dB", "higher", "How near answers are to the true pictures, pixel by pixel."),
+    "answer_ssim": Kind("Answer SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "answer_distance": Kind(
+        "Perceptual distance",
+        "",
+        "lower",
+        "How far the extractor's features of answers are from those of the true pictures, each of unit variance.",
+    ),
+    "cycle_psnr": Kind("Round trip PSNR", "dB", "higher", "How near given pictures are to what comes back of answers."),
+    "cycle_ssim": Kind("Round trip SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
     "near_copies": Kind(
         "Near copies",
         "share",

@@ -15,7 +15,7 @@ from torch import Tensor
 from maquette.core import config, files
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
-from maquette.core.types import Space
+from maquette.core.types import Real, Space
 from maquette.media.heard import Heard
 
 
@@ -158,6 +158,14 @@ class Medium(ABC):
     def passage(self, tokens: np.ndarray) -> str:
         """The text of tokens from anywhere in an item; raises MQ-2104 for a medium without words."""
         raise MaquetteError("MQ-2104", task="be read as words")
+
+    def shaped(self, space: Real) -> "Medium":
+        """A medium that reads items of `space` as this one reads its own; raises MQ-2104 for one without pictures."""
+        raise MaquetteError("MQ-2104", task="be given pictures")
+
+    def pictured(self, x: Tensor) -> np.ndarray:
+        """What is given with items, of whatever shape, as stored items [b, *stored] to be looked at beside them."""
+        return self.from_tensor(x)
 
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:

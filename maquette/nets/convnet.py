@@ -1,5 +1,6 @@
 """DCGAN's two networks (Radford, Metz and Chintala 2015): a code up to a picture, and a picture down to a code.
 
+A third maps a picture to a smaller map, each value of which has seen a patch of it (Isola et al. 2017, section 3.2.2).
 Sides are halved while both exceed 7, so 64 ends at 4x4, 28 at 7x7 and 127 at 7x7; strides, kernels and widths are the
 paper's. With `bias` false the networks for 64x64 pictures are DCGAN's, parameter for parameter.
 """
@@ -24,7 +25,8 @@ SMALLEST = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetConfig):
-    """A code (d,) to a picture (c, h, w), or a picture to a code: generators, critics, encoders, decoders."""
+    """A code (d,) to a picture (c, h, w), a picture to a code, or to a map of less than its sides: generators, critics,
+    encoders, decoders."""
 
     width: int = 64
     """Channels at the first halving; each further halving doubles them."""
@@ -46,7 +48,9 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down | Patches":
+        if len(source) == len(target) == 3 and not timed:
+            return Patches(self, source, target, vector)
         pictures = [shape for shape in (source, target) if len(shape) == 3]
         if timed or len(source) + len(target) != 4 or len(pictures) != 1:
             reason = "it is told no time" if timed else "it takes a code to a picture, or a picture to a code"
@@ -131,6 +135,41 @@ class Down(Net):
         if self.projection is not None:
             return out + (self.projection(condition.vector) * h.mean((2, 3))).sum(1, keepdim=True)
         return out if self.beside is None else out + self.beside(condition.vector)
+
+
+class Patches(Net):
+    """[b c h w] -> [b c2 h2 w2]: convolutions that halve the sides, and one that reads the map off them.
+
+    A condition's vector enters as in `Down`, at each place by its own features.
+    """
+
+    def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
+        super().__init__()
+        self.source, self.target, self.vector = source, target, vector
+        steps = next((n for n in range(1, 8) if tuple(side >> n for side in source[1:]) == target[1:]), 0)
+        if not steps:
+            raise _impossible(source, target, "its sides are not halved, once or more often, to those", "use kind unet")
+        widths = config.channels(steps)
+        self.blocks = nn.ModuleList()
+        for i, (before, after) in enumerate(itertools.pairwise([source[0], *widths])):
+            bias = _biased(config) if i else config.bias
+            layer = _layer(config, nn.Conv2d(before, after, 4, 2, 1, bias=bias))
+            self.blocks.append(_Block(config, layer, after, normalise=i > 0))
+        self.head = _layer(config, nn.Conv2d(widths[-1], target[0], 3, padding=1, bias=config.bias))
+        told = widths[-1] if target[0] == 1 else target[0]
+        self.told = _layer(config, nn.Linear(vector, told, bias=False)) if vector else None
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 h2 w2"]:
+        h = x
+        for block in self.blocks:
+            h = block(h)
+        out = self.head(h)
+        if self.told is None:
+            return out
+        told = self.told(condition.vector)[:, :, None, None]
+        return out + ((told * h).sum(1, keepdim=True) if self.target[0] == 1 else told)
 
 
 class _Block(nn.Module):

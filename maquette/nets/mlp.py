@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -45,7 +46,10 @@ class Config(NetConfig):
 
 
 class MLP(Net):
-    """[b, *source] -> [b, *target]; time and vector are embedded once and added inside every hidden layer."""
+    """[b, *source] -> [b, *target]; time and vector are embedded once and added inside every hidden layer.
+
+    `condition.grid` is concatenated to the input; its channels are counted in `source`.
+    """
 
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0, timed: bool = False):
         super().__init__()
@@ -70,6 +74,8 @@ class MLP(Net):
         if self.told is not None:
             vector = self.told(condition.vector)
             told = vector if told is None else told + vector
+        if condition.grid is not None:
+            x = torch.cat([x, condition.grid], dim=1)
         h = self.first(x.flatten(1), told)
         for layer in self.layers:
             h = layer(h, told)

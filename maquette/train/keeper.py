@@ -7,8 +7,9 @@ from torch import Tensor
 
 from maquette.bundle import read_card, save_bundle
 from maquette.core import files
-from maquette.core.types import Stats, Tokens
+from maquette.core.types import Given, Stats, Tokens
 from maquette.data.batches import held_out
+from maquette.media.base import Medium
 from maquette.train import log, looking
 from maquette.train.curves import plot
 from maquette.train.learner import Learner
@@ -80,11 +81,19 @@ class Keeper:
         if not self._main:
             return
         learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
-        drawn = looking.draw(learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision)
+        along, medium = learner.sheet, learner.medium
+        given = Given() if along is None else along.given
+        drawn = looking.draw(
+            learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision, along=given
+        )
         x = learner.decoded(drawn)
-        titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
-        items = learner.medium.from_tensor(x)
-        self.log.picture(clock.step, "samples", learner.medium.sheet(items, titles=titles))
+        items = medium.from_tensor(x)
+        if along is not None and given.image is not None:
+            sheet = beside(medium, given.image, items, medium.from_tensor(along.x))
+        else:
+            titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
+            sheet = medium.sheet(items, titles=titles)
+        self.log.picture(clock.step, "samples", sheet)
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
             self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
         self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
@@ -124,10 +133,19 @@ class Keeper:
         if self._kept:
             card["held_out_loss"] = self._best
         weights = learner.ema.model.state_dict()
-        save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card, learner.coding)
+        parts = config.medium, config.model, learner.classes, weights, card, learner.coding, config.data.along
+        save_bundle(self.run.bundle, *parts)
         for name, fill in learner.ema.model.companions().items():
             files.commit_folder(self.run.path / name, fill)
 
     def _real(self, n: int) -> Tensor:
         items = self.learner.dataset.train.items
         return self.learner.medium.to_tensor(np.asarray(items[:: max(1, len(items) // n)][:n]))
+
+
+def beside(medium: Medium, given: Tensor, made: np.ndarray, real: np.ndarray) -> bytes:
+    """A sheet of what was given, what was made of it, and the real samples of the same rows."""
+    n = min(len(given), len(made), len(real))
+    rows = np.stack([medium.pictured(given[:n]), made[:n], real[:n]], 1).reshape(-1, *medium.stored)
+    titles = ["given", "made", "real"]
+    return medium.sheet(rows, columns=3 * min(n, 3), titles=titles * 3)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from maquette.bundle import Coding
 from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
-from maquette.core.types import Space, Turn
-from maquette.data.batches import Batches
+from maquette.core.types import Batch, Beside, Space, Turn
+from maquette.data.batches import Batches, held_out
 from maquette.data.codes import encoded
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
@@ -36,6 +36,7 @@ class Learner:
     Attributes:
         codec: what stands between medium and model, frozen.
         turns: by name: `player` for a player's first turn, `player.2` for its second …
+        sheet: the held-out rows whose pictures and captions are given for sheets of samples.
         weights: each player's trainable weights; what belongs to no player is frozen.
 
     Args:
@@ -64,7 +65,9 @@ class Learner:
             dataset = encoded(dataset, medium, self.codec, coding.digest, device)
         self.dataset = dataset
         self.classes = list(dataset.classes) if recipe.data.conditional else []
-        self.model = build_model(recipe, self.codec.space, len(self.classes), device)
+        beside = recipe.data.along.beside(medium.space)
+        self.model = build_model(recipe, self.codec.space, len(self.classes), beside, device)
+        self.sheet = shown_along(dataset, medium, settings.samples, settings.seed)
         if beginning is not None:
             beginning.give(self.model, self.classes)
         self.turns = _named(self.model.turns())
@@ -135,18 +138,27 @@ class Learner:
         ):
             tree["train"].pop(name)
         tree["train"]["optimizers"] = {name: mover.settings.to_tree() for name, mover in self.movers.items()}
-        tree["data"].pop("source")  # a folder may move; its fingerprint may not
+        for part, name in ((tree["data"], "source"), (tree["data"], "other"), (tree["data"]["pair"] or {}, "source")):
+            part.pop(name, None)  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
         tree["codec"] = self.coding.digest  # likewise
         return brief(_flat(tree, "")) | same | {"device": self.device.type}
 
 
-def build_model(recipe: Recipe, space: Space, classes: int, device: torch.device) -> Model:
+def build_model(recipe: Recipe, space: Space, classes: int, beside: Beside, device: torch.device) -> Model:
     """A fresh model on `device`, its weights a function of the recipe's seed."""
     devices.seed(seeds.mix(recipe.train.seed, seeds.BUILD), device)
-    model = recipe.model.build(space, classes)
+    model = recipe.model.fitted(space, classes, beside)
     devices.place(model, device, recipe.train.layout)
     return model.train()
+
+
+def shown_along(dataset: Dataset, medium: Medium, n: int, seed: int) -> Batch | None:
+    """At most `n` held-out rows with what is given with them beside a label, on the CPU; None where nothing is."""
+    split = dataset.test if len(dataset.test) else dataset.train
+    if not split.shows and split.texts is None:
+        return None
+    return next(held_out(split, medium, n, n, seed, "cpu", bool(dataset.classes)), None)
 
 
 def optimizers(recipe: Recipe, players: dict[str, nn.Module]) -> dict[str, Optimizer]:

@@ -1,5 +1,6 @@
 """Looking at what has been learnt so far, always through the averaged weights and never touching what is learnt."""
 
+import dataclasses
 import math
 from collections.abc import Iterable
 
@@ -21,16 +22,32 @@ _TOGETHER = 64
 
 @torch.no_grad()
 def draw(
-    model: Model, n: int, seed: int, device: torch.device, precision: Precision = "fp32", how: Sampling = Sampling()
+    model: Model,
+    n: int,
+    seed: int,
+    device: torch.device,
+    precision: Precision = "fp32",
+    how: Sampling = Sampling(),
+    along: Given = Given(),
 ) -> Tensor:
-    """Samples [n, *space] on the CPU; sample i has label i (modulo the classes) and the noise of seed + i."""
+    """Samples [n, *space] on the CPU; sample i has label i (modulo the classes) and the noise of seed + i.
+
+    Args:
+        along: pictures and captions of at least one row; sample i has those of row i, over and over, and their label.
+    """
     made = []
+    own = model.classes and (along.image is not None or along.text is not None)
+    given = dataclasses.replace(along, label=along.label if own else None)
+    rows = next((len(part) for part in vars(given).values() if part is not None), 0)
     for first in range(0, n, _TOGETHER):
         size = min(_TOGETHER, n - first)
         rng = Seeds.for_samples(seed, size, first, device)
-        label = torch.arange(first, first + size, device=device) % model.classes if model.classes else None
+        index = torch.arange(first, first + size)
+        told = given.picked(index % rows).to(device) if rows else given
+        if told.label is None and model.classes:
+            told = dataclasses.replace(told, label=(index % model.classes).to(device))
         with devices.autocast(device, precision):
-            predict = model.predictor(model.condition(Given(label=label), size))
+            predict = model.predictor(model.condition(told, size))
             x = model.draw(predict, model.start(size, how, rng), how, rng)
         made.append(x.cpu() if isinstance(model.space, Tokens) else x.float().cpu())
     return torch.cat(made)

@@ -14,7 +14,7 @@ from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
-from maquette.data.source import documents, open_data
+from maquette.data.source import documents, open_data, told
 from maquette.train import coding, looking
 from maquette.train.begin import ORIGIN, Beginning
 from maquette.train.distributed import join
@@ -99,6 +99,8 @@ def prepare(
     dataset = dataset or open_data(recipe.data, medium)
     if ranks.main:
         ranks.barrier()
+    recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
+    dataset = told(dataset, recipe.data.captions)
     found = coding.kept(kept) if kept is not None else beginning.coding if beginning is not None else None
     found = coding.fitted(found or coding.find(recipe.codec), recipe.medium, dataset)
     return Learner(recipe, dataset, medium, ranks, device, beginning, found)
@@ -150,7 +152,7 @@ def inspect(learner: Learner) -> None:
             if loss.shape != () or not loss.isfinite():
                 raise MaquetteError("MQ-6010", what="loss", player=turn.player)
         with cancel.working(cancel.Token(PATIENCE)):
-            x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2))
+            x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2), batch.given)
     except cancel.Cancelled:
         return
     except (RuntimeError, ValueError, TypeError) as bad:

@@ -127,7 +127,7 @@ def source(pipeline: Pipeline, run: Run | None, data: str | None) -> Data:
         return run.recipe.data if data is None else dataclasses.replace(run.recipe.data, source=data)
     if data is None:
         raise MaquetteError("MQ-2118")
-    return Data(source=data, conditional=bool(pipeline.classes))
+    return Data(source=data, conditional=bool(pipeline.classes), given=pipeline.along.craft)
 
 
 def speaker(quiet: bool) -> Callable[[str], None]:

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from maquette.core import exit as exits
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
+from maquette.core.seeds import GIVEN, Seeds
+from maquette.core.types import Real
 from maquette.media import lettering, marks
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
@@ -35,6 +39,7 @@ def sample(
     visible: str = "",
     allow: Callable[[Any], bool] | None = None,
     device: str = "auto",
+    derive: bool = False,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -44,9 +49,12 @@ def sample(
         grid: a PNG file for all of them on one sheet.
         visible: text drawn onto every item.
         allow: filter hook; what it does not return True for is not written (MQ-8002).
+        derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
+            model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
             stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
-            mask white where the picture is to be made anew.
+            mask white where the picture is to be made anew. A model that is given pictures takes several of them, or a
+            folder, one a sample, and `mask` only where it mends pictures.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -54,7 +62,7 @@ def sample(
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
-    asked: Request = Request.from_tree(_opened(request, pipeline), "")
+    asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
     said = pipeline.say(asked) if pipeline.medium.talks else []
     items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
     if allow is not None and not all(allow(item) is True for item in items):
@@ -95,9 +103,18 @@ class Sheet:
         return buffer.getvalue()
 
 
-def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[str, Any]:
     """`request` with the files of `image` and `mask` read."""
     asked = dict(request)
+    if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
+        asked["image"] = asked["image"][0]
+    if pipeline.model.beside.image is not None and asked.get("image") is not None:
+        pictures = _files(asked.pop("image"), pipeline.medium.suffixes)
+        asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
+        if asked.get("n") is None:
+            asked["n"] = len(asked["given"])
+    elif derive:
+        raise MaquetteError("MQ-2138", "derive", kind=pipeline.model.config.kind(), what="picture")
     for name in ("image", "mask"):
         if isinstance(asked.get(name), str | Path):
             factor = asked.get("factor") or 0
@@ -109,6 +126,42 @@ def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
         if isinstance(asked.get(name), list):
             asked[name] = tuple(asked[name])
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _files(image: Any, suffixes: frozenset[str]) -> list[Any]:
+    """One picture, several, or those in a folder in the order of their names."""
+    several = list(image) if isinstance(image, list | tuple) else [image]
+    found: list[Any] = []
+    for one in several:
+        inside = sorted(Path(one).iterdir()) if isinstance(one, str | Path) and Path(one).is_dir() else [one]
+        found += [path for path in inside if len(inside) == 1 or path.suffix.lower() in suffixes]
+    if not found:
+        raise MaquetteError("MQ-3002", str(image), what="picture", todo=f"they end in {', '.join(sorted(suffixes))}")
+    return found
+
+
+def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
+    """What the model is given of `pictures` (files or stored items): see `derive` of `sample`."""
+    craft, space = pipeline.along.craft, pipeline.medium.space
+    assert isinstance(space, Real), "what is given a picture makes one"
+    if craft is None and (mask is not None or derive):
+        what = "mask" if mask is not None else "whole picture to take something from"
+        raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
+    whole = craft is None or derive
+    medium = pipeline.medium.shaped(space if whole else craft.brought(space))
+    items = [medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
+    if strange := [item.shape for item in items if item.shape != medium.stored]:
+        found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
+        raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
+    x = medium.to_tensor(np.stack(items))
+    if craft is None:
+        return x
+    if derive:
+        return craft.take(x, Seeds.for_samples(seed, len(x)).fork(GIVEN))
+    if isinstance(mask, str | Path):
+        mask = (medium.to_tensor(medium.read(Path(mask))[None])[0] > 0).any(0).numpy()
+    hidden = None if mask is None else torch.from_numpy(np.asarray(mask, bool).reshape(1, 1, *x.shape[2:]))
+    return craft.bring(x, space, hidden)
 
 
 def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:

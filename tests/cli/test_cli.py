@@ -20,10 +20,11 @@ FROZEN = {
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
     "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
-    "--factor --grid --out --visible --precision --compiled --device",
+    "--factor --derive --back --grid --out --visible --precision --compiled --device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
+    "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
     "evaluate": "RUN -n --data --out --seed --inception --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",

@@ -18,7 +18,7 @@ from torch import Tensor
 from maquette.core.config import Config, kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Real, Space, Tokens
+from maquette.core.types import Batch, Beside, Given, Real, Space, Tokens
 from maquette.models.base import Model, ModelConfig
 
 SPACES: list[Space] = [
@@ -31,6 +31,9 @@ SPACES: list[Space] = [
 CLASSES = 2
 UNSUITABLE = {"MQ-2008", "MQ-2009", "MQ-3010"}
 """The sentences with which a model or a net refuses a space or a shape, or misses a library that is not required."""
+
+GIVEN = Beside(image=Real((2, 4, 4)))
+"""A picture of another size and other channels than any sample has."""
 
 Make = Callable[[], Model]
 
@@ -75,11 +78,11 @@ def with_nets(config: ModelConfig, net: Config) -> ModelConfig:
     return dataclasses.replace(config, **{n: net for n, hint in slots.items() if issubclass(type(net), hint)})
 
 
-def fitted(config: ModelConfig, space: Space) -> ModelConfig | None:
+def fitted(config: ModelConfig, space: Space, beside: Beside = Beside()) -> ModelConfig | None:
     """`config` with nets that can be built for `space` (its own when they can), or None when no kind of net can."""
     for candidate in [config, *(with_nets(config, tiny(config_class("nets", kind))) for kind in kinds("nets"))]:
         try:
-            candidate.build(space, CLASSES)
+            candidate.fitted(space, CLASSES if "label" in config.takes else 0, beside)
         except MaquetteError as refused:
             assert refused.code in UNSUITABLE, refused
         else:
@@ -97,12 +100,22 @@ def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
                 yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", config, space
 
 
-def maker(config: ModelConfig, space: Space, classes: int = CLASSES) -> Make:
+def shown_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
+    """(name, config, space): each kind that can be given a picture beside a label, on spaces of pictures."""
+    for kind in kinds("models"):
+        cls = config_class("models", kind)
+        if {"label", "image"} <= set(cls.takes):  # type: ignore[attr-defined]
+            for space in (space for space in SPACES if isinstance(space, Real) and len(space.shape) == 3):
+                if (config := fitted(tiny(cls), space, GIVEN)) is not None:  # type: ignore[arg-type]
+                    yield f"{kind}-{'x'.join(map(str, space.shape))}", config, space
+
+
+def maker(config: ModelConfig, space: Space, classes: int = CLASSES, beside: Beside = Beside()) -> Make:
     """A function that builds the same model, to the bit, each time it is called."""
 
     def make() -> Model:
         torch.manual_seed(0)
-        return config.build(space, classes)
+        return config.fitted(space, classes if "label" in config.takes else 0, beside)
 
     return make
 
@@ -134,5 +147,6 @@ def batch_for(model: Model, step: int = 0, told: bool = True, noise: int | None 
     """The batch of a step, always the same: 8 rows, without their labels unless `told`, with the noise of that step or
     of another."""
     label = torch.arange(8) % 2
-    given = Given(label=(label if told else -torch.ones_like(label)) if model.classes else None)
+    image = None if model.beside.image is None else samples(model.beside.image, label, step + 100)
+    given = Given(label=(label if told else -torch.ones_like(label)) if model.classes else None, image=image)
     return Batch(samples(model.space, label, step), given, Seeds.for_batch(0, step if noise is None else noise, 8))

@@ -96,7 +96,7 @@ def test_metadata_jsonl_gives_labels_and_texts(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     data = opened(tmp_path)
     assert labels_by_name(data) == {"a.png": "new", "in/b.png": None}
-    texts = dict(zip(data.train.names + data.test.names, data.train.texts + data.test.texts, strict=True))
+    texts = dict(zip(data.train.names + data.test.names, data.train.captions + data.test.captions, strict=True))
     assert texts == {"a.png": "erster Ort", "in/b.png": ""}
     assert data.ignored == {"not in the metadata": 1}
 

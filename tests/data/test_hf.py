@@ -54,7 +54,7 @@ def test_unlabelled_rows_captions_and_plain_numbers(tmp_path: Path) -> None:
     table = rows(0, 4, label=[2, -1, None, 0], text=["a", "b", None, "d"])
     data = opened(parquet(tmp_path / "a.parquet", table, FEATURES | {"text": datasets.Value("string")}))
     assert labels_by_name(data) == {"train:0": "mole", "train:1": None, "train:2": None, "train:3": "zebra"}
-    captions = dict(zip(data.train.names + data.test.names, data.train.texts + data.test.texts, strict=True))
+    captions = dict(zip(data.train.names + data.test.names, data.train.captions + data.test.captions, strict=True))
     assert captions == {"train:0": "a", "train:1": "b", "train:2": "", "train:3": "d"}
     plain = {"image": datasets.Image(), "label": datasets.Value("int64")}
     assert opened(parquet(tmp_path / "b.parquet", rows(0, 30, label=[i % 12 for i in range(30)]), plain)).classes == [
@@ -138,4 +138,4 @@ def test_fashion_mnist() -> None:
 def test_other_real_pictures(name: str, train: int, test: int) -> None:
     data = open_data(Data(source=str(real_data(name))), Config(size=32, channels=3).build())
     assert (len(data.train), len(data.test), data.bad) == (train, test, [])
-    assert any(data.train.texts) == (name == "emoji_noto")
+    assert any(data.train.captions) == (name == "emoji_noto")

@@ -42,7 +42,7 @@ def test_a_table_of_file_names_is_a_set_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("file_name,class\nin/a.png,x\nin/b.png,y\n")
     assert labels_by_name(opened(tmp_path / "list.csv")) == {"in/a.png": "x", "in/b.png": "y"}
     (tmp_path / "list.jsonl").write_text('{"file_name": "in/a.png", "text": "one"}\n')
-    assert opened(tmp_path / "list.jsonl").train.texts == ["one"]
+    assert opened(tmp_path / "list.jsonl").train.captions == ["one"]
 
 
 @pytest.mark.parametrize("text, code", [("a,b\n1,2\n", "MQ-3014"), ("", "MQ-3002"), ("file_name\n", "MQ-3002")])

@@ -14,7 +14,7 @@ from maquette.core import cancel
 from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
-from maquette.core.types import Sampling, Space
+from maquette.core.types import Given, Sampling, Space
 from maquette.media import image, points, text
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
@@ -24,6 +24,8 @@ from tests.conformance.cases import config_class, fitted, variants
 CLASSES = ["circle", "square", "7"]
 Make = Callable[..., Pipeline]
 POINTS = points.Config()
+LABELLED = [kind for kind in kinds("models") if "label" in config_class("models", kind).takes]  # type: ignore[attr-defined]
+"""Kinds that can be asked for a label; the others need a picture, see `test_given.py`."""
 
 
 def tiny_for(kind: str, space: Space) -> ModelConfig | None:
@@ -66,7 +68,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Make:
 # -- what one sample depends on ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", kinds("models"))
+@pytest.mark.parametrize("kind", LABELLED)
 def test_a_sample_depends_on_its_seed_alone_to_the_bit(kind: str, pipeline: Make) -> None:
     ready = pipeline(kind)
     made = ready.generate(Request(n=35, seed=4, label="square"))
@@ -126,7 +128,7 @@ def test_guidance_is_linear_in_the_predictors(kind: str, pipeline: Make) -> None
     y, s = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.full((4,), 2.0)
     args = (y,) if kind == "gan" else (y, s)
     with torch.inference_mode():
-        null, one, three = (ready._predictor(labels, scale)(*args) for scale in (0.0, 1.0, 3.0))
+        null, one, three = (ready._predictor(Given(label=labels), scale)(*args) for scale in (0.0, 1.0, 3.0))
     assert not torch.allclose(null, one)
     torch.testing.assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-5)
 
@@ -139,7 +141,7 @@ def test_guidance_is_refused_where_no_label_was_ever_hidden(pipeline: Make) -> N
 # -- interpolation ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", kinds("models"))
+@pytest.mark.parametrize("kind", LABELLED)
 def test_interpolation_passes_through_the_samples_themselves(kind: str, pipeline: Make) -> None:
     ready = pipeline(kind)
     frames = ready.generate(Request(n=3, seed=5, between=4, label="circle"))

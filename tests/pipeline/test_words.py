@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Condition, Sampling
+from maquette.core.types import Condition, Given, Sampling
 from maquette.media.forms import fits, is_han, verse
 from maquette.pipeline import Pipeline, load
 from maquette.request import Request
@@ -202,10 +202,10 @@ def test_a_search_with_kept_states_finds_what_one_without_finds(kind: str, class
     start[1, 1:4] = torch.tensor([5, 270, 280])
 
     def forgetful(x: torch.Tensor, at: int) -> torch.Tensor:
-        return pipeline._predictor(labels.repeat_interleave(len(x) // n), guidance)(x, at)
+        return pipeline._predictor(Given(label=labels.repeat_interleave(len(x) // n)), guidance)(x, at)
 
     with torch.inference_mode():
-        kept = search(pipeline._predictor(labels, guidance), start, beams, 0.6, 0)
+        kept = search(pipeline._predictor(Given(label=labels), guidance), start, beams, 0.6, 0)
         again = search(forgetful, start, beams, 0.6, 0)
     assert torch.equal(kept, again)
 

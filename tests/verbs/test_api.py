@@ -10,7 +10,7 @@ import maquette
 
 PUBLIC = {
     "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "compare", "demo", "evaluate",
-    "export_model", "import_model", "load", "recipes", "resume", "sample", "train",
+    "export_model", "import_model", "load", "recipes", "resume", "sample", "style", "train",
 }  # fmt: skip
 
 

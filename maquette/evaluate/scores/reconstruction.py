@@ -3,6 +3,8 @@
 They compare pairs, and say nothing of new samples.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,8 +12,9 @@ from torch.nn import functional as F
 
 from maquette.core.sequences import counted, predicted
 from maquette.core.types import Tokens
-from maquette.evaluate.scores.intervals import Estimate, of_mean
+from maquette.evaluate.scores.intervals import DRAWS, Estimate, bootstrapped, of_mean
 
+BY_BOOTSTRAP = f"95 %, bootstrap of {DRAWS} draws over pictures"
 PER_PICTURE, PER_TEXT = "95 %, Student's t over pictures", "95 %, Student's t over texts"
 WINDOW, SIGMA = 11, 1.5
 Pictures = Float[Tensor, "b c h w"]
@@ -25,6 +28,18 @@ def psnr(originals: Pictures, copies: Pictures, span: float) -> float:
     """
     error = (originals.double() - copies.double()).square().mean()
     return float(10 * torch.log10(span**2 / error))
+
+
+def psnr_estimate(originals: Pictures, copies: Pictures, span: float) -> Estimate:
+    """`psnr` between the ratios of what the mean error can be, drawing pictures with replacement; a bound that would be
+    infinite is left out."""
+    errors = bootstrapped((originals.double() - copies.double()).square().mean((1, 2, 3)).tolist())
+
+    def ratio(error: float | None) -> float | None:
+        return 10 * math.log10(span**2 / error) if error else None
+
+    value = ratio(errors.value)
+    return Estimate(math.inf if value is None else value, ratio(errors.high), ratio(errors.low), BY_BOOTSTRAP)
 
 
 def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:

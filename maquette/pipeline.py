@@ -30,7 +30,7 @@ from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, only, until
-from maquette.solvers.tasks import enlarge, inpaint
+from maquette.solvers.tasks import LUMA, colourise, deblur, enlarge, inpaint, luma
 
 DENOISING = "which needs one that is drawn by denoising"
 
@@ -223,7 +223,7 @@ class Pipeline:
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
 
-    def _predictor(self, labels: Tensor, guidance: float) -> Predictor:
+    def _predictor(self, labels: Tensor, guidance: float, interval: tuple[float, float] | None = None) -> Predictor:
         n = len(labels)
         predict = self.model.predictor(self.model.condition(Given(label=labels.to(self.device)), n))
         if guidance == 1:
@@ -231,7 +231,7 @@ class Pipeline:
         embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
         if not any(part.classes and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
-        return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
+        return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance, interval)
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -246,6 +246,7 @@ class Pipeline:
         space, streams = self.model.space, isinstance(self.model, Stream)
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
+        picture = self._known(request.image, self.medium) if how.strength < 1 else None
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
         size = min(size, request.total) if isinstance(space, Tokens) else size
@@ -253,8 +254,10 @@ class Pipeline:
             cancel.check()
             with self.computing():
                 owner, rng = self._rows(request, first, size)
-                predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
+                chosen = labels[owner % len(labels)]
+                predict = task(self._predictor(chosen, request.guidance, request.guidance_interval))
                 start = self._begun(self.model.start(size, how, rng), owner, begun)
+                start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
             if marks and self.medium.asks and request.prompt is not None:
@@ -273,6 +276,8 @@ class Pipeline:
         tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")
+        if request.guidance_interval is not None and not denoises:
+            raise MaquetteError("MQ-2104", "guidance_interval", task=f"be guided at some levels alone, {DENOISING}")
         if how.of_tokens and not tokens:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
         if how.beams and not isinstance(self.model, Stream):
@@ -368,12 +373,20 @@ class Pipeline:
         if request.image is None:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
-            task = "complete a picture" if request.factor == 0 else "enlarge a picture"
-            raise MaquetteError("MQ-2104", task=f"{task}, {DENOISING}")
+            raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")
         if request.factor:
             small = self._known(request.image, self.medium_config.smaller(request.factor).build())
             return lambda predict: enlarge(predict, small, request.factor)
-        known, mask = self._known(request.image, self.medium), self._mask(request.mask)
+        known = self._known(request.image, self.medium)
+        if request.blur:
+            return lambda predict: deblur(predict, known, request.blur)
+        if request.colour:
+            if known.shape[1] != len(LUMA):
+                raise MaquetteError("MQ-2104", "colour", task="give colours, which needs one of pictures in colour")
+            return lambda predict: colourise(predict, luma(known))
+        if request.mask is None:
+            return lambda predict: predict
+        mask = self._mask(request.mask)
         return lambda predict: inpaint(predict, known, ~mask)
 
     def _known(self, item: np.ndarray, medium: Any) -> Tensor:

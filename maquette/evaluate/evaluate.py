@@ -7,10 +7,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from maquette.core import devices
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
+from maquette.core.types import Autoencoder, Batch, Denoiser, Given, Likelihood, Real, Sampling, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import answers, classify, neighbours
 from maquette.evaluate.extractor import Choice
@@ -23,6 +24,8 @@ from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.pipeline import Pipeline, Request
 
 BATCH = 32
+FLOWN = 64
+"""Unseen items whose likelihood by the flow is computed, each of them some hundred times as costly as a bound."""
 
 T = TypeVar("T")
 
@@ -39,6 +42,8 @@ class Options(Config):
     sampling: Sampling | None = None
     """How to draw; none is the model's own way."""
     extractor: Choice = "auto"
+    exact: bool = False
+    """Whether a model that removes noise is asked by its flow, too, what unseen items cost."""
 
 
 def evaluate(
@@ -86,6 +91,9 @@ def evaluate(
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
     scores = tuple(_scores(pipeline, reference, drawn.result, ask))
+    if options.exact:
+        say("solving the flow")
+        scores += tuple(_by_the_flow(pipeline, reference, seed))
     report = replace(
         _report(pipeline, reference, drawn, seed, options),
         scores=scores,
@@ -197,6 +205,18 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         if isinstance(medium.space, Tokens):
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
+
+
+def _by_the_flow(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
+    """What unseen items cost the flow of a model that removes noise."""
+    model, medium, (name, rows) = pipeline.model, pipeline.medium, reference.unseen
+    if not isinstance(model, Denoiser) or not isinstance(medium.space, Real):
+        return
+    rows, split = rows[:FLOWN], reference.dataset.test if name == TEST else reference.dataset.train
+    with devices.autocast(pipeline.device, pipeline.precision):
+        bits = likelihood.of_flow(model, _batches(pipeline, split, rows), medium)
+    stamp = _plain_stamp(reference, name, len(rows), 0, seed)
+    yield Score.of("flow_likelihood", bits, stamp, unit=likelihood.unit(medium), bound=medium.space.levels > 0)
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:

@@ -84,6 +84,12 @@ KINDS: dict[str, Kind] = {
         "lower",
         "What unseen data cost in bits (at most, where a model gives only a bound).",
     ),
+    "flow_likelihood": Kind(
+        "Negative log-likelihood of the flow",
+        "",
+        "lower",
+        "What unseen data cost by the probability-flow equation (at most, where they are counted in bits).",
+    ),
     "perplexity": Kind(
         "Perplexity",
         "per token",

@@ -3,9 +3,9 @@
     h <- h + gate attention(scale norm(h) + shift),    h <- h + gate mlp(scale norm(h) + shift)
 
 Scale, shift and gate of each part are linear in what is told, the time and the condition's vector, and begin at zero,
-so that a block begins as the identity (adaLN-zero, their section 3.2). A condition's sequence is attended to between the
-two (Chen et al. 2024, PixArt-alpha, section 2.3), its grid is concatenated to the sample. Where a patch lies is told
-twice: sinusoids along each axis are added once, as in the paper, and queries and keys, divided by their root mean
+so that a block begins as the identity (adaLN-zero, their section 3.2). A condition's sequence is attended to between
+the two (Chen et al. 2024, PixArt-alpha, section 2.3), its grid is concatenated to the sample. Where a patch lies is
+told twice: sinusoids along each axis are added once, as in the paper, and queries and keys, divided by their root mean
 squares (Henry et al. 2020), are turned by their places along each axis (Su et al. 2021; Heo et al. 2024), in one pass.
 """
 

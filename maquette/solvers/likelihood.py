@@ -1,8 +1,8 @@
 """How probable data are to a canonical denoiser: a bound from a few looks, or the density of the flow that it defines.
 
 Both speak of samples x, of noise from `low` to `high` (`y = x + s noise`), and of a start N(0, high^2). Where samples
-take `values` equally spaced values in [-1, 1] the answer is a bound on their probability, also for the flow: a density is
-no probability, so y of the lowest level stands between, from which Bayes' rule finds the value again,
+take `values` equally spaced values in [-1, 1] the answer is a bound on their probability, also for the flow: a density
+is no probability, so y of the lowest level stands between, from which Bayes' rule finds the value again,
 
     -ln P(x) <= E over y of  -ln p(y) - ln P(x | y) + ln q(y | x),    q(y | x) = N(x, low^2)
 

@@ -21,7 +21,7 @@ POOLS = {1: (F.avg_pool1d, F.max_pool1d), 2: (F.avg_pool2d, F.max_pool2d), 3: (F
 LUMA = (0.299, 0.587, 0.114)
 """How bright red, green and blue are (ITU-R BT.601), as where files of colour are read as grey."""
 FAINT = 1e-3
-"""`deblur` takes from the blurred picture those frequencies of which the blur left a share well above this one's root."""
+"""`deblur` trusts the blurred picture in frequencies of which the blur left a share well above the root of this."""
 
 
 def observe(denoise: Predictor, forward: Change, backward: Change, seen: Tensor) -> Predictor:
@@ -97,26 +97,28 @@ def deblur(denoise: Predictor, blurred: Float[Tensor, "b c *space"], spread: flo
     fainter than their rounding, so there the sample is the denoiser's own.
     """
 
-    def kept(squares: Tensor) -> Tensor:
-        return torch.exp(-2 * (math.pi * spread) ** 2 * squares)
+    kept = _kept(spread)
 
-    return observe(
-        denoise,
-        lambda x: _filtered(x, kept),
-        lambda r: _filtered(r, lambda f: kept(f) / (kept(f) ** 2 + FAINT)),
-        blurred,
-    )
+    def inverse(squares: Tensor) -> Tensor:
+        return kept(squares) / (kept(squares) ** 2 + FAINT)
+
+    return observe(denoise, lambda x: _filtered(x, kept), lambda r: _filtered(r, inverse), blurred)
 
 
 def blur(x: Float[Tensor, "b c *space"], spread: float) -> Float[Tensor, "b c *space"]:
     """`x` under a Gaussian of this standard deviation in pixels; beyond its edges it goes on mirrored."""
-    return _filtered(x, lambda squares: torch.exp(-2 * (math.pi * spread) ** 2 * squares))
+    return _filtered(x, _kept(spread))
+
+
+def _kept(spread: float) -> Change:
+    """What a Gaussian leaves of a frequency, by its square."""
+    return lambda squares: torch.exp(-2 * (math.pi * spread) ** 2 * squares)
 
 
 def _filtered(x: Tensor, gain: Change) -> Tensor:
     """`x`, going on mirrored, with each frequency times `gain` of its square (cycles per pixel, summed over axes).
 
-    Linear and symmetric, as its kernel is even: it is its own adjoint.
+    Linear, and its own adjoint, as its kernel is even.
     """
     axes, sides = range(2, x.ndim), x.shape[2:]
     whole = x

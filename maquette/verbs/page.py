@@ -61,6 +61,7 @@ CHINESE = {
     "modes": "找到的模式数",
     "quality": "高质量占比",
     "likelihood": "负对数似然",
+    "flow_likelihood": "概率流的负对数似然",
     "perplexity": "困惑度",
     "psnr": "重建 PSNR",
     "ssim": "重建 SSIM",

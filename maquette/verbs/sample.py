@@ -44,9 +44,9 @@ def sample(
         grid: a PNG file for all of them on one sheet.
         visible: text drawn onto every item.
         allow: filter hook; what it does not return True for is not written (MQ-8002).
-        request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
-            stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
-            mask white where the picture is to be made anew.
+        request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
+            prompt, history, most, stop, template, form and likeliest; of pictures image, mask, factor, blur and colour.
+            `image` and `mask` may be files, the mask white where the picture is to be made anew.
 
     Raises:
         MaquetteError: nothing has been written then.

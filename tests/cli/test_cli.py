@@ -18,9 +18,10 @@ from maquette.core.errors import MaquetteError
 FROZEN = {
     "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
-    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature --eta "
-    "--top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate "
-    "--image --mask --factor --blur --colour --strength --grid --out --visible --precision --compiled --device",
+    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
+    "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
+    "--interpolate --image --mask --factor --blur --colour --strength --grid --out --visible --precision --compiled "
+    "--device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",

@@ -1,4 +1,4 @@
-"""MeanFlow against a Gaussian whose flow is known: the identity, its derivative, steps of any length, and what is learnt."""
+"""MeanFlow against a Gaussian whose flow is known: the identity, its derivative, steps of any length, learning."""
 
 import pytest
 import torch

@@ -80,11 +80,10 @@ def test_every_patch_sees_every_other_and_knows_its_place() -> None:
 
 
 def test_its_derivative_in_forward_mode() -> None:
-    """Of samples, time and condition together, against a difference of second order."""
+    """By samples, time and condition together, against a difference of second order."""
     torch.manual_seed(0)
-    net = awake(TINY.build((1, 8, 8), (1, 8, 8), vector=4, timed=True, sequence=3).double())
-    x, t, vector = torch.randn(2, 1, 8, 8).double(), torch.rand(2).double(), torch.randn(2, 4).double()
-    sequence = torch.randn(2, 5, 3).double()
+    net = awake(TINY.build((1, 8, 8), (1, 8, 8), vector=4, timed=True, sequence=3))
+    x, t, vector, sequence = torch.randn(2, 1, 8, 8), torch.rand(2), torch.randn(2, 4), torch.randn(2, 5, 3)
     dx, dt, dv = torch.randn_like(x), torch.randn_like(t) * 1e-2, torch.randn_like(vector)
 
     def at(share: float) -> torch.Tensor:
@@ -94,8 +93,9 @@ def test_its_derivative_in_forward_mode() -> None:
         duals = [forward_ad.make_dual(*pair) for pair in ((x, dx), (t, dt), (vector, dv))]
         out = net(duals[0], duals[1], Condition(vector=duals[2], sequence=sequence))
         tangent = forward_ad.unpack_dual(out).tangent
-    h = 1e-3  # the time is read in fp32
-    torch.testing.assert_close(tangent, (at(h) - at(-h)) / (2 * h), rtol=2e-2, atol=2e-3)
+    with torch.no_grad():
+        difference = (at(1e-2) - at(-1e-2)) / 2e-2
+    assert (tangent - difference).norm() < 0.02 * difference.norm()
 
 
 def test_bf16_agrees_with_fp32() -> None:

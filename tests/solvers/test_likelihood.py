@@ -1,4 +1,4 @@
-"""The flow's likelihood where it is known: Gaussians of any covariance, values of a line, an equation with a solution."""
+"""The flow's likelihood where it is known: Gaussians of any covariance, 8-bit values, an equation with a solution."""
 
 import math
 
@@ -39,7 +39,7 @@ def test_a_gaussian_s_density_is_exact() -> None:
     """Independent axes have a diagonal derivative, of which one probe gives the trace exactly."""
     covariance, y = torch.diag(torch.tensor([0.04, 0.25, 1.0, 0.09])), points(6, 1, 2, 2)
     found = log_density(denoiser(covariance), y, LOW, HIGH, Seeds.for_batch(1, 0, 6), probes=1, tolerance=1e-5)
-    torch.testing.assert_close(found, known(y, covariance), rtol=0, atol=2e-3)
+    torch.testing.assert_close(found, known(y, covariance), rtol=0, atol=5e-3)
 
 
 def test_probes_are_right_on_average_and_vary_less_when_there_are_more() -> None:
@@ -70,7 +70,8 @@ def test_a_tighter_tolerance_is_nearer() -> None:
 
 def test_on_a_continuum_it_is_the_density_itself() -> None:
     covariance, y, rng = 0.09 * torch.eye(3), points(5, 3), Seeds.for_batch(1, 0, 5)
-    torch.testing.assert_close(flow(denoiser(covariance), y, LOW, HIGH, rng), -known(y, covariance), rtol=0, atol=5e-3)
+    found = flow(denoiser(covariance), y, LOW, HIGH, rng)
+    torch.testing.assert_close(found, -known(y, covariance), rtol=0, atol=2e-2)
 
 
 def eight_bits(n: int, std: float) -> Tensor:
@@ -85,13 +86,12 @@ def test_of_eight_bits_it_is_a_bound_that_is_nearly_tight() -> None:
     assert entropy - 0.02 < cost < entropy + 0.05
 
 
-def test_it_is_no_more_than_the_variational_bound() -> None:
-    """For a denoiser that is not the best one the flow's own density is what the bound leaves room beside."""
-    n, std = 4000, 0.3
-    wrong = denoiser(0.5**2 * torch.eye(4))
-    x = eight_bits(n, std)
-    exact, most = (f(wrong, x, 0.002, HIGH, Seeds.for_batch(4, 0, n), values=256).mean() for f in (flow, bound))
-    assert exact < most
+def test_of_an_exact_denoiser_of_other_data_it_agrees_with_the_variational_bound() -> None:
+    """Where flow and diffusion are one law the bound is tight for every sample, however improbable."""
+    n, other = 4000, denoiser(0.5**2 * torch.eye(4))
+    x = eight_bits(n, 0.3)
+    exact, most = (f(other, x, 0.002, HIGH, Seeds.for_batch(4, 0, n), values=256).mean() / 4 for f in (flow, bound))
+    assert exact.item() == pytest.approx(most.item(), abs=0.1)
 
 
 def test_half_a_step_is_the_lowest_level_of_values() -> None:
@@ -99,16 +99,16 @@ def test_half_a_step_is_the_lowest_level_of_values() -> None:
 
 
 def test_a_value_far_from_the_others_is_certain() -> None:
-    noise = torch.zeros(2, 3)
-    assert value_nll(noise, 0.01, 2).max() < 1e-12  # the next value is 200 deviations away
-    assert value_nll(noise, 10.0, 2).mean().item() == pytest.approx(3 * math.log(2), rel=0.05)
+    assert value_nll(torch.zeros(2, 3), 0.01, 2).max() < 1e-12  # the next value is 200 deviations away
+    near = math.log(1 + 2 * math.exp(-2) + 2 * math.exp(-8))  # the next ones lie 2 and 4 deviations away
+    assert value_nll(torch.zeros(1, 3), 1 / 255, 256).item() == pytest.approx(3 * near, rel=1e-4)
 
 
 # -- the equation -----------------------------------------------------------------------------------------------------
 
 
 def test_an_equation_with_a_known_solution() -> None:
-    """Rows turn at their own speed; the error is about the tolerance, and each of ten times smaller costs little more."""
+    """Rows turn at their own speed; the error is about the tolerance, and a smaller one costs few more calls."""
     speed, state, calls = torch.tensor([1.0, 5.0]).double(), torch.tensor([[1.0, 0.0]] * 2).double(), []
 
     def slope(at: float, x: Tensor) -> Tensor:

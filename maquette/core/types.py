@@ -69,8 +69,8 @@ Rows = TypeVar("Rows", bound="_Rows")
 class _Rows:
     """Something whose every tensor field has one row per sample."""
 
-    def rows(self: Rows, part: slice) -> Rows:
-        """The samples of `part` alone."""
+    def rows(self: Rows, part: slice | Int[Tensor, " n"]) -> Rows:
+        """The samples of `part` alone, or those with these numbers."""
         return self._each(lambda tensor: tensor[part])
 
     def spread(self: Rows, n: int) -> Rows:
@@ -103,7 +103,7 @@ class Condition(_Rows):
     """What a network receives, by three routes: added to time, attended to, concatenated."""
 
     vector: Float[Tensor, "b d"] | None = None
-    sequence: Float[Tensor, "b l d"] | None = None
+    sequence: Float[Tensor, "b l e"] | None = None
     mask: Bool[Tensor, "b l"] | None = None
     grid: Float[Tensor, "b c *space"] | None = None
 

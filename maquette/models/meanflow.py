@@ -156,7 +156,7 @@ class MeanFlow(Model, Likelihood, Denoiser):
         (rows,) = chosen.nonzero(as_tuple=True)
         if not len(rows):
             return v
-        z, t, span, condition = z[rows], t[rows], span[rows], condition.rows(rows)  # type: ignore[arg-type]
+        z, t, span, condition = z[rows], t[rows], span[rows], condition.rows(rows)
         return v.index_add(0, rows, per_sample(span, z) * self.rise(z, t, span, condition), alpha=-1)
 
     @torch.no_grad()

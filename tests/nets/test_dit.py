@@ -20,7 +20,7 @@ def test_samples_of_one_to_three_axes_keep_their_shape(sides: tuple[int, ...]) -
 
 
 def test_a_patch_is_a_square_with_all_its_channels() -> None:
-    x = torch.arange(2 * 4 * 6).reshape(1, 2, 4, 6)
+    x = torch.arange(2.0 * 4 * 6).reshape(1, 2, 4, 6)
     h = patched(x, 2)
     assert h.shape == (1, 6, 8)
     assert h[0, 4].tolist() == x[0, :, 2:4, 2:4].flatten().tolist()  # the second row's second patch

@@ -25,8 +25,8 @@ LOOKS = 4
 """Levels at which `bound` looks at each sample."""
 PROBES = 2
 """Random directions from which `flow` estimates a trace."""
-TOLERANCE = 1e-4
-"""Of a step of `flow`: its error, as a share of 1 + |coordinate|, and in nats per dimension."""
+TOLERANCE = 1e-5
+"""Of a step of `flow`: its error, as a share of 1 + |coordinate|, and in nats per dimension (Song et al. 2021's)."""
 
 Samples = Float[Tensor, "b *space"]
 Nats = Float[Tensor, " b"]

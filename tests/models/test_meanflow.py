@@ -37,7 +37,7 @@ class Exact(MeanFlow):
 
     def average(self, z: Tensor, t: Tensor, span: Tensor, condition: Condition) -> Tensor:
         empty = span == 0
-        return torch.where(per_sample(empty, z), velocity(z, t), average(z, t, torch.where(empty, 0.5 * t, span)))
+        return torch.where(empty[:, None], velocity(z, t), average(z, t, torch.where(empty, 0.5 * t, span)))
 
 
 def exact() -> Exact:

@@ -58,7 +58,8 @@ def test_probes_are_right_on_average_and_vary_less_when_there_are_more() -> None
 
 
 def test_a_tighter_tolerance_is_nearer() -> None:
-    covariance, y = torch.diag(torch.tensor([1e-3, 0.25])), points(8, 2)
+    covariance = torch.diag(torch.tensor([1e-3, 0.25]))
+    y = points(8, 2) @ covariance.sqrt() * 2
     gaps = [
         (log_density(denoiser(covariance), y, LOW, HIGH, Seeds.for_batch(1, 0, 8), 1, tolerance) - known(y, covariance))
         .abs()

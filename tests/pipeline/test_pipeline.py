@@ -193,8 +193,9 @@ def test_enlarging_keeps_the_mean_of_each_block(pipeline: Make) -> None:
     assert np.abs(blocks - small[None, :, :, 0]).max() <= 0.5 + 1e-6  # rounding to whole levels
 
 
-def test_drawing_anew_keeps_more_of_a_picture_the_less_noise_it_is_mixed_with(pipeline: Make) -> None:
-    ready = pipeline("diffusion")
+@pytest.mark.parametrize("kind", ["diffusion", "meanflow"])
+def test_drawing_anew_keeps_more_of_a_picture_the_less_noise_it_is_mixed_with(kind: str, pipeline: Make) -> None:
+    ready = pipeline(kind)
     known = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
     gaps = []
     for strength in (0.01, 0.3, 0.99):

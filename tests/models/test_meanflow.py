@@ -86,8 +86,8 @@ def test_the_derivative_along_the_flow_is_that_of_the_network(net) -> None:
 
 def test_the_clock_turns_slowly() -> None:
     model = meanflow.Config(net=mlp.Config.tiny()).build(SPACE)
-    assert model.net.time.frequencies.max() * CLOCK == pytest.approx(10)
-    assert model.span.frequencies.max() == pytest.approx(10)
+    assert model.net.time.frequencies.max().item() * CLOCK == pytest.approx(10)
+    assert model.span.frequencies.max().item() == pytest.approx(10)
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is asked of models that remove noise alone, as commands: pictures drawn anew, guidance at some levels, the flow."""
+"""What only models that remove noise are asked, as commands: a picture drawn anew, guidance at some levels, the flow."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What only models that remove noise are asked, as commands: a picture drawn anew, guidance at some levels, the flow."""
+"""What only models that remove noise are asked, as commands: to draw anew, to be guided at some levels, the flow."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ from maquette.evaluate.reference import COPIES, Reference, picked, prepare, soft
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.pipeline import Pipeline, Request
+from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
 FLOWN = 64
@@ -43,7 +43,7 @@ class Options(Config):
     """How to draw; none is the model's own way."""
     extractor: Choice = "auto"
     exact: bool = False
-    """Whether a model that removes noise is asked by its flow, too, what unseen items cost."""
+    """Whether what unseen items cost is also asked of the flow; the model must then be one that removes noise."""
 
 
 def evaluate(
@@ -66,10 +66,13 @@ def evaluate(
         say: is told what takes time, a line each.
 
     Raises:
-        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-6080 samples that are not finite, and what
-            the pipeline, `choose_extractor` and a reference that does not fit (MQ-7021) raise.
+        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2104 a model without a flow that is asked
+            for it, MQ-6080 samples that are not finite, and what the pipeline, `choose_extractor` and a reference that
+            does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
+    if options.exact:
+        require_flow(pipeline)
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
@@ -207,11 +210,16 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
 
 
+def require_flow(pipeline: Pipeline) -> None:
+    """Raise `MaquetteError` MQ-2104 unless the model removes noise, which defines a flow."""
+    if not isinstance(pipeline.model, Denoiser):
+        raise MaquetteError("MQ-2104", "exact", task=f"say what data cost its flow, {DENOISING}")
+
+
 def _by_the_flow(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
     """What unseen items cost the flow of a model that removes noise."""
     model, medium, (name, rows) = pipeline.model, pipeline.medium, reference.unseen
-    if not isinstance(model, Denoiser) or not isinstance(medium.space, Real):
-        return
+    assert isinstance(model, Denoiser) and isinstance(medium.space, Real), "`require_flow` was asked"
     rows, split = rows[:FLOWN], reference.dataset.test if name == TEST else reference.dataset.train
     with devices.autocast(pipeline.device, pipeline.precision):
         bits = likelihood.of_flow(model, _batches(pipeline, split, rows), medium)

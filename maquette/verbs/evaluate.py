@@ -9,7 +9,7 @@ from pathlib import Path
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
-from maquette.evaluate.evaluate import Options, of_unseen
+from maquette.evaluate.evaluate import Options, of_unseen, require_flow
 from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import import_inception
 from maquette.evaluate.reference import Reference, prepare
@@ -51,12 +51,14 @@ def evaluate(
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
 
     Raises:
-        MaquetteError: no run, no data, or too few samples to score; nothing has been written then.
+        MaquetteError: no run, no data, no flow to ask, or too few samples to score; nothing has been written then.
     """
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
     folder = Path(run)
     pipeline, origin = load(folder, device, precision), opened(folder)
+    if exact:
+        require_flow(pipeline)
     dataset = open_data(source(pipeline, origin, data), pipeline.medium)
     say, seed = speaker(quiet), seed or 0
     reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)

@@ -42,7 +42,7 @@ from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, only, until
-from maquette.solvers.tasks import enlarge, inpaint
+from maquette.solvers.tasks import LUMA, colourise, deblur, enlarge, inpaint, luma
 
 DENOISING = "which needs one that is drawn by denoising"
 
@@ -172,7 +172,7 @@ class Pipeline:
         wording, known = self._wording, self.medium.asked(text)[None].to(self.device)
         with torch.inference_mode(), keeping_maps() as maps:
             if isinstance(self.model, Stream):
-                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), 1.0)(known, known.shape[1])
+                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), Request())(known, known.shape[1])
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
@@ -256,19 +256,22 @@ class Pipeline:
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
 
-    def _predictor(self, given: Given, guidance: float, back: bool = False) -> Predictor:
+    def _predictor(self, given: Given, request: Request) -> Predictor:
         n = next(len(part) for part in vars(given).values() if part is not None)
-        condition = self.model.condition(given, n)
-        if back and not isinstance(self.model, Translator):
+        condition, guidance = self.model.condition(given, n), request.guidance
+        if not request.back:
+            predict = self.model.predictor(condition)
+        elif isinstance(self.model, Translator):
+            predict = self.model.back(condition)
+        else:
             raise MaquetteError("MQ-2104", "back", task="go back from its samples to what it is given")
-        predict = self.model.back(condition) if back else self.model.predictor(condition)  # type: ignore[attr-defined]
         if guidance == 1:
             return predict
         embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
         if not any(part.classes and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         plain = self.model.predictor(self.model.condition(replace(given, label=None, text=None), n))
-        return guide(predict, plain, guidance)
+        return guide(predict, plain, guidance, request.guidance_interval)
 
     def _pictures(self, request: Request) -> Tensor | None:
         """The pictures that samples are given in turn."""
@@ -305,6 +308,7 @@ class Pipeline:
         space, streams = self.model.space, isinstance(self.model, Stream)
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
+        picture = self._known(request.image, self.medium) if how.strength < 1 else None
         pictures, captions = self._pictures(request), self._captions(request)
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
@@ -318,8 +322,9 @@ class Pipeline:
                     image=None if pictures is None else pictures[owner % len(pictures)],
                     text=None if captions is None else captions[owner % len(captions)],
                 ).to(self.device)
-                predict = task(self._predictor(given, request.guidance, request.back))
+                predict = task(self._predictor(given, request))
                 start = self._begun(self.model.start(size, how, rng), owner, begun)
+                start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
             if marks and self.medium.asks and request.prompt is not None:
@@ -344,6 +349,8 @@ class Pipeline:
         tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")
+        if request.guidance_interval is not None and not denoises:
+            raise MaquetteError("MQ-2104", "guidance_interval", task=f"be guided at some levels alone, {DENOISING}")
         if how.of_tokens and not tokens:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
         if how.beams and not isinstance(self.model, Stream):
@@ -441,12 +448,20 @@ class Pipeline:
         if request.image is None:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
-            task = "complete a picture" if request.factor == 0 else "enlarge a picture"
-            raise MaquetteError("MQ-2104", task=f"{task}, {DENOISING}")
+            raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")
         if request.factor:
             small = self._known(request.image, self.medium_config.smaller(request.factor).build())
             return lambda predict: enlarge(predict, small, request.factor)
-        known, mask = self._known(request.image, self.medium), self._mask(request.mask)
+        known = self._known(request.image, self.medium)
+        if request.blur:
+            return lambda predict: deblur(predict, known, request.blur)
+        if request.colour:
+            if known.shape[1] != len(LUMA):
+                raise MaquetteError("MQ-2104", "colour", task="give colours, which needs one of pictures in colour")
+            return lambda predict: colourise(predict, luma(known))
+        if request.mask is None:
+            return lambda predict: predict
+        mask = self._mask(request.mask)
         return lambda predict: inpaint(predict, known, ~mask)
 
     def _known(self, item: np.ndarray, medium: Any) -> Tensor:

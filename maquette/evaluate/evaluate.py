@@ -7,10 +7,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from maquette.codecs.base import Codes
+from maquette.core import devices
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import GIVEN, VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Likelihood, Real, Sampling, Tighter, Tokens
+from maquette.core.types import Autoencoder, Batch, Denoiser, Likelihood, Real, Sampling, Tighter, Tokens
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import answers, classify, crafts, neighbours
@@ -21,11 +23,14 @@ from maquette.evaluate.reference import COPIES, Reference, picked, prepare, soft
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.pipeline import Pipeline, Request
+from maquette.media.base import Medium
+from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
 CODES = 16
 """Codes a sample that the tighter bound is taken with."""
+FLOWN = 64
+"""Unseen items whose likelihood by the flow is computed, each of them some hundred times as costly as a bound."""
 
 T = TypeVar("T")
 
@@ -42,6 +47,8 @@ class Options(Config):
     sampling: Sampling | None = None
     """How to draw; none is the model's own way."""
     extractor: Choice = "auto"
+    exact: bool = False
+    """Whether what unseen items cost is also asked of the flow; the model must then be one that removes noise."""
 
 
 def evaluate(
@@ -64,10 +71,13 @@ def evaluate(
         say: is told what takes time, a line each.
 
     Raises:
-        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-6080 samples that are not finite, and what
-            the pipeline, `choose_extractor` and a reference that does not fit (MQ-7021) raise.
+        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2104 a model without a flow that is asked
+            for it, MQ-6080 samples that are not finite, and what the pipeline, `choose_extractor` and a reference that
+            does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
+    if options.exact:
+        require_flow(pipeline)
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
@@ -92,6 +102,9 @@ def evaluate(
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
     scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
+    if options.exact:
+        say("solving the flow")
+        scores += tuple(_by_the_flow(pipeline, reference, seed))
     report = replace(
         _report(pipeline, reference, drawn, seed, options),
         scores=scores,
@@ -208,23 +221,48 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     """What unseen items cost a model that can say so."""
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
-    medium, measure = pipeline.medium, pipeline.codec.measure(pipeline.medium)
-    stamp, unit = _plain_stamp(reference, name, len(rows), 0, seed), likelihood.unit(measure)
-    if measure is not medium:
-        stamp = replace(stamp, extractor="codec", weights=pipeline.coding.digest)
+    medium = pipeline.medium
+    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    unit = likelihood.unit(measure)
     if isinstance(pipeline.model, Tighter):
         with pipeline.computing():
             tighter = likelihood.Tightened(pipeline.model, CODES)
             bits = likelihood.likelihood(tighter, _batches(pipeline, split, rows), measure)
         yield Score.of("importance_bound", bits, stamp, unit=unit, bound=True)
     if isinstance(pipeline.model, Likelihood):
-        beside = reference.baselines
+        beside = reference.baselines if measure is medium else {}
         with pipeline.computing():
             bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), measure)
         yield Score.of("likelihood", bits, stamp, unit=unit, baselines=beside, bound=pipeline.model.bound)
         if isinstance(measure.space, Tokens) and measure is medium:
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
+
+
+def _measured(pipeline: Pipeline, stamp: Stamp) -> tuple[Medium | Codes, Stamp]:
+    """What likelihoods are counted by, and `stamp` with the codec whose codes they are of, where it loses something."""
+    measure = pipeline.codec.measure(pipeline.medium)
+    if measure is pipeline.medium:
+        return measure, stamp
+    return measure, replace(stamp, extractor="codec", weights=pipeline.coding.digest)
+
+
+def require_flow(pipeline: Pipeline) -> None:
+    """Raise `MaquetteError` MQ-2104 unless the model removes noise, which defines a flow."""
+    if not isinstance(pipeline.model, Denoiser):
+        raise MaquetteError("MQ-2104", "exact", task=f"say what data cost its flow, {DENOISING}")
+
+
+def _by_the_flow(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
+    """What unseen items cost the flow of a model that removes noise."""
+    model, (name, rows) = pipeline.model, reference.unseen
+    assert isinstance(model, Denoiser), "`require_flow` was asked"
+    rows, split = rows[:FLOWN], reference.dataset.test if name == TEST else reference.dataset.train
+    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    with devices.autocast(pipeline.device, pipeline.precision):
+        bits = likelihood.of_flow(model, _batches(pipeline, split, rows), measure)
+    counted = likelihood.has_levels(measure.space)
+    yield Score.of("flow_likelihood", bits, stamp, unit=likelihood.unit(measure), bound=counted)
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:

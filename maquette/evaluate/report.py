@@ -90,6 +90,12 @@ KINDS: dict[str, Kind] = {
         "lower",
         "What unseen data cost in bits at most, by 16 codes a sample: nearer to the truth than by one.",
     ),
+    "flow_likelihood": Kind(
+        "Negative log-likelihood of the flow",
+        "",
+        "lower",
+        "What unseen data cost by the probability-flow equation (at most, where they are counted in bits).",
+    ),
     "perplexity": Kind(
         "Perplexity",
         "per token",

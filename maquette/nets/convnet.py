@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.norm import BatchNorm
 
 SMALLEST = 4
@@ -48,7 +48,11 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down | Patches":
+    def build(
+        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
+    ) -> "Up | Down | Patches":
+        if sequence:
+            raise refuse_sequence("convnet")
         if len(source) == len(target) == 3 and not timed:
             return Patches(self, source, target, vector)
         pictures = [shape for shape in (source, target) if len(shape) == 3]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.unet import Block, norm
 
 
@@ -40,7 +40,11 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "ResNet":
+    def build(
+        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
+    ) -> "ResNet":
+        if sequence:
+            raise refuse_sequence("resnet")
         if timed or len(source) != 3 or len(target) != 3 or _steps(source, target) is None:
             reason = (
                 "it is told no time" if timed else "it maps pictures to pictures with sides 2^n times as long or short"

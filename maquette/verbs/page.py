@@ -62,6 +62,7 @@ CHINESE = {
     "quality": "高质量占比",
     "likelihood": "负对数似然",
     "importance_bound": "重要性加权上界",
+    "flow_likelihood": "概率流的负对数似然",
     "perplexity": "困惑度",
     "psnr": "重建 PSNR",
     "ssim": "重建 SSIM",

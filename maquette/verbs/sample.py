@@ -51,10 +51,10 @@ def sample(
         allow: filter hook; what it does not return True for is not written (MQ-8002).
         derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
-        request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
-            stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
-            mask white where the picture is to be made anew. A model that is given pictures takes several of them, or a
-            folder, one a sample, and `mask` only where it mends pictures.
+        request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
+            prompt, history, most, stop, template, form and likeliest; of pictures image, mask, factor, blur and colour.
+            `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that is given
+            pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures.
 
     Raises:
         MaquetteError: nothing has been written then.

@@ -19,6 +19,7 @@ from maquette.media import image, points, text
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
+from maquette.solvers.tasks import LUMA, blur
 from tests.conformance.cases import config_class, fitted, variants
 
 CLASSES = ["circle", "square", "7"]
@@ -194,9 +195,51 @@ def test_enlarging_keeps_the_mean_of_each_block(pipeline: Make) -> None:
     assert np.abs(blocks - small[None, :, :, 0]).max() <= 0.5 + 1e-6  # rounding to whole levels
 
 
+@pytest.mark.parametrize("kind", ["diffusion", "meanflow"])
+def test_drawing_anew_keeps_more_of_a_picture_the_less_noise_it_is_mixed_with(kind: str, pipeline: Make) -> None:
+    ready = pipeline(kind)
+    known = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
+    gaps = []
+    for strength in (0.01, 0.3, 0.99):
+        made = ready.generate(Request(n=2, image=known, sampling=Sampling(strength=strength, steps=4)))
+        gaps.append(np.abs(made.astype(float) - known).mean())
+        assert (made[0] != made[1]).any()
+    assert gaps[0] < gaps[1] < gaps[2] and gaps[0] < 8
+    alone = ready.generate(Request(n=1, seed=1, image=known, sampling=Sampling(strength=0.99, steps=4)))
+    assert np.array_equal(alone[0], made[1])
+
+
+def test_sharpening_and_colouring_agree_with_what_was_seen(pipeline: Make) -> None:
+    ready = pipeline("diffusion", image.Config(size=8, channels=3))
+    seen = np.broadcast_to(np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3 + 20, (8, 8, 3))
+    coloured = ready.generate(Request(n=2, image=seen, colour=True)).astype(float)
+    assert np.abs(coloured @ LUMA - seen[..., 0]).max() <= 0.51  # each channel is rounded
+    assert np.ptp(coloured, axis=-1).max() > 2
+    sharp = ready.generate(Request(n=2, image=seen, blur=1.0))
+    again = blur(ready.medium.to_tensor(sharp), 1.0) - ready.medium.to_tensor(seen[None])
+    assert again.abs().mean() < 0.03
+
+
+def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> None:
+    ready, labels = pipeline("diffusion"), torch.tensor([1] * 4)
+    y, rows = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.ones(4)
+    with torch.inference_mode():
+        plain, always = (ready._predictor(labels, scale) for scale in (1.0, 3.0))
+        within = ready._predictor(labels, 3.0, (0.5, 2.0))
+        assert torch.equal(within(y, rows), always(y, rows)) and torch.equal(within(y, 5 * rows), plain(y, 5 * rows))
+    drawn = [
+        ready.generate(Request(n=2, label="square", **asked))
+        for asked in ({}, {"guidance": 9.0}, {"guidance": 9.0, "guidance_interval": (0.5, 2.0)})
+    ]
+    assert (drawn[2] != drawn[0]).any() and (drawn[2] != drawn[1]).any()
+
+
 @pytest.mark.parametrize(
     ("kind", "request_", "code"),
     [
+        ("gan", {"guidance": 2.0, "guidance_interval": (0.5, 2.0)}, "MQ-2104"),
+        ("gan", {"image": np.zeros((8, 8, 1)), "sampling": Sampling(strength=0.5)}, "MQ-2104"),
+        ("diffusion", {"image": np.zeros((8, 8, 1)), "colour": True}, "MQ-2104"),
         ("gan", {"image": np.zeros((8, 8, 1)), "mask": np.ones((8, 8), bool)}, "MQ-2104"),
         ("diffusion", {"image": np.zeros((9, 8, 1)), "mask": np.ones((8, 8), bool)}, "MQ-2106"),
         ("diffusion", {"image": np.zeros((8, 8, 1)), "mask": np.ones((3, 8), bool)}, "MQ-2106"),
@@ -240,6 +283,14 @@ def test_a_label_for_a_model_without_classes_is_refused(pipeline: Make) -> None:
         {"factor": 2},
         {"mask": [[True]]},
         {"image": [[0]]},
+        {"image": [[0]], "factor": 2, "blur": 1.0},
+        {"blur": 1.0},
+        {"image": [[0]], "blur": -1.0},
+        {"colour": True},
+        {"sampling": {"strength": 0.5}},
+        {"sampling": {"strength": 0}},
+        {"guidance_interval": [0.1, 2.0]},
+        {"guidance": 2.0, "guidance_interval": [2.0, 0.1]},
         {"image": [[0]], "mask": [[True]], "factor": 2},
         {"sampling": {"steps": -1}},
         {"sampling": {"temperature": 0}},

@@ -43,3 +43,23 @@ class Net(nn.Module, ABC):
     def forward(
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
     ) -> Float[Tensor, "b *target"]: ...
+
+
+class Critic(Net):
+    """A network in two parts: what it sees in a sample, and what it says of that."""
+
+    @abstractmethod
+    def see(
+        self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b *seen"]:
+        """The features before the last layer."""
+
+    @abstractmethod
+    def say(
+        self, seen: Float[Tensor, "b *seen"], condition: Condition = Condition()
+    ) -> Float[Tensor, "b *target"]: ...
+
+    def forward(
+        self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b *target"]:
+        return self.say(self.see(x, t, condition), condition)

@@ -95,9 +95,7 @@ class GAN(Model):
         def critic():
             return config.critic.build(space.shape, (1,), width)
 
-        self.generator = Player(
-            config.generator.build((config.latent,), space.shape, width), config.embedder(classes)
-        )
+        self.generator = Player(config.generator.build((config.latent,), space.shape, width), config.embedder(classes))
         self.critic = Player(critic(), config.embedder(classes), [critic() for _ in range(config.aids.critics - 1)])
         self.augmentation = config.augmentation(space)
         self.apart = mixes_rows(self.critic) or any(isinstance(part, Deviation) for part in self.critic.modules())
@@ -220,9 +218,7 @@ class GAN(Model):
         latent = self.config.latent
         return rng.normal(latent) if self.config.noise == "normal" else 2 * rng.uniform(latent) - 1
 
-    def _make(
-        self, batch: Batch, rng: Seeds, z: Float[Tensor, "b latent"] | None = None
-    ) -> Float[Tensor, "b *space"]:
+    def _make(self, batch: Batch, rng: Seeds, z: Float[Tensor, "b latent"] | None = None) -> Float[Tensor, "b *space"]:
         condition = self.generator.embed(batch.given, len(batch), rng.fork(0))
         return self._squash(self.generator.net(self._noise(rng) if z is None else z, condition=condition))
 

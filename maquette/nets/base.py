@@ -55,9 +55,7 @@ class Critic(Net):
         """The features before the last layer."""
 
     @abstractmethod
-    def say(
-        self, seen: Float[Tensor, "b *seen"], condition: Condition = Condition()
-    ) -> Float[Tensor, "b *target"]: ...
+    def say(self, seen: Float[Tensor, "b *seen"], condition: Condition = Condition()) -> Float[Tensor, "b *target"]: ...
 
     def forward(
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()

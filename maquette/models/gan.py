@@ -19,8 +19,19 @@ from torch import Tensor, nn
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Predictor, Real, Sampling, Space, Stats, Turn
-from maquette.models.adversarial import LOSSES, Aids, GameConfig, Player, Scores
-from maquette.models.adversarial import faced, sameness, slopes, spread, square, unlike
+from maquette.models.adversarial import (
+    LOSSES,
+    Aids,
+    GameConfig,
+    Player,
+    Scores,
+    faced,
+    sameness,
+    slopes,
+    spread,
+    square,
+    unlike,
+)
 from maquette.models.base import Model, refuse_space
 from maquette.nets import convnet
 from maquette.nets.base import Critic, NetConfig

@@ -66,7 +66,7 @@ class Config(NetConfig):
 
 
 class Up(Net):
-    """[b d] -> [b c h w]: the code, and the condition's vector beside it, weighs the channels of a learnt smallest map."""
+    """[b d] -> [b c h w]: the code, the condition's vector beside it, weighs the channels of a learnt smallest map."""
 
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
         super().__init__()
@@ -90,8 +90,7 @@ class Up(Net):
 
 
 class Down(Critic):
-    """[b c h w] -> [b d]. A single score is told the condition's vector by projection, longer codes beside the features,
-    as by `convnet.Down`."""
+    """[b c h w] -> [b d]. As in `convnet.Down` a single score is told the condition's vector by projection."""
 
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
         super().__init__()

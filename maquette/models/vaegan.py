@@ -1,4 +1,4 @@
-"""The VAE/GAN (Larsen et al. 2016): an autoencoder whose reconstructions are held against samples by what a critic sees.
+"""The VAE/GAN (Larsen et al. 2016): an autoencoder that compares samples by what a critic sees in them.
 
     L = L_prior + L_like + L_GAN                                                                          (eq. 8)
     L_prior = KL(q(z|x) || N(0, I)),      L_like = E_q |f(x) - f(x~)|^2 / (2 s^2),      x~ = decoder(z), z ~ q(z|x)
@@ -63,7 +63,7 @@ class Config(GameConfig):
 
 
 class VAEGAN(Model, Autoencoder):
-    """Three players. Decoded samples are squashed by tanh where the space has levels, and left as they are elsewhere."""
+    """Three players. What is decoded is squashed by tanh where the space has levels, and left as it is elsewhere."""
 
     accepts = (Real,)
     size: Tensor
@@ -106,7 +106,9 @@ class VAEGAN(Model, Autoencoder):
     def encoder_loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         rng = batch.rng.fork(0)
         back, mu, log_var = self._again(batch, rng)
-        like = self._unlike(self._see(batch.x.float(), batch.given, rng), self._see(back, batch.given, rng))
+        with torch.no_grad():
+            real = self._see(batch.x.float(), batch.given, rng)
+        like = self._unlike(real, self._see(back, batch.given, rng))
         kl = kl_to_standard_normal(mu, log_var).mean()
         stats = {"like": like.detach(), "kl": kl.detach(), "active": active_units(mu.detach())}
         return like + kl, stats
@@ -172,8 +174,8 @@ class VAEGAN(Model, Autoencoder):
         return self.critic.net.say(seen, condition).float().squeeze(1), seen.float().flatten(1)
 
     def _unlike(self, real: Seen, made: Seen) -> Float[Tensor, ""]:
-        """L_like, in nats per sample; nothing is asked of what the critic sees in the real ones."""
-        return (real[1].detach() - made[1]).square().sum(1).mean() / (2 * self.size.clamp(min=1e-6))
+        """L_like, in nats per sample."""
+        return (real[1] - made[1]).square().sum(1).mean() / (2 * self.size.clamp(min=1e-6))
 
     # -- codes and samples --------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from maquette.models.adversarial import (
 )
 from maquette.models.base import Model, refuse_space
 from maquette.nets import convnet
-from maquette.nets.base import Critic, NetConfig
+from maquette.nets.base import NetConfig
 from maquette.nets.convnet import Deviation
 from maquette.nets.norm import mixes_rows
 
@@ -83,11 +83,6 @@ class Config(GameConfig):
         model = GAN(self, space, classes)
         if (self.gradient_penalty or self.bounded) and mixes_rows(model.critic):
             raise MaquetteError("MQ-2020", path="model.critic.norm")
-        if self.aids.features and not isinstance(model.critic.net, Critic):
-            reason, todo = "this critic's net has no features to match", "use mlp, convnet or resnet as its net"
-            raise MaquetteError(
-                "MQ-2009", path="model.aids.features", value=self.aids.features, reason=reason, todo=todo
-            )
         return model
 
 

@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Batch, Condition, Given, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.adversarial import LOSSES, GameConfig, Player, spread
 from maquette.models.base import Model, refuse_space
 from maquette.models.codes import active_units, kl_to_standard_normal, sample
 from maquette.nets import convnet
-from maquette.nets.base import Critic, NetConfig
+from maquette.nets.base import NetConfig
 from maquette.nets.tally import Tally
 
 LOSS = LOSSES["non-saturating"]
@@ -55,11 +54,7 @@ class Config(GameConfig):
             raise refuse_space(
                 "vaegan", "real-valued samples", space, "use a kind that takes tokens, or a codec to reals"
             )
-        model = VAEGAN(self, space, classes)
-        if not isinstance(model.critic.net, Critic):
-            reason, todo = "it has no features to compare", "use mlp, convnet or resnet"
-            raise MaquetteError("MQ-2009", path="model.critic", value=self.critic.kind(), reason=reason, todo=todo)
-        return model
+        return VAEGAN(self, space, classes)
 
 
 class VAEGAN(Model, Autoencoder):

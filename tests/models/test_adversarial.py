@@ -12,7 +12,7 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real
 from maquette.models import gan
 from maquette.models.adversarial import LOSSES, Aids, faced, sameness, slopes, square, unlike
-from maquette.nets import convnet, mlp, unet
+from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
 SMALL = mlp.Config(width=16)
@@ -146,11 +146,6 @@ def test_matching_features_brings_samples_to_where_the_data_are() -> None:
         mover.step()
         found.append(stats["features"].item())
     assert found[-1] < 0.2 * found[0]
-
-
-def test_features_need_a_critic_that_has_them() -> None:
-    with pytest.raises(MaquetteError, match="MQ-20"):
-        gan.Config(critic=unet.Config.tiny(), aids=Aids(features=1.0)).build(PICTURE)
 
 
 def test_mode_seeking_pulls_samples_apart() -> None:

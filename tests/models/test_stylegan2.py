@@ -215,6 +215,7 @@ def test_augmentation_is_that_of_every_game(adapt: float) -> None:
     assert model.augmentation is not None
     for turn in model.turns():
         assert turn.loss(batch(), 0.0)[0].isfinite()
+    model.augmentation.signs.take()
     model.augmentation.watch(torch.ones(8, 1))
     model.after_step(0)
     assert (0 < model.augmentation.p < 1) == (adapt > 0)

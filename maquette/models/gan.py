@@ -69,7 +69,8 @@ class Config(GameConfig):
             self.check(getattr(self, name) > 0, name, "a positive whole number")
         for name in ("gradient_penalty", "r1", "r2"):
             self.check(getattr(self, name) >= 0, name, "0 or a positive number")
-        self.check(not (self.adapt and self.loss == "wasserstein"), "adapt", "0: wasserstein scores have no sign")
+        signed = self.loss not in ("least-squares", "wasserstein")
+        self.check(signed or self.adapt == 0, "adapt", "0: the sign of such a score does not say real or made")
         smooth = self.aids.smoothing == 0 or self.loss == "non-saturating"
         self.check(smooth, "loss", "non-saturating where aids.smoothing is set")
 

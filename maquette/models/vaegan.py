@@ -2,9 +2,9 @@
 
     L = L_prior + L_like + L_GAN                                                                          (eq. 8)
     L_prior = KL(q(z|x) || N(0, I)),      L_like = E_q |f(x) - f(x~)|^2 / (2 s^2),      x~ = decoder(z), z ~ q(z|x)
-    encoder: L_prior + L_like      decoder: gamma L_like - L_GAN      critic: L_GAN                 (algorithm 1)
+    encoder: L_prior + L_like      decoder: gamma/d L_like - L_GAN      critic: L_GAN               (algorithm 1)
 
-f are the features before the critic's last layer, L_GAN its game against reconstructions and samples of N(0, I) alike.
+f are the d features before the critic's last layer, L_GAN its game against reconstructions and samples of N(0, I) alike.
 The paper's features have unit variance by batch normalisation, and s = 1; here s^2 is the running mean of f^2, so that
 L_like means the same for any critic. The decoder's part of L_GAN is the non-saturating one.
 """
@@ -41,8 +41,8 @@ class Config(GameConfig):
     critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="spectral"))
     latent: int = 64
     """Width of the code."""
-    gamma: float = 0.01
-    """Weight of likeness against the game, for the decoder; likeness is summed over all features."""
+    gamma: float = 10.0
+    """Weight of likeness against the game, for the decoder: the paper's, times the number of features."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,7 +117,10 @@ class VAEGAN(Model, Autoencoder):
         made = self._see(self._fresh(batch, rng), batch.given, rng, 2)
         like = self._unlike(real, seen)
         game = LOSS.generator(seen[0]) + LOSS.generator(made[0])
-        return self.config.gamma * like + game, {"like": like.detach(), "made_score": made[0].detach().mean()}
+        return self.config.gamma / seen[1].shape[1] * like + game, {
+            "like": like.detach(),
+            "made_score": made[0].detach().mean(),
+        }
 
     def critic_loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """-L_GAN = -log D(x) - log(1 - D(samples)) - log(1 - D(reconstructions)), for D = sigmoid(score)."""

@@ -67,7 +67,7 @@ def test_first_losses_against_a_silent_critic() -> None:
     weighed = small(gamma=0.5)
     weighed.critic.net = Double()
     loss, stats = weighed.decoder_loss(batch(), 0.0)
-    assert loss.item() == pytest.approx(0.5 * stats["like"].item() + 2 * math.log(2), rel=1e-5)
+    assert loss.item() == pytest.approx(0.5 / 2 * stats["like"].item() + 2 * math.log(2), rel=1e-5)
 
 
 def test_the_size_of_features_is_followed() -> None:

@@ -4,9 +4,9 @@
     L_prior = KL(q(z|x) || N(0, I)),      L_like = E_q |f(x) - f(x~)|^2 / (2 s^2),      x~ = decoder(z), z ~ q(z|x)
     encoder: L_prior + L_like      decoder: gamma/d L_like - L_GAN      critic: L_GAN               (algorithm 1)
 
-f are the d features before the critic's last layer, L_GAN its game against reconstructions and samples of N(0, I) alike.
-The paper's features have unit variance by batch normalisation, and s = 1; here s^2 is the running mean of f^2, so that
-L_like means the same for any critic. The decoder's part of L_GAN is the non-saturating one.
+f are the d features before the critic's last layer, L_GAN its game against reconstructions and against what is decoded
+of N(0, I). The paper's features have unit variance by batch normalisation, and s = 1; here s^2 is the running mean of
+f^2, so that L_like means the same for any critic. The decoder's part of L_GAN is the non-saturating one.
 """
 
 from dataclasses import dataclass, field

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from maquette.core.seeds import Seeds
 from maquette.nets.augmentation import MOST, RISE, Augmentation, Change
-from maquette.nets.tally import Tally
 
 ALL: tuple[Change, ...] = ("colour", "translation", "cutout", "geometry")
 
@@ -135,13 +134,3 @@ def test_without_a_target_p_stays_one() -> None:
 
 def test_p_is_kept_and_what_is_noted_within_a_step_is_not() -> None:
     assert list(Augmentation(("colour",), target=0.6).state_dict()) == ["p"]
-
-
-def test_a_tally_counts_rows_of_all_parts() -> None:
-    tally = Tally(2)
-    tally.note(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-    tally.note(torch.tensor([[5.0, 6.0]]))
-    mean, count = tally.take()
-    assert mean.tolist() == [3.0, 2.0] and count == 3
-    mean, count = tally.take()
-    assert mean.tolist() == [0.0, 0.0] and count == 0

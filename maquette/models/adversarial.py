@@ -5,7 +5,7 @@ Two learning rates (TTUR, Heusel et al. 2017) need nothing here: each player has
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Real, Space
 from maquette.models.base import ModelConfig
 from maquette.nets.augmentation import Augmentation, Change
-from maquette.nets.base import Net
 from maquette.nets.conditioning import LabelEmbedder
 
 Column = Float[Tensor, " b"]
@@ -104,13 +103,14 @@ class GameConfig(ModelConfig):
 class Player(nn.Module):
     """A net together with the embedder of the labels that it alone is told, and further nets of its kind, if any."""
 
-    def __init__(self, net: Net, embed: LabelEmbedder, others: Sequence[Net] = ()):
+    def __init__(self, net: nn.Module, embed: LabelEmbedder, others: Sequence[nn.Module] = ()):
         super().__init__()
         self.net, self.embed = net, embed
         self.others = nn.ModuleList(others)
 
     @property
-    def nets(self) -> list[nn.Module]:
+    def nets(self) -> list[Any]:
+        """All of a critic's, each a `nets.base.Critic`."""
         return [self.net, *self.others]
 
 

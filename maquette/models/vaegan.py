@@ -128,7 +128,7 @@ class VAEGAN(Model, Autoencoder):
         x = batch.x.float()
         with torch.no_grad():
             back, fresh = self._again(batch, rng)[0], self._fresh(batch, rng)
-        real, again = (self._see(sample, batch.given, rng) for sample in (x, back))
+        real, again = (self._see(shown, batch.given, rng) for shown in (x, back))
         made = self._see(fresh, batch.given, rng, 2)
         self.sizes.note(real[1].detach().square().mean(1))
         stats = {
@@ -168,8 +168,9 @@ class VAEGAN(Model, Autoencoder):
         if self.augmentation is not None:
             x = self.augmentation(x, rng.fork(source))
         condition = self.critic.embed(given, len(x), rng.fork(0))
-        seen = self.critic.net.see(x, condition=condition)
-        return self.critic.net.say(seen, condition).float().squeeze(1), seen.float().flatten(1)
+        (net,) = self.critic.nets
+        seen = net.see(x, condition=condition)
+        return net.say(seen, condition).float().squeeze(1), seen.float().flatten(1)
 
     def _unlike(self, real: Seen, made: Seen) -> Float[Tensor, ""]:
         """L_like, in nats per sample."""

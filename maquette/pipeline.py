@@ -21,7 +21,18 @@ from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import VALIDATE, Between, Seeds
-from maquette.core.types import Batch, Compilable, Denoiser, Given, Likelihood, Predictor, Sampling, Stream, Tokens
+from maquette.core.types import (
+    Batch,
+    Compilable,
+    Denoiser,
+    Given,
+    Likelihood,
+    Mixing,
+    Predictor,
+    Sampling,
+    Stream,
+    Tokens,
+)
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
@@ -146,7 +157,8 @@ class Pipeline:
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
-        return [Mark(self.digest, request.seed + i // (request.between or 1)) for i in range(request.total)]
+        apart = request.n if request.mix else request.between or 1
+        return [Mark(self.digest, request.seed + i // apart) for i in range(request.total)]
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
@@ -217,11 +229,23 @@ class Pipeline:
     def _rows(self, request: Request, first: int, size: int) -> tuple[Tensor, Seeds]:
         """Which of the n samples rows first … first + size belong to, and their randomness."""
         index = torch.arange(first, first + size)
+        if request.mix:
+            owner = index // request.n
+            return owner, Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         if not request.between:
             return index, Seeds.for_samples(request.seed, size, first, self.device)
         owner, share = index // request.between, index % request.between / request.between
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
+
+    def _start(self, request: Request, how: Sampling, first: int, rng: Seeds) -> Tensor:
+        start = self.model.start(len(rng), how, rng)
+        if not request.mix:
+            return start
+        assert isinstance(self.model, Mixing), "refused before"
+        column = torch.arange(first, first + len(rng)) % request.n
+        fine = Seeds.for_seeds((column + request.seed).tolist(), self.device)
+        return self.model.mix(start, self.model.start(len(rng), how, fine), request.mix)
 
     def _predictor(self, labels: Tensor, guidance: float) -> Predictor:
         n = len(labels)
@@ -254,7 +278,7 @@ class Pipeline:
             with self.computing():
                 owner, rng = self._rows(request, first, size)
                 predict = task(self._predictor(labels[owner % len(labels)], request.guidance))
-                start = self._begun(self.model.start(size, how, rng), owner, begun)
+                start = self._begun(self._start(request, how, first, rng), owner, begun)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
             if marks and self.medium.asks and request.prompt is not None:
@@ -277,6 +301,8 @@ class Pipeline:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
         if how.beams and not isinstance(self.model, Stream):
             raise MaquetteError("MQ-2104", "sampling", task="be searched with beams")
+        if request.mix and not isinstance(self.model, Mixing):
+            raise MaquetteError("MQ-2104", "mix", task="mix the traits of two samples")
         if request.likeliest and not self.medium.talks:
             raise MaquetteError("MQ-2104", "likeliest", task="make words")
 

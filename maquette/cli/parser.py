@@ -96,6 +96,9 @@ VERBS: dict[str, Verb] = {
                 "--logprobs", "[K]", "of text: JSON lines with how likely each token was, and the K likeliest (K: 8)"
             ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
+            Option(
+                "--mix", "SHARE", "N x N of them: the traits from SHARE on, such as 0.5, are those of another start"
+            ),
             Option("--image", "FILE", "a picture to complete (with --mask) or to enlarge (with --factor)"),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),

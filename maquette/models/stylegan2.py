@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Condition, Given, Predictor, Real, Sampling, Space, Stats, Turn
+from maquette.core.types import Batch, Condition, Given, Mixing, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.adversarial import LOSSES, GameConfig, Player, Scores, slopes, spread, square
 from maquette.models.base import Model, refuse_space
 from maquette.nets.conditioning import LabelEmbedder
@@ -88,7 +88,7 @@ class Generator(nn.Module):
         self.synthesis = Synthesis(config.latent, space.shape, config.width, config.widest)
 
 
-class StyleGAN2(Model):
+class StyleGAN2(Model, Mixing):
     """Two players. Made samples are not squashed; where the space has levels, those that are drawn are cut to [-1, 1].
 
     Attributes:
@@ -215,18 +215,24 @@ class StyleGAN2(Model):
         return self.generator.embed(given, n)
 
     def predictor(self, condition: Condition) -> Predictor:
-        """(z [b, latent], psi) -> samples [b, *space.shape]."""
-        return lambda z, psi=1.0: self._picture(self._spread(self.truncated(z, condition, psi)))
+        """(z, psi) -> samples [b, *space.shape]; z is [b, latent], or [b, layers, latent] as `mix` makes it."""
+        return lambda z, psi=1.0: self._picture(self.styles(z, condition, psi))
 
-    def truncated(self, z: Float[Tensor, "b latent"], condition: Condition, psi: float) -> Float[Tensor, "b d"]:
+    def styles(self, z: Float[Tensor, "b *layers latent"], condition: Condition, psi: float = 1.0) -> Styles:
         """Styles, `psi` times as far from their mean as they would be (Karras et al. 2019, appendix B)."""
-        return torch.lerp(self.centre, self.generator.mapping(z, condition.vector), psi)
+        each = z if z.dim() == 3 else z[:, None]
+        vector = None if condition.vector is None else condition.vector.repeat_interleave(each.shape[1], 0)
+        w = self.generator.mapping(each.flatten(0, 1), vector).unflatten(0, each.shape[:2])
+        return torch.lerp(self.centre, w, psi).expand(-1, self.generator.synthesis.layers, -1)
 
-    def mixed(self, coarse: Float[Tensor, "b d"], fine: Float[Tensor, "b d"], first: int) -> Float[Tensor, "b *space"]:
-        """Samples whose layers take the styles `fine` from number `first` on, and before it `coarse`: the cells of a
-        sheet of style mixing (Karras et al. 2019, figure 3), where rows share the one and columns the other."""
-        late = torch.arange(self.generator.synthesis.layers, device=fine.device) >= first
-        return self._picture(torch.where(late[:, None], self._spread(fine), self._spread(coarse)))
+    def mix(
+        self, coarse: Float[Tensor, "b latent"], fine: Float[Tensor, "b latent"], share: float
+    ) -> Float[Tensor, "b layers latent"]:
+        """Style mixing: layers from `share` of the way up on take the other noise (Karras et al. 2019, figure 3)."""
+        layers = self.generator.synthesis.layers
+        first = min(max(1, round(share * layers)), layers - 1)
+        late = torch.arange(layers, device=fine.device) >= first
+        return torch.where(late[:, None], fine[:, None], coarse[:, None])
 
     def _picture(self, styles: Styles) -> Float[Tensor, "b *space"]:
         x = self.generator.synthesis(styles)

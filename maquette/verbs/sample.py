@@ -45,8 +45,8 @@ def sample(
         visible: text drawn onto every item.
         allow: filter hook; what it does not return True for is not written (MQ-8002).
         request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
-            stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
-            mask white where the picture is to be made anew.
+            stop, template, form and likeliest; of pictures mix, image, mask and factor. `image` and `mask` may be
+            files, the mask white where the picture is to be made anew.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -71,7 +71,11 @@ def sample(
 
 
 def names(request: Request) -> list[str]:
-    """The files' names without their suffix: the seed of each item, and its place on the way to the next."""
+    """The files' names without their suffix: the seed of each item, and its place on the way to the next, or the seed
+    of its fine traits."""
+    if request.mix:
+        pairs = (divmod(i, request.n) for i in range(request.total))
+        return [f"{request.seed + row:06d}-{request.seed + column:06d}" for row, column in pairs]
     if not request.between:
         return [f"{request.seed + i:06d}" for i in range(request.n)]
     steps = (divmod(i, request.between) for i in range(request.total))
@@ -113,6 +117,8 @@ def _opened(request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
 
 def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:
     """Columns of the sheet, and their titles where each column is a class."""
+    if request.mix:
+        return request.n, None
     if request.label == EACH:
         return len(classes), list(classes)
     if request.between:

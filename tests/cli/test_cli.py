@@ -19,7 +19,7 @@ FROZEN = {
     "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
-    "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
+    "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --mix --image --mask "
     "--factor --grid --out --visible --precision --compiled --device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",

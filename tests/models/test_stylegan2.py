@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Real, Sampling, Tokens
+from maquette.core.types import Batch, Condition, Given, Real, Sampling, Tokens
 from maquette.models import stylegan2
 
 PICTURE = Real((1, 8, 8), levels=256)
@@ -145,14 +145,16 @@ def test_the_centre_is_the_mean_of_styles() -> None:
 
 def test_mixed_samples_take_coarse_and_fine_from_two_styles() -> None:
     model = small(Real((1, 16, 16))).eval()
-    layers = model.generator.synthesis.layers
+    layers, predict = model.generator.synthesis.layers, model.predictor(Condition())
     coarse, fine = Seeds.for_batch(0, 0, 8).normal(8).split(4)
+    assert layers == 6 and (model.mix(coarse, fine, 0.5) == torch.stack([coarse] * 3 + [fine] * 3, 1)).all()
+    for share, few in ((1e-6, coarse), (1 - 1e-6, fine)):  # neither ever has all layers
+        assert (model.mix(coarse, fine, share) == few[:, None]).all(2).sum(1).tolist() == [1] * 4
     with torch.no_grad():
-        made = [model.mixed(coarse, fine, first) for first in (0, 1, layers - 1, layers)]
-        alone = [model.mixed(w, w, 1) for w in (fine, coarse)]
-    assert torch.equal(made[0], alone[0]) and torch.equal(made[3], alone[1])
-    far = [(x - made[3]).square().mean().item() for x in made]
-    assert far[0] > far[2] > 0 and not torch.allclose(made[1], made[0], atol=1e-4)
+        same = predict(model.mix(coarse, coarse, 0.5))
+        assert torch.allclose(same, predict(coarse), atol=1e-5)
+        far = [(predict(model.mix(coarse, fine, share)) - same).square().mean() for share in (0.1, 0.5, 0.9)]
+    assert far[0] > far[2] > 0 and far[1] > 0
 
 
 @pytest.mark.parametrize(("mixing", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])

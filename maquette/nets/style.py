@@ -1,9 +1,9 @@
 """StyleGAN2's networks (Karras et al. 2020b): a mapping of noise to styles, a synthesis that styles modulate, a critic.
 
 Weights are kept at unit variance and scaled when they are used, so that one learning rate suits all layers (equalised
-learning rate, Karras et al. 2018). Maps double by transposed 4x4 convolutions and halve by averaging; the paper's 3x3
-with a filter after it costs a CPU more than twice as much. Leaky units of slope 0.2 follow hidden layers, with a gain
-of sqrt(2) that is part of the weights.
+learning rate, Karras et al. 2018). Maps double by transposed 4x4 convolutions and halve by averaging, one pass over
+each map where the paper's 3x3 and the filter beside it are two. Leaky units of slope 0.2 follow hidden layers, with a
+gain of sqrt(2) that is part of what scales the weights.
 """
 
 import math

@@ -45,7 +45,7 @@ class Config(GameConfig):
 
     generator: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="spectral"))
-    """A convnet or resnet is told the label by projection (Miyato and Koyama 2018), an mlp as a further input."""
+    """A convnet or fixup is told the label by projection (Miyato and Koyama 2018), an mlp as a further input."""
     latent: int = 128
     """Width of the noise that samples are made from."""
     noise: Literal["normal", "uniform"] = "normal"

@@ -56,7 +56,7 @@ class Augmentation(nn.Module):
         if moves or bends:
             shift = gate[:, 3:4] * u[:, 3:5].sub(0.5) if moves else torch.zeros_like(u[:, 3:5])
             bend = gate[:, 4:6] * (2 * u[:, 5:7] - 1) if bends else torch.zeros_like(u[:, 5:7])
-            x = _warped(x, shift / 4, (math.pi * bend[:, 0]), torch.exp2(0.4 * bend[:, 1]))
+            x = _warped(x, shift / 4, math.pi * bend[:, 0], torch.exp2(0.4 * bend[:, 1]))
         return _cut(x, gate[:, 6], u[:, 7:9]) if "cutout" in self.changes else x
 
     def watch(self, scores: Float[Tensor, "b k"]) -> None:
@@ -83,14 +83,15 @@ def _recoloured(x: Tensor, by: Tensor) -> Tensor:
 def _warped(x: Tensor, shift: Tensor, angle: Tensor, scale: Tensor) -> Tensor:
     """Moved by a whole number of pixels next to `shift` [b, 2] (shares of width and height), turned, scaled."""
     h, w = x.shape[-2:]
-    sides = torch.tensor([w, h], device=x.device)
-    shift = 2 * (shift * sides).round() / sides
-    cos, sin = angle.cos() / scale, angle.sin() / scale
-    matrix = torch.stack(
-        [torch.stack([cos, sin * (-h / w), shift[:, 0]], 1), torch.stack([sin * (w / h), cos, shift[:, 1]], 1)], 1
-    )
-    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    across, down = ((torch.arange(side, device=x.device) * 2 + 1) / side - 1 for side in (w, h))
+    moved = 2 * (shift * x.new_tensor([w, h])).round() / x.new_tensor([w, h])
+    cos, sin = ((part / scale)[:, None, None] for part in (angle.cos(), angle.sin()))
+    # by hand, because autocast would take the product of affine_grid in bf16, which is too coarse for places
+    places = [
+        cos * across - sin * (h / w) * down[:, None] + moved[:, :1, None],
+        sin * (w / h) * across + cos * down[:, None] + moved[:, 1:, None],
+    ]
+    return F.grid_sample(x, torch.stack(places, 3), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _cut(x: Tensor, gate: Tensor, centre: Tensor) -> Tensor:

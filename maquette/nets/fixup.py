@@ -158,4 +158,4 @@ def _started(layer: nn.Linear | nn.Conv2d, gain: float) -> nn.Module:
 
 
 def _impossible(source: Shape, target: Shape, reason: str, todo: str) -> MaquetteError:
-    return MaquetteError("MQ-2009", path="resnet", value=f"{source} -> {target}", reason=reason, todo=todo)
+    return MaquetteError("MQ-2009", path="fixup", value=f"{source} -> {target}", reason=reason, todo=todo)

@@ -6,9 +6,9 @@ from torch import nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets import resnet
+from maquette.nets import fixup
 
-SMALL = resnet.Config(width=8, widest=16, blocks=2)
+SMALL = fixup.Config(width=8, widest=16, blocks=2)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -23,14 +23,14 @@ def test_nothing_normalises() -> None:
     """Twice the picture, twice the features: but for constants, which start at 0."""
     down = SMALL.build((1, 16, 16), (1,))
     for part in down.modules():
-        if isinstance(part, resnet.Block):
+        if isinstance(part, fixup.Block):
             nn.init.normal_(part.leave.weight, 0.0, 0.2)
     x = torch.randn(4, 1, 16, 16)
     assert torch.allclose(down.see(2 * x), 2 * down.see(x), rtol=1e-3, atol=1e-3)
 
 
 def test_blocks_start_as_nothing() -> None:
-    block, h = resnet.Block(8, 4), torch.randn(2, 8, 4, 4)
+    block, h = fixup.Block(8, 4), torch.randn(2, 8, 4, 4)
     assert torch.equal(block(h), h)
     with torch.no_grad():
         nn.init.ones_(block.leave.weight)
@@ -39,8 +39,8 @@ def test_blocks_start_as_nothing() -> None:
 
 def test_signals_keep_their_size_at_the_start() -> None:
     torch.manual_seed(0)
-    up = resnet.Config().build((64,), (3, 32, 32))
-    down = resnet.Config().build((3, 32, 32), (1,))
+    up = fixup.Config().build((64,), (3, 32, 32))
+    down = fixup.Config().build((3, 32, 32), (1,))
     assert 0.2 < up(torch.randn(32, 64)).std().item() < 2
     assert 0.05 < down(torch.randn(64, 3, 32, 32)).std().item() < 2
 
@@ -57,12 +57,12 @@ def test_a_critic_is_told_by_projection() -> None:
     [((2,), (2,), False), ((1, 8, 8), (1, 8, 8), False), ((5,), (1, 3, 3), False), ((5,), (1, 8, 8), True)],
 )
 def test_refuses_what_it_cannot_map(source: tuple[int, ...], target: tuple[int, ...], timed: bool) -> None:
-    with pytest.raises(MaquetteError, match="MQ-2009.*resnet"):
-        resnet.Config().build(source, target, timed=timed)
+    with pytest.raises(MaquetteError, match="MQ-2009.*fixup"):
+        fixup.Config().build(source, target, timed=timed)
 
 
 def test_only_a_critic_is_told_a_deviation() -> None:
     with pytest.raises(MaquetteError, match="MQ-2009.*deviation"):
-        resnet.Config(deviation=True).build((5,), (1, 8, 8))
+        fixup.Config(deviation=True).build((5,), (1, 8, 8))
     with pytest.raises(MaquetteError, match="MQ-2002"):
-        resnet.Config(blocks=0)
+        fixup.Config(blocks=0)

@@ -28,6 +28,7 @@ from maquette.core.types import (
     Denoiser,
     Given,
     Likelihood,
+    Mixing,
     Predictor,
     Sampling,
     Stream,
@@ -179,7 +180,8 @@ class Pipeline:
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
-        return [Mark(self.digest, request.seed + i // (request.between or 1)) for i in range(request.total)]
+        apart = request.n if request.mix else request.between or 1
+        return [Mark(self.digest, request.seed + i // apart) for i in range(request.total)]
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
@@ -250,11 +252,23 @@ class Pipeline:
     def _rows(self, request: Request, first: int, size: int) -> tuple[Tensor, Seeds]:
         """Which of the n samples rows first … first + size belong to, and their randomness."""
         index = torch.arange(first, first + size)
+        if request.mix:
+            owner = index // request.n
+            return owner, Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         if not request.between:
             return index, Seeds.for_samples(request.seed, size, first, self.device)
         owner, share = index // request.between, index % request.between / request.between
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
+
+    def _start(self, request: Request, how: Sampling, first: int, rng: Seeds) -> Tensor:
+        start = self.model.start(len(rng), how, rng)
+        if not request.mix:
+            return start
+        assert isinstance(self.model, Mixing), "refused before"
+        column = torch.arange(first, first + len(rng)) % request.n
+        fine = Seeds.for_seeds((column + request.seed).tolist(), self.device)
+        return self.model.mix(start, self.model.start(len(rng), how, fine), request.mix)
 
     def _predictor(self, given: Given, request: Request) -> Predictor:
         n = next(len(part) for part in vars(given).values() if part is not None)
@@ -323,7 +337,7 @@ class Pipeline:
                     text=None if captions is None else captions[owner % len(captions)],
                 ).to(self.device)
                 predict = task(self._predictor(given, request))
-                start = self._begun(self.model.start(size, how, rng), owner, begun)
+                start = self._begun(self._start(request, how, first, rng), owner, begun)
                 start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
@@ -355,6 +369,8 @@ class Pipeline:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
         if how.beams and not isinstance(self.model, Stream):
             raise MaquetteError("MQ-2104", "sampling", task="be searched with beams")
+        if request.mix and not isinstance(self.model, Mixing):
+            raise MaquetteError("MQ-2104", "mix", task="mix the traits of two samples")
         if request.likeliest and not self.medium.talks:
             raise MaquetteError("MQ-2104", "likeliest", task="make words")
 

@@ -42,6 +42,9 @@ class Request(Config):
     """How to draw; none is the model's own way."""
     between: int = 0
     """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
+    mix: float = 0.0
+    """A sheet of n x n items with the coarse traits of the row's sample and the fine traits of the column's, which
+    begin this share of the way from the coarsest to the finest; 0 mixes nothing."""
     prompt: tuple[str, ...] | str | None = None
     """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
     history: tuple[tuple[str, str], ...] = ()
@@ -80,7 +83,11 @@ class Request(Config):
         self.check(0 <= self.seed < 2**62, "seed", "a whole number from 0 to 2^62")
         self.check(0 <= self.guidance <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
         self.check(0 <= self.between <= MAX_BETWEEN, "between", f"a whole number from 0 to {MAX_BETWEEN}")
-        self.check(self.total <= MAX_SAMPLES, "between", f"few enough for at most {MAX_SAMPLES} items")
+        self.check(
+            self.total <= MAX_SAMPLES, "mix" if self.mix else "between", f"few enough for at most {MAX_SAMPLES} items"
+        )
+        self.check(0 <= self.mix < 1, "mix", "a share in [0, 1)")
+        self.check(not (self.mix and self.between), "mix", "0 where `between` is given")
         self.check(self.factor == 0 or 2 <= self.factor <= 64, "factor", "a whole number from 2 to 64")
         self.check(0 <= self.blur <= MAX_BLUR, "blur", f"a number of pixels from 0 to {MAX_BLUR}")
         low, high = self.guidance_interval or (0.0, math.inf)
@@ -124,6 +131,8 @@ class Request(Config):
     @property
     def total(self) -> int:
         """How many items it makes."""
+        if self.mix:
+            return self.n**2
         return (self.n - 1) * self.between + 1 if self.between else self.n
 
 

@@ -59,6 +59,7 @@ def sample(asked: Namespace) -> None:
         else None,
         sampling=how | ({"solver": asked.solver} if asked.solver else {}),
         between=_value(asked.interpolate),
+        mix=_value(asked.mix),
         prompt=asked.prompt,
         most=_value(asked.max_tokens),
         stop=asked.stop,

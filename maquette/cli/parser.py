@@ -98,6 +98,9 @@ VERBS: dict[str, Verb] = {
             ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
             Option(
+                "--mix", "SHARE", "N x N of them: the traits from SHARE on, such as 0.5, are those of another start"
+            ),
+            Option(
                 "--image",
                 "FILE",
                 "a picture to begin from, with one of the five below; for a model that learnt to start from pictures "

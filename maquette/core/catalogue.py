@@ -281,11 +281,11 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2020": Entry(
         en=(
             "{path} is batch, but a penalty on the critic's slope needs each row judged by itself",
-            "set it to spectral, group or none, or take away model.gradient_penalty and model.r1",
+            "set it to spectral, group or none, or take away model.gradient_penalty, model.r1 and model.r2",
         ),
         zh=(
             "{path} 为 batch，但对判别器斜率的惩罚要求逐行独立评判",
-            "请改为 spectral、group 或 none，或去掉 model.gradient_penalty 与 model.r1",
+            "请改为 spectral、group 或 none，或去掉 model.gradient_penalty、model.r1 与 model.r2",
         ),
     ),
     "MQ-2136": Entry(

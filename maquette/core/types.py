@@ -267,6 +267,14 @@ class Translator(ABC):
         """As `predictor`, for the way back: what is given is a sample, what is drawn is of the kind that was given."""
 
 
+class Mixing(ABC):
+    """A model whose samples can take their coarse traits from one start and their fine ones from another."""
+
+    @abstractmethod
+    def mix(self, coarse: Tensor, fine: Tensor, share: float) -> Tensor:
+        """Starts of which the fine traits, those from `share` in (0, 1) of all on, are those of `fine`."""
+
+
 class Denoiser:
     """A model whose predictor is a canonical denoiser `(y, s) -> x_hat`: solvers and the wraps for tasks apply to it.
 

@@ -48,6 +48,24 @@ class Net(nn.Module, ABC):
     ) -> Float[Tensor, "b *target"]: ...
 
 
+class Critic(Net):
+    """A network in two parts: what it sees in a sample, and what it says of that."""
+
+    @abstractmethod
+    def see(
+        self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b *seen"]:
+        """The features before the last layer."""
+
+    @abstractmethod
+    def say(self, seen: Float[Tensor, "b *seen"], condition: Condition = Condition()) -> Float[Tensor, "b *target"]: ...
+
+    def forward(
+        self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b *target"]:
+        return self.say(self.see(x, t, condition), condition)
+
+
 def refuse_sequence(kind: str) -> MaquetteError:
     """The sentence for a kind of network that is asked to attend to a sequence and cannot."""
     todo = "use kind unet or dit"

@@ -40,9 +40,7 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(
-        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
-    ) -> "ResNet":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "ResNet":
         if sequence:
             raise refuse_sequence("resnet")
         if timed or len(source) != 3 or len(target) != 3 or _steps(source, target) is None:

@@ -52,9 +52,9 @@ def sample(
         derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
-            prompt, history, most, stop, template, form and likeliest; of pictures image, mask, factor, blur and colour.
-            `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that is given
-            pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures.
+            prompt, history, most, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur and
+            colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that
+            is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -79,7 +79,11 @@ def sample(
 
 
 def names(request: Request) -> list[str]:
-    """The files' names without their suffix: the seed of each item, and its place on the way to the next."""
+    """The files' names without their suffix: the seed of each item, and its place on the way to the next, or the seed
+    of its fine traits."""
+    if request.mix:
+        pairs = (divmod(i, request.n) for i in range(request.total))
+        return [f"{request.seed + row:06d}-{request.seed + column:06d}" for row, column in pairs]
     if not request.between:
         return [f"{request.seed + i:06d}" for i in range(request.n)]
     steps = (divmod(i, request.between) for i in range(request.total))
@@ -166,6 +170,8 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
 
 def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:
     """Columns of the sheet, and their titles where each column is a class."""
+    if request.mix:
+        return request.n, None
     if request.label == EACH:
         return len(classes), list(classes)
     if request.between:

@@ -151,6 +151,20 @@ def test_interpolation_passes_through_the_samples_themselves(kind: str, pipeline
     assert [mark.seed for mark in ready.marks(Request(n=3, seed=5, between=4))] == [5] * 4 + [6] * 4 + [7]
 
 
+def test_a_sheet_has_the_coarse_traits_of_rows_and_the_fine_ones_of_columns(pipeline: Make) -> None:
+    ready = pipeline("stylegan2")
+    request = Request(n=7, seed=5, mix=0.5, label="circle")
+    sheet = ready.generate(request).astype(int)
+    alone = ready.generate(Request(n=7, seed=5, label="circle")).astype(int)
+    assert len(sheet) == 49 and np.abs(sheet[::8] - alone).max() <= 1, "mixed with itself a sample is another"
+    assert len({item.tobytes() for item in sheet}) == 49
+    assert [mark.seed for mark in ready.marks(request)] == [5 + i // 7 for i in range(49)]
+    smaller = ready.generate(Request(n=2, seed=5, mix=0.5, label="circle")).astype(int)
+    assert np.abs(smaller - sheet[[0, 1, 7, 8]]).max() <= 1, "a cell depends on the size of the sheet"
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        pipeline("vae").generate(Request(mix=0.5))
+
+
 def test_between_two_normals_lies_a_normal() -> None:
     n = 4000
     way = Between(Seeds.for_samples(0, n), Seeds.for_samples(n, n), torch.full((n,), 0.5))
@@ -279,6 +293,9 @@ def test_a_label_for_a_model_without_classes_is_refused(pipeline: Make) -> None:
         {"guidance": -0.1},
         {"between": 5000},
         {"n": 2000, "between": 1000},
+        {"n": 2000, "mix": 0.5},
+        {"mix": 1.0},
+        {"mix": 0.5, "between": 2},
         {"factor": 1},
         {"factor": 2},
         {"mask": [[True]]},

@@ -1,4 +1,4 @@
-"""`cells`: stained cells under a microscope, and `cells-mask`: where their nuclei are. Drawn stand-ins, not medical data.
+"""`cells`: stained cells under a microscope; `cells-mask`: where their nuclei are. Drawn stand-ins, no medical data.
 
 For trying how pairs of a picture and its segmentation are learnt and made. The label is the shape of most nuclei; some
 are of another shape, so that a picture must be seen as a whole. Nothing here speaks of a disease.

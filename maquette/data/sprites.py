@@ -160,7 +160,7 @@ class Sprite(Canvas):
         top = self.between(3.5, 5.5)
         self.fill(self.box(2.5, top, 13.5, 13.5, 1.6), MAIN)
         self.fill(self.box(2.5, 8, 13.5, 13.5), MAIN)
-        self.fill(self.box(2.5, 7.5, 13.5, 8.5), DARK)
+        self.fill(self.box(2.5, 7.1, 13.5, 7.9), DARK)
         for band in (3.5, 12.5) if self.rng.random() < 0.6 else ():
             self.fill(np.where(self.kinds == MAIN, self.box(band - 0.6, top, band + 0.6, 13.5), 1.0), METAL)
         self.fill(self.box(6.9, 7.2, 9.1, 9.8), METAL)

@@ -219,7 +219,7 @@ class Street(Canvas):
             u = (self.x + lean * self.y) * columns
             phase = self.rng.random(2 * columns)[u.astype(int).clip(0, 2 * columns - 1)]
             streak = (np.abs(u % 1 - 0.5) < 0.16) & ((self.y * 3.2 + phase * 7) % 1 < 0.22)
-            self.veil(streak * 0.42, np.array(HAZE[self.time]) * 1.15)
+            self.veil(streak * 0.34, np.array(HAZE[self.time]) * 1.15)
         if self.weather == "snowy":
             flakes = self.rng.uniform(0, 1, (45, 3))
             for x, y, size in flakes:

@@ -271,6 +271,22 @@ CATALOGUE: dict[str, Entry] = {
             "请改为 spectral、group 或 none，或去掉 model.gradient_penalty 与 model.r1",
         ),
     ),
+    "MQ-2136": Entry(
+        en=("{kind} models cannot be given {what} with each sample, but this recipe does", "{todo}"),
+        zh=("{kind} 模型不能随每个样本接收 {what}，但此配方如此给出", "{todo}"),
+    ),
+    "MQ-2137": Entry(
+        en=("this model starts from a picture and was given none", "give one: --image FILE"),
+        zh=("此模型以一张图片为起点，但没有给出", "请给出一张：--image 文件"),
+    ),
+    "MQ-2138": Entry(
+        en=("this model ({kind}) takes no {what}", "leave it out"),
+        zh=("此模型（{kind}）不接受 {what}", "请去掉它"),
+    ),
+    "MQ-2139": Entry(
+        en=("of data.{names} only one can say which picture is given with a sample", "keep one of them"),
+        zh=("data.{names} 中只能有一个说明随样本给出哪张图片", "请只保留一个"),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
         en=(
@@ -340,6 +356,10 @@ CATALOGUE: dict[str, Entry] = {
             "install one that has them, or choose other words for the label",
         ),
         zh=("本机没有字体包含 {text!r} 的全部字符", "请安装相应字体，或换用其他标注文字"),
+    ),
+    "MQ-3017": Entry(
+        en=("no row of {source} goes with any of these: {reason}", "name a column of both by data.pair.by, or `name`"),
+        zh=("{source} 中没有与这些样本对应的行：{reason}", "请用 data.pair.by 指定两边共有的列，或 `name`"),
     ),
     # -- 4xxx: busy ---------------------------------------------------------------------------------------------
     "MQ-4001": Entry(

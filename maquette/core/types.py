@@ -91,11 +91,21 @@ class Given(_Rows):
 
     Attributes:
         label: class numbers; -1 in a row stands for "no label" and takes the embedder's null.
-        image: another picture in the model's space (low resolution, edges, past frames …).
+        image: another picture, in the model's space or another: smaller, its edges, with holes and where they are …
+        text: the tokens of a caption, padded with 0 after its end; nothing but 0 stands for "no caption".
     """
 
     label: Int[Tensor, " b"] | None = None
-    image: Float[Tensor, "b *space"] | None = None
+    image: Float[Tensor, "b *shape"] | None = None
+    text: Int[Tensor, "b l"] | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The spaces of what a model is given beside a label; None where there is no such thing."""
+
+    image: Real | None = None
+    text: Tokens | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +242,14 @@ class Autoencoder(ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor: ...
+
+
+class Translator(ABC):
+    """A model that makes samples of given pictures, and such pictures of samples."""
+
+    @abstractmethod
+    def back(self, condition: Condition) -> Predictor:
+        """As `predictor`, for the way back: what is given is a sample, what is drawn is of the kind that was given."""
 
 
 class Denoiser:

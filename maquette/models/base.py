@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maquette.core import config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Condition, Given, Predictor, Sampling, Space, Turn
+from maquette.core.types import Beside, Condition, Given, Predictor, Sampling, Space, Turn
 from maquette.media.base import Medium, MediumConfig
 
 
@@ -20,6 +20,23 @@ class ModelConfig(config.Config, ABC):
     """The `model:` slot of a recipe."""
 
     home: ClassVar[str] = "models"
+    takes: ClassVar[tuple[str, ...]] = ("label",)
+    """What it can be given with each sample: a label, or fields of `Beside`, in which case `build` takes one."""
+
+    def fitted(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "Model":
+        """`build` for a model that is given what `beside` says besides its label.
+
+        Raises:
+            MaquetteError: MQ-2136 when it cannot be given that, and what `build` raises.
+        """
+        wanted = {"label": classes, "image": beside.image, "text": beside.text}
+        for what in (name for name, there in wanted.items() if there and name not in self.takes):
+            field = {"label": "data.conditional", "image": "data.given, pair and other", "text": "data.captions"}[what]
+            raise MaquetteError(
+                "MQ-2136", "model", kind=self.kind(), what=f"a {what}", todo=f"leave {field} out, or take another model"
+            )
+        told = {"beside": beside} if {"image", "text"} & set(self.takes) else {}
+        return self.build(space, classes, **told)
 
     @abstractmethod
     def build(self, space: Space, classes: int = 0) -> "Model":
@@ -60,6 +77,8 @@ class Model(nn.Module, ABC):
     config: ModelConfig
     space: Space
     classes: int
+    beside: Beside = Beside()
+    """What it is given with each sample besides a label."""
 
     def players(self) -> dict[str, nn.Module]:
         """Who learns; each trainable parameter belongs to exactly one of them."""

@@ -12,8 +12,8 @@ guidance and tasks need not know which it was.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from torch import Tensor
 from maquette.core.seeds import Seeds
 from maquette.core.types import (
     Batch,
+    Beside,
     Condition,
     Denoiser,
     Given,
@@ -36,7 +37,7 @@ from maquette.core.types import (
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import unet
 from maquette.nets.base import NetConfig
-from maquette.nets.conditioning import LabelEmbedder
+from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder
 from maquette.solvers import ode, paths
 from maquette.solvers.paths import per_sample
 
@@ -47,6 +48,8 @@ LOOKS = 4
 @dataclass(frozen=True, kw_only=True)
 class Config(ModelConfig):
     """Diffusion models and flows."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label", "image")
 
     net: NetConfig = field(default_factory=unet.Config)
     path: Literal["cosine", "linear", "edm", "flow"] = "flow"
@@ -84,30 +87,35 @@ class Config(ModelConfig):
         self.check(0 <= self.drop < 1, "drop", "in [0, 1)")
         ode.find(self.solver, where="model.solver")
 
-    def build(self, space: Space, classes: int = 0) -> "Diffusion":
+    def build(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "Diffusion":
         if not isinstance(space, Real):
             raise refuse_space("diffusion", "Real", space, "put a codec between that turns tokens into real numbers")
-        return Diffusion(self, space, classes)
+        return Diffusion(self, space, classes, beside)
 
 
 class Diffusion(Model, Likelihood, Denoiser):
     accepts = (Real,)
     bound = True
 
-    def __init__(self, config: Config, space: Real, classes: int = 0):
+    def __init__(self, config: Config, space: Real, classes: int = 0, beside: Beside = Beside()):
         super().__init__()
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.classes = classes
+        self.classes, self.beside = classes, beside
         self.embed = LabelEmbedder(classes, config.embed, config.drop)
-        self.net = config.net.build(space.shape, space.shape, vector=self.embed.width, timed=True)
+        self.show = ImageEmbedder(beside.image, space)
+        source = (space.shape[0] + self.show.channels, *space.shape[1:])
+        self.net = config.net.build(source, space.shape, vector=self.embed.width, timed=True)
         self.path, self.prediction = paths.PATHS[config.path], paths.PREDICTIONS[config.prediction]
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
 
-    def condition(self, given: Given, n: int) -> Condition:
-        return self.embed(given, n)
+    def condition(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
+        """With `rng`, some labels are hidden. A given picture never is: it is concatenated to what is denoised (Saharia
+        et al. 2022)."""
+        device = next(self.parameters()).device
+        return replace(self.embed(given, n, rng), grid=self.show(given, n, device))
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
@@ -118,7 +126,7 @@ class Diffusion(Model, Likelihood, Denoiser):
         x = batch.x / self.config.data_std
         y = x + per_sample(r, x) * rng.normal(*x.shape[1:])
         alpha = self.path.alpha(r)
-        said = self.output(y, r, self.embed(batch.given, len(x), rng))
+        said = self.output(y, r, self.condition(batch.given, len(x), rng))
         error = (said - paths.target(self.prediction, alpha, r, y, x)).square().flatten(1).mean(1)
         if self.config.weight == "min_snr":
             error = error * self.prediction(alpha, r)[1] ** 2 * (1 / r**2).clamp(max=5.0)
@@ -188,7 +196,7 @@ class Diffusion(Model, Likelihood, Denoiser):
         """
         rng, (low, high) = batch.rng.fork(0), self.config.levels
         low = max(low, 1 / (self.space.levels - 1)) if self.space.levels else low
-        denoise = self.predictor(self.embed(batch.given, len(batch)))
+        denoise = self.predictor(self.condition(batch.given, len(batch)))
         x, u, length = batch.x.float(), rng.strata(), math.log(high / low)
         steps = torch.zeros(len(x), device=x.device)
         for look in range(LOOKS):  # evenly spread over the range, which varies less than levels drawn one by one

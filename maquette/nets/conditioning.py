@@ -3,9 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Condition, Given
+from maquette.core.types import Condition, Given, Real
 
 
 class LabelEmbedder(nn.Module):
@@ -32,6 +33,28 @@ class LabelEmbedder(nn.Module):
         if rng is not None and self.drop > 0:
             null = null | (rng.uniform() < self.drop)
         return Condition(vector=self.table(torch.where(null, self.classes, label)))
+
+
+class ImageEmbedder(nn.Module):
+    """A given picture as a grid of the samples' height and width; where none is given, zeros. Nothing of it is learnt.
+
+    Args:
+        image: the space of the picture; none makes an embedder that gives no grid.
+        space: of the samples; a picture of another size is resized, by bicubic interpolation.
+    """
+
+    def __init__(self, image: Real | None, space: Real):
+        super().__init__()
+        self.channels, self.sides = 0 if image is None else image.shape[0], space.shape[1:]
+
+    def forward(self, given: Given, n: int, like: torch.device | str) -> Float[Tensor, "b c *sides"] | None:
+        """The grid for `n` rows, on the device `like`."""
+        if not self.channels:
+            return None
+        if given.image is None:
+            return torch.zeros(n, self.channels, *self.sides, device=like)
+        x = given.image.to(like).float()
+        return x if x.shape[2:] == self.sides else F.interpolate(x, self.sides, mode="bicubic", align_corners=False)
 
 
 class TimeEmbedder(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.norm import BatchNorm
 
 SMALLEST = 4
@@ -46,7 +46,11 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down":
+    def build(
+        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
+    ) -> "Up | Down":
+        if sequence:
+            raise refuse_sequence("convnet")
         pictures = [shape for shape in (source, target) if len(shape) == 3]
         if timed or len(source) + len(target) != 4 or len(pictures) != 1:
             reason = "it is told no time" if timed else "it takes a code to a picture, or a picture to a code"

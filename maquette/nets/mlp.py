@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.conditioning import TimeEmbedder
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky": lambda: nn.LeakyReLU(0.2), "silu": nn.SiLU}
@@ -40,7 +40,9 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=16, depth=2)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "MLP":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "MLP":
+        if sequence:
+            raise refuse_sequence("mlp")
         return MLP(self, source, target, vector, timed)
 
 

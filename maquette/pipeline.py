@@ -25,7 +25,7 @@ from maquette.core.types import Batch, Compilable, Denoiser, Given, Likelihood, 
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
-from maquette.nets.conditioning import LabelEmbedder
+from maquette.nets.conditioning import Embedder
 from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
@@ -228,8 +228,8 @@ class Pipeline:
         predict = self.model.predictor(self.model.condition(Given(label=labels.to(self.device)), n))
         if guidance == 1:
             return predict
-        embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
-        if not any(part.classes and part.drop > 0 for part in embedders):
+        embedders = [part for part in self.model.modules() if isinstance(part, Embedder)]
+        if not any(part.width and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         return guide(predict, self.model.predictor(self.model.condition(Given(), n)), guidance)
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Space
 from maquette.models.base import ModelConfig
-from tests.conformance.cases import SPACES, Make, config_class, maker, model_cases, tiny
+from tests.conformance.cases import SPACES, Make, config_class, maker, makers, model_cases, tiny
 from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, every_player_moves_under_its_turns_alone
 
 CASES = list(model_cases())
@@ -20,7 +19,7 @@ def test_a_model_keeps(clause: Callable[[Make], None], config: ModelConfig, spac
     clause(maker(config, space))
 
 
-@pytest.mark.parametrize("kind", kinds("models"))
+@pytest.mark.parametrize("kind", makers())
 def test_a_kind_models_what_it_accepts_and_refuses_the_rest(kind: str) -> None:
     config = tiny(config_class("models", kind))
     assert isinstance(config, ModelConfig)

@@ -1,0 +1,109 @@
+"""What an encoder of pictures and captions says: of unseen pairs, of labels it was never taught, of made pictures.
+
+The encoder is asked for similarities alone. Retrieval: which of all unseen captions is a picture's, and the other way
+round. Labels: the name of a class as a caption, and the nearest one counts (zero-shot, Radford et al. 2021, section
+3.1). Agreement: whether a made picture is nearer to the caption that it was asked by than to other unseen ones; real
+pictures of these captions say how good that can be, and those of the nearest training caption, which are real but made
+for other words, what finding gives without making. Beside every figure stands what chance gives.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from maquette.core import cancel
+from maquette.core.types import TwoTowers
+from maquette.data.dataset import Split
+from maquette.evaluate.bag import tf_idf
+from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
+from maquette.evaluate.scores.intervals import Estimate, wilson
+from maquette.media.base import Medium
+
+BATCH = 256
+MOST = 2_000
+"""At most so many unseen pairs are told apart."""
+LEAST = 20
+"""Fewer pairs than this are not scored."""
+DEPTHS = (1, 5)
+"""The k of recall@k."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A share, and the share that chance gives."""
+
+    share: Estimate
+    chance: float
+
+
+class Encoder:
+    """A model with two towers, asked in batches on its device."""
+
+    def __init__(self, model: TwoTowers, medium: Medium, device: torch.device):
+        self.model, self.medium, self.device = model, medium, device
+
+    def pictures(self, items: np.ndarray) -> Float[Tensor, "n d"]:
+        """Of stored items."""
+        return self._each(items, lambda part: self.model.of_samples(self.medium.to_tensor(part).to(self.device)))
+
+    def captions(self, tokens: Int[np.ndarray, "n l"]) -> Float[Tensor, "n d"]:
+        return self._each(tokens, lambda part: self.model.of_texts(torch.from_numpy(part).to(self.device)))
+
+    @torch.inference_mode()
+    def _each(self, rows: np.ndarray, see: Callable[[np.ndarray], Tensor]) -> Tensor:
+        parts = []
+        for start in range(0, len(rows), BATCH):
+            cancel.check()
+            parts.append(see(np.asarray(rows[start : start + BATCH])).float().cpu())
+        return torch.cat(parts)
+
+
+def retrieval(encoder: Encoder, items: np.ndarray, tokens: Int[np.ndarray, "n l"]) -> dict[str, Found]:
+    """recall@k of captions by pictures, among the different captions, and of pictures by captions."""
+    different = np.unique(tokens, axis=0)
+    right = alike(torch.from_numpy(tokens), torch.from_numpy(different))
+    table = encoder.pictures(items) @ encoder.captions(different).T
+    found = {}
+    for name, similar, fitting in (("text", table, right), ("picture", table.T, right.T)):
+        for k in DEPTHS:
+            found[f"{name}_recall_{k}"] = Found(recall(similar, fitting, k), recall_by_chance(fitting, k))
+    return found
+
+
+def zero_shot(
+    encoder: Encoder, items: np.ndarray, labels: Int[np.ndarray, " n"], classes: Int[np.ndarray, "k l"]
+) -> Found:
+    """How often the nearest name of a class is that of the picture; chance names every class equally often."""
+    nearest = (encoder.pictures(items) @ encoder.captions(classes).T).argmax(1).numpy()
+    return Found(wilson(int((nearest == labels).sum()), len(labels)), 1 / len(classes))
+
+
+def agreement(encoder: Encoder, made: np.ndarray, asked: Int[np.ndarray, "n l"]) -> dict[str, Found]:
+    """recall@k of the caption that each made picture was asked by, among all that were asked."""
+    different = np.unique(asked, axis=0)
+    right = alike(torch.from_numpy(asked), torch.from_numpy(different))
+    table = encoder.pictures(made) @ encoder.captions(different).T
+    return {f"agreement_{k}": Found(recall(table, right, k), recall_by_chance(right, k)) for k in DEPTHS}
+
+
+def captioned(split: Split, captions: Sequence[str], most: int = MOST, seed: int = 0) -> Int[np.ndarray, " n"]:
+    """At most `most` rows of a split that have a caption: always the same ones of a seed, in order."""
+    rows = np.flatnonzero([bool(text) for text in captions])
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+
+
+def nearest_captions(known: Sequence[str], asked: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """For each caption that is asked the row of the known one with the largest cosine of their TF-IDF vectors."""
+    vectors = tf_idf()
+    there = vectors.fit_transform(list(known))
+    near = [(vectors.transform(part) @ there.T).toarray().argmax(1) for part in _parts(asked)]
+    return np.concatenate(near)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), BATCH):
+        yield list(texts[start : start + BATCH])

@@ -11,6 +11,7 @@ import numpy as np
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError, nearest
 from maquette.data import embedded, folder, hf, table
+from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, Dataset, Source
 from maquette.data.pack import loaded, packed
 from maquette.media.base import Medium
@@ -28,6 +29,8 @@ class Data(Config):
     """For images: flip (share), crop (pixels of padding), rotate (degrees), colour (strength)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Of tables with other names: what the medium calls a column, or label -> what it is called there: {prompt: en}."""
+    combinations: Combinations | None = None
+    """Words of the captions of which some pairs are tested on and never learnt: {styles: [red, blue], share: 0.1}."""
     max_bad: float = 0.01
     """The share of unreadable files up to which they are named, counted and left out."""
     seed: int = 0
@@ -47,7 +50,7 @@ def open_data(data: Data, medium: Medium) -> Dataset:
     dataset = packed(find(data.source, medium, data.seed, data.columns), medium, data.max_bad, data.seed)
     if data.conditional and not (dataset.classes and (dataset.train.labels >= 0).any()):
         raise MaquetteError("MQ-3012", data.source)
-    return dataset
+    return dataset if data.combinations is None else apart(dataset, data.combinations, data.seed)
 
 
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:

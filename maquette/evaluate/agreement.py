@@ -7,7 +7,7 @@ pictures of these captions say how good that can be, and those of the nearest tr
 for other words, what finding gives without making. Beside every figure stands what chance gives.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +17,14 @@ from torch import Tensor
 
 from maquette.core import cancel
 from maquette.core.types import TwoTowers
-from maquette.data.dataset import Split
 from maquette.evaluate.bag import tf_idf
+from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
 from maquette.evaluate.scores.intervals import Estimate, wilson
 from maquette.media.base import Medium
 
 BATCH = 256
-MOST = 2_000
-"""At most so many unseen pairs are told apart."""
-LEAST = 20
-"""Fewer pairs than this are not scored."""
+CHANCE = "chance"
 DEPTHS = (1, 5)
 """The k of recall@k."""
 
@@ -90,10 +87,24 @@ def agreement(encoder: Encoder, made: np.ndarray, asked: Int[np.ndarray, "n l"])
     return {f"agreement_{k}": Found(recall(table, right, k), recall_by_chance(right, k)) for k in DEPTHS}
 
 
-def captioned(split: Split, captions: Sequence[str], most: int = MOST, seed: int = 0) -> Int[np.ndarray, " n"]:
-    """At most `most` rows of a split that have a caption: always the same ones of a seed, in order."""
-    rows = np.flatnonzero([bool(text) for text in captions])
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+def told_apart(
+    encoder: Encoder, made: np.ndarray, asked: Int[np.ndarray, "n l"], others: Int[np.ndarray, "n k l"]
+) -> Found:
+    """How often a made picture is nearer to its caption than to each of `others`, its own k false ones."""
+    pictures = encoder.pictures(made)
+    true = (pictures * encoder.captions(asked)).sum(1)
+    false = encoder.captions(others.reshape(-1, others.shape[2])).unflatten(0, others.shape[:2])
+    right = true > (pictures[:, None] * false).sum(2).amax(1)
+    return Found(wilson(int(right.sum()), len(made)), 1 / (others.shape[1] + 1))
+
+
+def scores(
+    found: Mapping[str, Found], stamp: Stamp, simpler: Mapping[str, Mapping[str, Found]] = {}
+) -> Iterator[Score]:
+    """What was found as scores of a report, beside chance and what simpler ways by name have found."""
+    for name, own in found.items():
+        others = {who: there[name].share for who, there in simpler.items() if name in there}
+        yield Score.of(name, own.share, stamp, baselines={CHANCE: Estimate(own.chance)} | others)
 
 
 def nearest_captions(known: Sequence[str], asked: Sequence[str]) -> Int[np.ndarray, " n"]:

@@ -17,7 +17,7 @@ def test_a_critic_of_one_corner_looks_there() -> None:
 
 
 def test_what_only_noise_makes_salient_averages_out() -> None:
-    """A score that is rough at one pixel and steady at another: its plain gradient shows both alike, the mean does not."""
+    """A score is rough at one pixel and steady at another: a plain gradient shows both alike, the mean does not."""
     x = torch.zeros(3, 1, 4, 4)
     x[:, :, 3, 3] = 1  # a range for the noise
 

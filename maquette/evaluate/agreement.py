@@ -16,7 +16,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import cancel
+from maquette.core.errors import MaquetteError
 from maquette.core.types import TwoTowers
+from maquette.data.dataset import Split
 from maquette.evaluate.bag import tf_idf
 from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
@@ -24,9 +26,17 @@ from maquette.evaluate.scores.intervals import Estimate, wilson
 from maquette.media.base import Medium
 
 BATCH = 256
+MOST = 2_000
+"""At most so many unseen pairs are asked for."""
+LEAST = 20
+"""Fewer than this are not scored."""
 CHANCE = "chance"
 DEPTHS = (1, 5)
 """The k of recall@k."""
+
+
+Encode = Callable[[Sequence[str]], Int[np.ndarray, "n l"]]
+"""Captions -> their tokens."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What an encoder of pictures and captions is asked, with towers whose answers are known."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.errors import MaquetteError
 from maquette.core.types import TwoTowers
+from maquette.data.dataset import Split
 from maquette.evaluate.agreement import (
     CHANCE,
     Encoder,
     agreement,
     nearest_captions,
+    of_unseen,
     retrieval,
     scores,
     told_apart,
@@ -94,6 +98,22 @@ def test_labels_by_their_names() -> None:
     numbers = np.arange(20)
     found = zero_shot(encoder(0.2), pictures(numbers), numbers, captions(np.arange(20)))
     assert found.share.value == pytest.approx(0.8) and found.chance == 1 / 20
+
+
+def test_unseen_rows_are_asked_for_all_that_they_tell() -> None:
+    numbers = np.arange(KINDS)
+    names = [f"kind {number}" for number in numbers]
+    split = Split(pictures(numbers), numbers.astype(np.int64))
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return captions(np.array([int(text.split()[1]) for text in texts]))
+
+    found = of_unseen(encoder(), split, names, encode, names)
+    assert {one.share.value for one in found.values()} == {1.0} and "zero_shot" in found
+    hidden = ["" if number % 2 else name for number, name in enumerate(names)]
+    assert of_unseen(encoder(), split, hidden, encode)["text_recall_1"].chance == pytest.approx(2 / KINDS)
+    with pytest.raises(MaquetteError, match="MQ-2084"):
+        of_unseen(encoder(), split, [""] * 30 + names[:10], encode)
 
 
 def test_made_pictures_agree_with_what_was_asked() -> None:

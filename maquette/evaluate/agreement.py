@@ -108,6 +108,30 @@ def told_apart(
     return Found(wilson(int(right.sum()), len(made)), 1 / (others.shape[1] + 1))
 
 
+def of_unseen(
+    encoder: Encoder, split: Split, captions: Sequence[str], encode: Encode, classes: Sequence[str] = ()
+) -> dict[str, Found]:
+    """Everything that an encoder is asked of unseen rows that have a caption, at most `MOST` of them.
+
+    Args:
+        captions: of the rows of `split`.
+        encode: how they are made tokens.
+        classes: names of the labels of `split`, which are asked for as captions where every row has a label.
+
+    Raises:
+        MaquetteError: MQ-2084 when there are fewer than `LEAST` rows.
+    """
+    told = np.flatnonzero([bool(caption) for caption in captions])
+    rows = np.sort(np.random.default_rng(0).permutation(told)[:MOST])
+    if len(rows) < LEAST:
+        raise MaquetteError("MQ-2084", n=len(rows), least=LEAST)
+    items, labels = np.asarray(split.items[rows]), np.asarray(split.labels)[rows]
+    found = retrieval(encoder, items, encode([captions[row] for row in rows]))
+    if classes and (labels >= 0).all():
+        found["zero_shot"] = zero_shot(encoder, items, labels, encode(classes))
+    return found
+
+
 def scores(
     found: Mapping[str, Found], stamp: Stamp, simpler: Mapping[str, Mapping[str, Found]] = {}
 ) -> Iterator[Score]:

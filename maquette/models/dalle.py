@@ -112,9 +112,11 @@ class DALLE(Tokenwise, Captioner):
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per token, of captions and of pictures, each a mean over all places."""
         rng, n = batch.rng.fork(0), len(batch)
-        text = self.embed.shown(self.embed.tokens(batch.given, n), rng)
-        vector = self.embed.labels(batch.given, n, rng).vector
-        back = rng.uniform() < self.config.backwards
+        text, back = self.embed.tokens(batch.given, n), rng.uniform() < self.config.backwards
+        # a caption is written of the picture alone: it is not withheld, and the label is
+        text = torch.where(back[:, None], text, self.embed.shown(text, rng))
+        label = None if batch.given.label is None else batch.given.label.masked_fill(back, -1)
+        vector = self.embed.labels(Given(label=label), n, rng).vector
         words, codes = torch.zeros(n, device=text.device), torch.zeros(n, device=text.device)
         for rows, order in ((~back, self._caption_first), (back, self._picture_first)):
             if bool(rows.any()):

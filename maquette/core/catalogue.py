@@ -298,6 +298,13 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("{kind} 模型只作判断，不生成任何内容", "请使用 `maquette evaluate`，或选用能生成样本的模型配方"),
     ),
+    "MQ-2152": Entry(
+        en=(
+            "{n} unseen samples with captions are too few to score",
+            "bring data with at least {least} in the test split",
+        ),
+        zh=("带说明文字的未见样本只有 {n} 个，不足以评分", "请提供测试集中至少有 {least} 个此类样本的数据"),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
         en=(

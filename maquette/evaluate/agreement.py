@@ -119,12 +119,12 @@ def of_unseen(
         classes: names of the labels of `split`, which are asked for as captions where every row has a label.
 
     Raises:
-        MaquetteError: MQ-2084 when there are fewer than `LEAST` rows.
+        MaquetteError: MQ-2152 when there are fewer than `LEAST` rows.
     """
     told = np.flatnonzero([bool(caption) for caption in captions])
     rows = np.sort(np.random.default_rng(0).permutation(told)[:MOST])
     if len(rows) < LEAST:
-        raise MaquetteError("MQ-2084", n=len(rows), least=LEAST)
+        raise MaquetteError("MQ-2152", n=len(rows), least=LEAST)
     items, labels = np.asarray(split.items[rows]), np.asarray(split.labels)[rows]
     found = retrieval(encoder, items, encode([captions[row] for row in rows]))
     if classes and (labels >= 0).all():

@@ -112,7 +112,7 @@ def test_unseen_rows_are_asked_for_all_that_they_tell() -> None:
     assert {one.share.value for one in found.values()} == {1.0} and "zero_shot" in found
     hidden = ["" if number % 2 else name for number, name in enumerate(names)]
     assert of_unseen(encoder(), split, hidden, encode)["text_recall_1"].chance == pytest.approx(2 / KINDS)
-    with pytest.raises(MaquetteError, match="MQ-2084"):
+    with pytest.raises(MaquetteError, match="MQ-2152"):
         of_unseen(encoder(), split, [""] * 30 + names[:10], encode)
 
 

@@ -12,7 +12,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import VALIDATE, Seeds
 from maquette.core.types import Autoencoder, Batch, Given, Likelihood, Real, Sampling, Tokens
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import answers, classify, neighbours
+from maquette.evaluate import answers, attributes, classify, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -157,6 +157,7 @@ def _scores(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Req
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name))
+    yield from attributes.scores(reference, seen, labels, stamp)
     yield from _of_model(pipeline, reference, ask.seed)
     yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)

@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
     "label_accuracy": Kind(
         "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
     ),
+    "attribute_accuracy": Kind(
+        "Attribute accuracy",
+        "share",
+        "higher",
+        "Share of the words of a label that a linear classifier of real pictures finds in a sample asked by it.",
+    ),
     "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
     "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
     "likelihood": Kind(

@@ -1,20 +1,30 @@
 """Labels made of words, judged word by word."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
+from torch import Tensor
 
 from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.attributes import Attributes, parts, scores
-from maquette.evaluate.extractor import Seen
+from maquette.evaluate.extractor import Extractor
+from maquette.evaluate.reference import Reference
 from maquette.evaluate.report import Stamp
 from maquette.media import image
+from tests.evaluate.made import CPU
 
 CLASSES = ["red key", "red gem", "blue key", "blue gem"]
 STAMP = Stamp(extractor="e", weights="w", resize="", data="ab", split="test", real=0, made=0, seed=0, software={})
+
+
+class Pixels(Extractor):
+    """Sees two pixels."""
+
+    name, digest, resize = "pixels", "", "none"
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return x[:, 0, 0, :2], None
 
 
 def features(labels: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -51,15 +61,14 @@ def test_the_score_stands_beside_that_of_real_pictures() -> None:
         bad=[], ignored={},
     )  # fmt: skip
 
-    class Pixels:
-        def see(self, items: np.ndarray, medium: object, device: object) -> Seen:
-            return Seen(torch.from_numpy(items[:, 0, :2, 0].astype(np.float32)))
-
-    seen = Pixels().see(items, medium, None)
-    reference = SimpleNamespace(dataset=data, medium=medium, extractor=Pixels(), device="cpu", labels=labels, seen=seen)
-    (perfect,) = scores(reference, seen, labels, STAMP)  # type: ignore[arg-type]
+    seen = Pixels().see(items, medium, CPU)
+    reference = Reference(
+        dataset=data, medium=medium, extractor=Pixels(), device=CPU, n=160, seed=0, split="test", floor_split="train",
+        items=items, labels=labels, seen=seen, other=items, other_labels=labels,
+    )  # fmt: skip
+    (perfect,) = scores(reference, seen, labels, STAMP)
     assert (perfect.name, perfect.value, perfect.floor) == ("attribute_accuracy", 1.0, 1.0)
-    (half,) = scores(reference, seen, labels // 2 * 2, STAMP)  # type: ignore[arg-type]
+    (half,) = scores(reference, seen, labels // 2 * 2, STAMP)
     assert half.value == pytest.approx(0.75)
-    reference.dataset = replace(data, classes=["a", "b", "c", "d"])
-    assert list(scores(reference, seen, labels, STAMP)) == []  # type: ignore[arg-type]
+    other = replace(reference, dataset=replace(data, classes=["a", "b", "c", "d"]))
+    assert list(scores(other, seen, labels, STAMP)) == []

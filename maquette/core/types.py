@@ -113,7 +113,7 @@ class Condition(_Rows):
     """What a network receives, by three routes: added to time, attended to, concatenated."""
 
     vector: Float[Tensor, "b d"] | None = None
-    sequence: Float[Tensor, "b l d"] | None = None
+    sequence: Float[Tensor, "b l e"] | None = None
     mask: Bool[Tensor, "b l"] | None = None
     grid: Float[Tensor, "b c *space"] | None = None
 

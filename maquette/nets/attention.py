@@ -140,7 +140,7 @@ class _Rotation(torch.autograd.Function):
         return _beside(grad, *kept) if kept else grad, None, None, None
 
     @staticmethod
-    def jvp(ctx, tangent: Tensor, *others: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx, tangent: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
         cos, sin, *kept = ctx.saved_tensors
         return _rotated(_beside(tangent, *kept) if kept else tangent, cos, sin)
 

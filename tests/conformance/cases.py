@@ -28,9 +28,13 @@ SPACES: list[Space] = [
     Tokens((6,), vocab=5),
 ]
 CLASSES = 2
-CAPTIONS = Beside(text=Tokens((4,), vocab=5))
 UNSUITABLE = {"MQ-2008", "MQ-2009", "MQ-3010"}
 """The sentences with which a model or a net refuses a space or a shape, or misses a library that is not required."""
+
+GIVEN = Beside(image=Real((2, 4, 4)))
+"""A picture of another size and other channels than any sample has."""
+
+CAPTIONS = Beside(text=Tokens((4,), vocab=5))
 
 Make = Callable[[], Model]
 
@@ -75,21 +79,22 @@ def with_nets(config: ModelConfig, net: Config) -> ModelConfig:
     return dataclasses.replace(config, **{n: net for n, hint in slots.items() if issubclass(type(net), hint)})
 
 
-def build(config: ModelConfig, space: Space, classes: int = CLASSES) -> Model:
-    """With captions where a model cannot do without."""
+def built(config: ModelConfig, space: Space, classes: int = CLASSES, beside: Beside = Beside()) -> Model:
+    """The model of `config`, with labels if it takes them, and with captions if it cannot do without."""
+    classes = classes if "label" in config.takes else 0
     try:
-        return config.build(space, classes)
+        return config.fitted(space, classes, beside)
     except MaquetteError as refused:
         if refused.code != "MQ-2150":
             raise
-        return config.fitted(space, classes if "label" in config.takes else 0, CAPTIONS)
+        return config.fitted(space, classes, dataclasses.replace(beside, text=CAPTIONS.text))
 
 
-def fitted(config: ModelConfig, space: Space) -> ModelConfig | None:
+def fitted(config: ModelConfig, space: Space, beside: Beside = Beside()) -> ModelConfig | None:
     """`config` with nets that can be built for `space` (its own when they can), or None when no kind of net can."""
     for candidate in [config, *(with_nets(config, tiny(config_class("nets", kind))) for kind in kinds("nets"))]:
         try:
-            build(candidate, space)
+            built(candidate, space, beside=beside)
         except MaquetteError as refused:
             assert refused.code in UNSUITABLE, refused
         else:
@@ -112,12 +117,22 @@ def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
                 yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", config, space
 
 
-def maker(config: ModelConfig, space: Space, classes: int = CLASSES) -> Make:
+def shown_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
+    """(name, config, space): each kind that can be given a picture beside a label, on spaces of pictures."""
+    for kind in kinds("models"):
+        cls = config_class("models", kind)
+        if {"label", "image"} <= set(cls.takes):  # type: ignore[attr-defined]
+            for space in (space for space in SPACES if isinstance(space, Real) and len(space.shape) == 3):
+                if (config := fitted(tiny(cls), space, GIVEN)) is not None:  # type: ignore[arg-type]
+                    yield f"{kind}-{'x'.join(map(str, space.shape))}", config, space
+
+
+def maker(config: ModelConfig, space: Space, classes: int = CLASSES, beside: Beside = Beside()) -> Make:
     """A function that builds the same model, to the bit, each time it is called."""
 
     def make() -> Model:
         torch.manual_seed(0)
-        return build(config, space, classes)
+        return built(config, space, classes, beside)
 
     return make
 
@@ -154,6 +169,8 @@ def batch_for(model: Model, step: int = 0, told: bool = True, noise: int | None 
     """The batch of a step, always the same: 8 rows, without their labels unless `told`, with the noise of that step or
     of another."""
     label = torch.arange(8) % 2
+    image = None if model.beside.image is None else samples(model.beside.image, label, step + 100)
     text = None if model.beside.text is None else captions(label, model.beside.text) * told
-    given = Given(label=(label if told else -torch.ones_like(label)) if model.classes else None, text=text)
+    label_told = (label if told else -torch.ones_like(label)) if model.classes else None
+    given = Given(label=label_told, image=image, text=text)
     return Batch(samples(model.space, label, step), given, Seeds.for_batch(0, step if noise is None else noise, 8))

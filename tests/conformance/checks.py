@@ -70,9 +70,17 @@ def memorise(model: Model, steps: int, told: bool = True) -> Batch:
 def draw(model: Model, n: int, seed: int = 0, first: int = 0, label: int | None = 1, how: Sampling = QUICK) -> Tensor:
     """Samples `first` to `first + n` of the request with `seed`, drawn in one batch."""
     model.eval()
-    given = Given(label=torch.full((n,), -1 if label is None else label) if model.classes else None)
+    told = torch.full((n,), -1 if label is None else label) if model.classes else None
+    given = Given(label=told, image=pictures(model, n, seed, first))
     rng = Seeds.for_samples(seed, n, first)
     return model.draw(model.predictor(model.condition(given, n)), model.start(n, how, rng), how, rng)
+
+
+def pictures(model: Model, n: int, seed: int = 0, first: int = 0) -> Tensor | None:
+    """What is given with samples `first` to `first + n` of a request, to a model that is given pictures."""
+    if model.beside.image is None:
+        return None
+    return Seeds.for_samples(seed, n, first).fork(9).uniform(*model.beside.image.shape) * 2 - 1
 
 
 # -- the clauses ------------------------------------------------------------------------------------------------------
@@ -193,8 +201,9 @@ def wraps_compose(make: Make) -> None:
     model.eval()
     n, rng = 3, Seeds.for_samples(0, 3)
     label = torch.ones(n, dtype=torch.int64)
-    with_label = model.predictor(model.condition(Given(label=label if model.classes else None), n))
-    without = model.predictor(model.condition(Given(), n))
+    image = pictures(model, n)
+    with_label = model.predictor(model.condition(Given(label=label if model.classes else None, image=image), n))
+    without = model.predictor(model.condition(Given(image=image), n))
 
     def drawn(scale: float, twice: bool = False) -> Tensor:
         predict = guide(with_label, without, scale)

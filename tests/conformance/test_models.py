@@ -3,20 +3,56 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
+from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Space
+from maquette.core.seeds import Seeds
+from maquette.core.types import Beside, Given, Sampling, Space
 from maquette.models.base import ModelConfig
-from tests.conformance.cases import SPACES, Make, config_class, maker, makers, model_cases, tiny
-from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, every_player_moves_under_its_turns_alone
+from tests.conformance.cases import GIVEN, SPACES, Make, config_class, maker, makers, model_cases, shown_cases, tiny
+from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, draw, every_player_moves_under_its_turns_alone
+from tests.conformance.checks import train as take_turns
 
 CASES = list(model_cases())
+SHOWN = list(shown_cases())
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
 @pytest.mark.parametrize(("config", "space"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_model_keeps(clause: Callable[[Make], None], config: ModelConfig, space: Space) -> None:
     clause(maker(config, space))
+
+
+@pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN], ids=[case[0] for case in SHOWN])
+def test_a_model_that_is_given_a_picture_keeps(
+    clause: Callable[[Make], None], config: ModelConfig, space: Space
+) -> None:
+    clause(maker(config, space, beside=GIVEN))
+
+
+@pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN], ids=[case[0] for case in SHOWN])
+def test_the_picture_matters(config: ModelConfig, space: Space) -> None:
+    model = maker(config, space, beside=GIVEN)()
+    take_turns(model, model.turns(), steps=6)
+    one, plain = draw(model, 4), model.condition(Given(), 4)
+    assert plain.grid is not None and not plain.grid.any(), "without a picture there is none"
+    how, rng = Sampling(steps=3), Seeds.for_samples(0, 4)
+    with torch.no_grad():
+        none = model.draw(model.predictor(plain), model.start(4, how, rng), how, rng)
+    assert not torch.equal(one, none)
+
+
+def test_what_a_kind_cannot_be_given_is_refused() -> None:
+    for kind in kinds("models"):
+        config = tiny(config_class("models", kind))
+        assert isinstance(config, ModelConfig)
+        for name, classes, beside in (("label", 2, Beside()), ("image", 0, GIVEN)):
+            if name not in config.takes:
+                with pytest.raises(MaquetteError, match=f"a {name}") as refused:
+                    config.fitted(SPACES[0], classes, beside)
+                assert refused.value.code == "MQ-2136"
 
 
 @pytest.mark.parametrize("kind", makers())

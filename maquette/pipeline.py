@@ -38,7 +38,7 @@ from maquette.core.types import (
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
-from maquette.nets.conditioning import LabelEmbedder
+from maquette.nets.conditioning import Embedder
 from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
@@ -281,8 +281,8 @@ class Pipeline:
             raise MaquetteError("MQ-2104", "back", task="go back from its samples to what it is given")
         if guidance == 1:
             return predict
-        embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
-        if not any(part.classes and part.drop > 0 for part in embedders):
+        embedders = [part for part in self.model.modules() if isinstance(part, Embedder)]
+        if not any(part.width and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         plain = self.model.predictor(self.model.condition(replace(given, label=None, text=None), n))
         return guide(predict, plain, guidance, request.guidance_interval)

@@ -304,6 +304,24 @@ CATALOGUE: dict[str, Entry] = {
         en=("of data.{names} only one can say which picture is given with a sample", "keep one of them"),
         zh=("data.{names} 中只能有一个说明随样本给出哪张图片", "请只保留一个"),
     ),
+    "MQ-2150": Entry(
+        en=("{kind} models learn from captions, and this recipe gives none", "add data.captions.length=32"),
+        zh=("{kind} 模型需要从说明文字中学习，但此配方没有给出", "请加上 data.captions.length=32"),
+    ),
+    "MQ-2151": Entry(
+        en=(
+            "a {kind} model judges and makes nothing",
+            "use `maquette evaluate`, or a recipe of a model that makes samples",
+        ),
+        zh=("{kind} 模型只作判断，不生成任何内容", "请使用 `maquette evaluate`，或选用能生成样本的模型配方"),
+    ),
+    "MQ-2152": Entry(
+        en=(
+            "{n} unseen samples with captions are too few to score",
+            "bring data with at least {least} in the test split",
+        ),
+        zh=("带说明文字的未见样本只有 {n} 个，不足以评分", "请提供测试集中至少有 {least} 个此类样本的数据"),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
         en=(

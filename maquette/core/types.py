@@ -259,6 +259,26 @@ class Autoencoder(ABC):
     def decode(self, z: Tensor) -> Tensor: ...
 
 
+class TwoTowers(ABC):
+    """A model that puts samples and captions into one space, where those that belong together lie close."""
+
+    @abstractmethod
+    def of_samples(self, x: Tensor) -> Float[Tensor, "b d"]:
+        """Vectors of length 1."""
+
+    @abstractmethod
+    def of_texts(self, text: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+        """Vectors of length 1 of captions."""
+
+
+class Captioner(ABC):
+    """A model that says what it sees."""
+
+    @abstractmethod
+    def caption(self, x: Tensor) -> Int[Tensor, "b l"]:
+        """The likeliest caption of each sample, token by token; 0 after its end."""
+
+
 class Translator(ABC):
     """A model that makes samples of given pictures, and such pictures of samples."""
 

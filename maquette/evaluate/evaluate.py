@@ -15,7 +15,7 @@ from maquette.core.seeds import GIVEN, VALIDATE, Seeds
 from maquette.core.types import Autoencoder, Batch, Denoiser, Likelihood, Real, Sampling, Tighter, Tokens
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import answers, classify, crafts, neighbours
+from maquette.evaluate import answers, attributes, classify, crafts, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -182,6 +182,7 @@ def _scores(
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
+    yield from attributes.scores(reference, seen, labels, stamp)
     if lesson is not None:
         plain = _plain_stamp(reference, TEST, len(made), len(made), ask.seed)
         yield from crafts.scores(lesson, made, reference, plain)

@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
     "label_accuracy": Kind(
         "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
     ),
+    "attribute_accuracy": Kind(
+        "Attribute accuracy",
+        "share",
+        "higher",
+        "Share of the words of a label that a linear classifier of real pictures finds in a sample asked by it.",
+    ),
     "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
     "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
     "likelihood": Kind(
@@ -163,6 +169,33 @@ KINDS: dict[str, Kind] = {
         "share",
         "higher",
         "Share of unseen texts whose label logistic regression reads off the model's hidden states.",
+    ),
+    "text_recall_1": Kind(
+        "Caption found", "share", "higher", "Share of unseen pictures whose nearest caption is theirs."
+    ),
+    "text_recall_5": Kind(
+        "Caption among 5", "share", "higher", "Share of unseen pictures with their caption among the 5 nearest."
+    ),
+    "picture_recall_1": Kind(
+        "Picture found", "share", "higher", "Share of unseen captions whose nearest picture is theirs."
+    ),
+    "picture_recall_5": Kind(
+        "Picture among 5", "share", "higher", "Share of unseen captions with their picture among the 5 nearest."
+    ),
+    "zero_shot": Kind(
+        "Labels by name", "share", "higher", "Share of unseen pictures that are nearest to the name of their label."
+    ),
+    "agreement_1": Kind(
+        "Agreement", "share", "higher", "Share of made pictures nearer to the caption asked for than to any other."
+    ),
+    "agreement_5": Kind(
+        "Agreement among 5", "share", "higher", "Share of made pictures with the caption asked for among the 5 nearest."
+    ),
+    "told_apart": Kind(
+        "Right of its kind",
+        "share",
+        "higher",
+        "Share of made pictures nearer to the caption asked for than to those that differ from it in one word.",
     ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }

@@ -36,7 +36,8 @@ from maquette.core.types import (
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import unet
 from maquette.nets.base import NetConfig
-from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder
+from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder, joined
+from maquette.nets.reading import Reading, TextEmbedder
 from maquette.solvers import likelihood, ode, paths
 from maquette.solvers.paths import per_sample
 
@@ -45,7 +46,7 @@ from maquette.solvers.paths import per_sample
 class Config(ModelConfig):
     """Diffusion models and flows."""
 
-    takes: ClassVar[tuple[str, ...]] = ("label", "image")
+    takes: ClassVar[tuple[str, ...]] = ("label", "image", "text")
 
     net: NetConfig = field(default_factory=unet.Config)
     path: Literal["cosine", "linear", "edm", "flow"] = "flow"
@@ -69,10 +70,12 @@ class Config(ModelConfig):
     """Levels that the solver visits."""
     schedule: Literal["karras", "log_snr", "uniform"] = "karras"
     """Where these levels lie."""
+    reading: Reading = field(default_factory=Reading)
+    """How captions are read, where they are given; nets that can attend to them."""
     embed: int = 64
     """Width of a label's vector."""
     drop: float = 0.1
-    """Share of training rows whose label is hidden, so that guidance can be applied."""
+    """Share of training rows whose label or caption is hidden, so that guidance can be applied."""
 
     def __post_init__(self) -> None:
         self.check(self.spread[1] > 0, "spread", "a mean and a positive standard deviation")
@@ -100,18 +103,20 @@ class Diffusion(Model, Likelihood, Denoiser):
         self.classes, self.beside, self.levels = classes, beside, config.levels
         self.embed = LabelEmbedder(classes, config.embed, config.drop)
         self.show = ImageEmbedder(beside.image, space)
-        source = (space.shape[0] + self.show.channels, *space.shape[1:])
-        self.net = config.net.build(source, space.shape, vector=self.embed.width, timed=True)
+        self.read = TextEmbedder(beside.text, config.reading, config.drop)
+        source, vector = (space.shape[0] + self.show.channels, *space.shape[1:]), self.embed.width + self.read.width
+        self.net = config.net.build(source, space.shape, vector=vector, timed=True, sequence=self.read.width)
         self.path, self.prediction = paths.PATHS[config.path], paths.PREDICTIONS[config.prediction]
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
 
     def condition(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
-        """With `rng`, some labels are hidden. A given picture never is: it is concatenated to what is denoised (Saharia
-        et al. 2022)."""
+        """With `rng`, some labels and captions are hidden. A given picture never is: it is concatenated to what is
+        denoised (Saharia et al. 2022)."""
         device = next(self.parameters()).device
-        return replace(self.embed(given, n, rng), grid=self.show(given, n, device))
+        told = joined(self.embed(given, n, rng), self.read(given, n, rng))
+        return replace(told, grid=self.show(given, n, device))
 
     # -- learning ---------------------------------------------------------------------------------------------------
 

@@ -80,6 +80,9 @@ class Keeper:
         """A sheet of samples from the averaged weights and the same noise as ever, and the curves so far."""
         if not self._main:
             return
+        self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
+        if not self.learner.model.config.draws:
+            return
         learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
         along, medium = learner.sheet, learner.medium
         given = Given() if along is None else along.given
@@ -96,7 +99,6 @@ class Keeper:
         self.log.picture(clock.step, "samples", sheet)
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
             self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
-        self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
             self.log.warn(warning)
 

@@ -151,6 +151,8 @@ def inspect(learner: Learner) -> None:
             loss, _ = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 0.0)
             if loss.shape != () or not loss.isfinite():
                 raise MaquetteError("MQ-6010", what="loss", player=turn.player)
+        if not model.config.draws:
+            return
         with cancel.working(cancel.Token(PATIENCE)):
             x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2), batch.given)
     except cancel.Cancelled:

@@ -35,6 +35,8 @@ UNSUITABLE = {"MQ-2008", "MQ-2009", "MQ-3010"}
 GIVEN = Beside(image=Real((2, 4, 4)))
 """A picture of another size and other channels than any sample has."""
 
+CAPTIONS = Beside(text=Tokens((4,), vocab=5))
+
 Make = Callable[[], Model]
 
 
@@ -78,11 +80,22 @@ def with_nets(config: ModelConfig, net: Config) -> ModelConfig:
     return dataclasses.replace(config, **{n: net for n, hint in slots.items() if issubclass(type(net), hint)})
 
 
+def built(config: ModelConfig, space: Space, classes: int = CLASSES, beside: Beside = Beside()) -> Model:
+    """The model of `config`, with labels if it takes them, and with captions if it cannot do without."""
+    classes = classes if "label" in config.takes else 0
+    try:
+        return config.fitted(space, classes, beside)
+    except MaquetteError as refused:
+        if refused.code != "MQ-2150":
+            raise
+        return config.fitted(space, classes, dataclasses.replace(beside, text=CAPTIONS.text))
+
+
 def fitted(config: ModelConfig, space: Space, beside: Beside = Beside()) -> ModelConfig | None:
     """`config` with nets that can be built for `space` (its own when they can), or None when no kind of net can."""
     for candidate in [config, *(with_nets(config, tiny(config_class("nets", kind))) for kind in kinds("nets"))]:
         try:
-            candidate.fitted(space, CLASSES if "label" in config.takes else 0, beside)
+            built(candidate, space, beside=beside)
         except MaquetteError as refused:
             assert refused.code in UNSUITABLE, refused
         else:
@@ -90,9 +103,14 @@ def fitted(config: ModelConfig, space: Space, beside: Beside = Beside()) -> Mode
     return None
 
 
+def makers() -> list[str]:
+    """The kinds of models that make samples; those that only judge have tests of their own."""
+    return [kind for kind in kinds("models") if config_class("models", kind).draws]  # type: ignore[attr-defined]
+
+
 def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
     """(name, config, space): each kind on all spaces that it accepts, and each of its variants on the first of them."""
-    for kind in kinds("models"):
+    for kind in makers():
         for name, config in variants(config_class("models", kind)):
             found = ((fitted(config, space), space) for space in SPACES)  # type: ignore[arg-type]
             possible = ((config, space) for config, space in found if config is not None)
@@ -115,7 +133,7 @@ def maker(config: ModelConfig, space: Space, classes: int = CLASSES, beside: Bes
 
     def make() -> Model:
         torch.manual_seed(0)
-        return config.fitted(space, classes if "label" in config.takes else 0, beside)
+        return built(config, space, classes, beside)
 
     return make
 
@@ -134,6 +152,11 @@ def samples(space: Space, label: Tensor, seed: int = 0) -> Tensor:
     return x.reshape(n, *space.shape)
 
 
+def captions(label: Tensor, space: Tokens) -> Tensor:
+    """Words that say the label, shorter than there is room."""
+    return torch.stack([1 + label, 2 + label, *[torch.zeros_like(label)] * (space.shape[0] - 2)], dim=1)
+
+
 def noise(space: Space, n: int) -> Tensor:
     """Rows of the space that look like none of `samples`."""
     g = torch.Generator().manual_seed(9)
@@ -148,5 +171,7 @@ def batch_for(model: Model, step: int = 0, told: bool = True, noise: int | None 
     of another."""
     label = torch.arange(8) % 2
     image = None if model.beside.image is None else samples(model.beside.image, label, step + 100)
-    given = Given(label=(label if told else -torch.ones_like(label)) if model.classes else None, image=image)
+    text = None if model.beside.text is None else captions(label, model.beside.text) * told
+    label_told = (label if told else -torch.ones_like(label)) if model.classes else None
+    given = Given(label=label_told, image=image, text=text)
     return Batch(samples(model.space, label, step), given, Seeds.for_batch(0, step if noise is None else noise, 8))

@@ -10,7 +10,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Beside, Given, Sampling, Space
 from maquette.models.base import ModelConfig
-from tests.conformance.cases import GIVEN, SPACES, Make, config_class, maker, model_cases, shown_cases, tiny
+from tests.conformance.cases import GIVEN, SPACES, Make, config_class, maker, makers, model_cases, shown_cases, tiny
 from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, draw, every_player_moves_under_its_turns_alone
 from tests.conformance.checks import train as take_turns
 
@@ -55,7 +55,7 @@ def test_what_a_kind_cannot_be_given_is_refused() -> None:
                 assert refused.value.code == "MQ-2136"
 
 
-@pytest.mark.parametrize("kind", kinds("models"))
+@pytest.mark.parametrize("kind", makers())
 def test_a_kind_models_what_it_accepts_and_refuses_the_rest(kind: str) -> None:
     config = tiny(config_class("models", kind))
     assert isinstance(config, ModelConfig)

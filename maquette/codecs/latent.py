@@ -12,6 +12,8 @@ from maquette.codecs.base import Codec
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Real, Space
 
+TOGETHER = 64
+"""Examples that are encoded at once."""
 SMALLEST = 1e-3
 """Share of the largest standard deviation below which a channel counts as constant and is not blown up."""
 
@@ -43,7 +45,8 @@ class LatentCodec(Codec):
             mean, std = torch.zeros_like(ones), ones
             if examples is not None:
                 with torch.no_grad():
-                    mean, std = statistics(autoencoder.encode(examples).float())
+                    codes = torch.cat([autoencoder.encode(part) for part in examples.split(TOGETHER)])
+                mean, std = statistics(codes.float())
             self.register_buffer("mean", mean)
             self.register_buffer("std", std)
 

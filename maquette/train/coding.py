@@ -33,10 +33,12 @@ def kept(folder: Path) -> Coding | None:
     return read_coding(files.Folder(folder)) if folder.is_dir() else None
 
 
-def keep(coding: Coding, folder: Path) -> None:
-    """A copy of a trained codec at `folder`; of a fixed one there is nothing to keep."""
-    if coding.folder is not None:
-        files.commit_folder(folder, coding.put)
+def keep(coding: Coding, folder: Path) -> Coding:
+    """A copy of a trained codec at `folder`, to be used from now on; of a fixed one there is nothing to keep."""
+    if coding.folder is None:
+        return coding
+    files.commit_folder(folder, coding.put)
+    return read_coding(files.Folder(folder))
 
 
 def fitted(coding: Coding, medium: MediumConfig, dataset: Dataset) -> Coding:

@@ -54,7 +54,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
         with run.locked():
             Run.refuse_existing(out)
             run = Run.create(out, recipe, run.facts)
-            coding.keep(learner.coding, run.coding)
+            learner.coding = coding.keep(learner.coding, run.coding)
             if beginning is not None:
                 run.commit(learner.checkpoint())
             return _work(learner, run, quiet)
@@ -101,7 +101,9 @@ def prepare(
         ranks.barrier()
     recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
     dataset = told(dataset, recipe.data.captions)
-    found = coding.kept(kept) if kept is not None else beginning.coding if beginning is not None else None
+    found = coding.kept(kept) if kept is not None else None
+    if beginning is not None and beginning.coding.named == recipe.codec:
+        found = beginning.coding  # with the whitening that its weights know
     found = coding.fitted(found or coding.find(recipe.codec), recipe.medium, dataset)
     return Learner(recipe, dataset, medium, ranks, device, beginning, found)
 

@@ -20,8 +20,9 @@ from maquette.evaluate.evaluate import evaluate
 from maquette.media.image import Config as Image
 from maquette.pipeline import Request, load
 from maquette.train.begin import begin
+from maquette.train.coding import find, fitted, keep, kept
 from maquette.train.recipe import Recipe
-from maquette.train.session import resume, start
+from maquette.train.session import prepare, resume, start
 
 NET = {"kind": "resnet", "width": 8, "widest": 16}
 SEQUENCE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
@@ -182,6 +183,26 @@ def test_training_goes_on_from_a_model_behind_a_codec(runs: dict[str, Path], tmp
     run = start(ready, tmp_path / "run", quiet=True, beginning=beginning)
     for name, value in read_bundle(run.bundle).coding.whitening.items():
         assert torch.equal(value, beginning.coding.whitening[name])
+
+
+def test_another_codec_may_be_asked_for_with_weights_to_begin_from(runs: dict[str, Path]) -> None:
+    beginning = begin(runs["noise"])
+    own, other = (
+        prepare(recipe(NOISE, codec), beginning=beginning) for codec in (beginning.coding.named, runs["grid"])
+    )
+    assert own.coding.folder == runs["noise"] / "bundle/codec" and other.coding.folder == runs["grid"] / "bundle"
+
+
+def test_what_a_run_keeps_needs_the_codec_s_own_folder_no_more(runs: dict[str, Path], tmp_path: Path) -> None:
+    """A codec that is retrained meanwhile would else end a run at its next bundle."""
+    moved = Path(shutil.copytree(runs["grid"], tmp_path / "codec"))
+    first = fitted(find(str(moved)), Image(size=8), open_data(Data(source="digits"), Image(size=8).build()))
+    coding = keep(first, tmp_path / "kept")
+    assert coding.digest == first.digest
+    shutil.rmtree(moved)
+    files.commit_folder(tmp_path / "again", coding.put)
+    again = kept(tmp_path / "again")
+    assert again is not None and again.digest == first.digest
 
 
 def test_likelihoods_of_codes_are_told_apart(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

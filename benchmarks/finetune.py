@@ -275,10 +275,13 @@ def more(run: Path, base: Path, data: str) -> dict[str, Any]:
 
 
 def scores(run: Path, data: str, out: Path, precision: str = "fp32") -> dict[str, Any]:
-    """Bits per byte, those of simpler ways too, and perplexity of unseen text."""
+    """Bits per byte, those of simpler ways too, and perplexity of unseen text; the report in `out` if there is one."""
     import maquette
+    from maquette.evaluate.report import REPORT, Report
 
-    (report,) = maquette.evaluate(run, DRAWN, data, out, quiet=True, precision=precision).reports
+    if not (out / REPORT).exists():
+        maquette.evaluate(run, DRAWN, data, out, quiet=True, precision=precision)
+    report = Report.read(out)
     found = {name: report.score(name) for name in ("likelihood", "perplexity")}
     trees = {name: score.to_tree() for name, score in found.items() if score is not None}
     return {name: {key: tree[key] for key in ("value", "low", "high", "baselines")} for name, tree in trees.items()}
@@ -371,7 +374,8 @@ def run_all(asked: argparse.Namespace) -> None:
     side_by_side([name for name in names if asked.again or not measured(name, *given)], asked.cores, start)
     held = read_json(FILE)
     found = {name: read_json(folder_of(name) / "facts.json") for name in names if measured(name, *given)}
-    write_json(FILE, {name: (held | found)[name] for name in CASES if name in held | found})
+    if found:
+        write_json(FILE, {name: (held | found)[name] for name in CASES if name in held | found})
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ SETTING = [
 ]
 SETTING += ["--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000", "--lr_decay_iters=2000"]
 SETTING += ["--dropout=0.0", "--dtype=float32"]
-BUDGET = "225steps"
+BUDGET = "195steps"
 
 
 def nanogpt() -> dict[str, Any]:

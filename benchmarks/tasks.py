@@ -132,7 +132,8 @@ def run_all(asked: argparse.Namespace) -> None:
     side_by_side([name for name in names if asked.again or not measured(name, asked.minutes)], asked.cores, start)
     held = read_json(FILE)
     found = {name: read_json(folder_of(name) / "facts.json") for name in names if measured(name, asked.minutes)}
-    write_json(FILE, {name: (held | found)[name] for name in TASKS if name in held | found})
+    if found:
+        write_json(FILE, {name: (held | found)[name] for name in TASKS if name in held | found})
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def table(tree: dict[str, Any]) -> str:
             lines.append(f"{head}| {' | '.join(cells)} |")
             head = "| | | "
     on = {
-        f"{m['processor']}, {m['cores']} cores a task, torch {m['torch']}"
+        f"{m['processor']}, {m['cores']} core{'s' * (m['cores'] > 1)} a task, torch {m['torch']}"
         for m in (f["machine"] for f in tree.values())
     }
     lines += ["", f"In brackets 95 % intervals. {'; '.join(sorted(on))}."]
@@ -169,10 +170,15 @@ def interval(score: dict[str, Any]) -> str:
 
 def standing(score: dict[str, Any]) -> str:
     """Ahead of or behind the best simpler way, if the two intervals lie apart."""
+    from maquette.evaluate.report import KINDS
+
     if not score["baselines"]:
         return ""
-    best = max(score["baselines"].values(), key=lambda other: other["value"])
-    return "ahead" if score["low"] > best["high"] else "behind" if score["high"] < best["low"] else "not told apart"
+    sign = 1 if KINDS[score["name"]].better == "higher" else -1
+    best = max(score["baselines"].values(), key=lambda other: sign * other["value"])
+    if score["low"] <= best["high"] and best["low"] <= score["high"]:
+        return "not told apart"
+    return "ahead" if sign * score["value"] > sign * best["value"] else "behind"
 
 
 def cell(text: str) -> str:

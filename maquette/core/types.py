@@ -229,7 +229,7 @@ class Stream(ABC):
 
 
 class Compilable(ABC):
-    """A model whose steps of drawing a few rows on a CPU can be compiled."""
+    """A model whose steps of drawing a few dozen rows on a CPU can be compiled."""
 
     @abstractmethod
     def compile_steps(self, storage: Storage) -> None:

@@ -80,13 +80,14 @@ class GPT(Tokenwise, Compilable, Features):
         keep: bool = False,
         allowed: Bool[Tensor, "b 1 l l"] | None = None,
     ) -> tuple[Float[Tensor, "b l vocab"], transformer.Cache | None]:
-        h = self._entered(tokens)
-        quick = self.compiled if self.compiled is not None and len(h) <= self.compiled.most else None
-        if keep and state is None:
-            state = transformer.Cache(self.net, len(h), h) if quick is None else quick.cache(len(h))
+        quick = self.compiled if self.compiled is not None and len(tokens) <= self.compiled.most else None
+        if keep and state is None and quick is not None:
+            state = quick.cache(len(tokens))
         if quick is not None and state is not None and tokens.shape[1] == 1:
-            here = slice(state.length, state.length + 1)
-            return quick.advance(self.net.begin(h, None, condition, here), state), state
+            return quick.advance(tokens, condition, state), state
+        h = self._entered(tokens)
+        if keep and state is None:
+            state = transformer.Cache(self.net, len(h), h)
         return F.linear(self.net(h, None, condition, allowed, state), self._written), state
 
     @property
@@ -99,7 +100,7 @@ class GPT(Tokenwise, Compilable, Features):
             from maquette.nets.compiled import Compiled
         except ImportError:
             raise MaquetteError("MQ-2107") from None
-        self.compiled = Compiled(self.net, self._written, storage)
+        self.compiled = Compiled(self.net, self._vectors(self.table.weight), self._written, storage)
 
     def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
         state.reorder(rows)
@@ -114,7 +115,9 @@ class GPT(Tokenwise, Compilable, Features):
         return self.net(self._entered(tokens), None, condition, allowed)
 
     def _entered(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        h = self.table(tokens)
+        return self._vectors(self.table(tokens))
+
+    def _vectors(self, h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         return self.config.net.unit(h) if self.config.embed_norm else h
 
     def begin(self, weights: dict[str, Tensor]) -> None:

@@ -1,11 +1,13 @@
 """What is done between steps: logging, validation, sheets, checkpoints. None of it changes a bit of what is learnt."""
 
+import math
+
 import numpy as np
 from torch import Tensor
 
 from maquette.bundle import read_card, save_bundle
 from maquette.core import files
-from maquette.core.types import Given, Stats
+from maquette.core.types import Given, Stats, Tokens
 from maquette.data.batches import held_out
 from maquette.media.base import Medium
 from maquette.train import log, looking
@@ -15,12 +17,12 @@ from maquette.train.log import Log
 from maquette.train.run import Run
 from maquette.train.warnings import Warnings
 
-HELD_OUT = 512
-"""How many held-out items a validation looks at, always the same ones."""
+HELD_OUT, HELD_OUT_TOKENS = 512, 1 << 16
+"""How many held-out items a validation looks at, always the same ones; of sequences fewer, of so many tokens in all."""
 SPOKEN = 16
 """Samples that are written out where they are words."""
-TOGETHER = 64
-"""Of them, how many at once at least: more than a small training batch has."""
+TOGETHER, TOGETHER_TOKENS = 64, 1 << 13
+"""How many at once at least, more than a small training batch has; of sequences no more than so many tokens."""
 
 
 class Keeper:
@@ -48,12 +50,13 @@ class Keeper:
         learner, split = self.learner, self.learner.dataset.test
         if not self._main or not len(split):
             return
-        settings, clock = learner.recipe.train, learner.clock
+        settings, clock, space = learner.recipe.train, learner.clock, learner.model.space
+        length = math.prod(space.shape) if isinstance(space, Tokens) else 1
         batches = held_out(
             split,
             learner.medium,
-            max(settings.batch, TOGETHER),
-            HELD_OUT,
+            max(settings.batch, min(TOGETHER, TOGETHER_TOKENS // length)),
+            max(1, min(HELD_OUT, HELD_OUT_TOKENS // length)),
             settings.seed,
             learner.device,
             learner.recipe.data.conditional,
@@ -113,7 +116,7 @@ class Keeper:
             return
         if not self._kept and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
             self._bundle()
-        of = f" of step {read_card(self.run.bundle)['steps']}" if self._kept else ""
+        of = f" of step {read_card(self.run.bundle).get('steps')}" if self._kept else ""
         self.log.say(f"done: {self.learner.clock.step} steps; bundle{of} in {self.run.bundle}")
 
     @property

@@ -12,6 +12,7 @@ import pytest
 import maquette
 from benchmarks import contestants, finetune, harness, quality, speed, tasks
 from benchmarks.harness import Measured, Round
+from maquette.evaluate.report import Cost, Report, Score, Stamp
 from maquette.verbs.recipes import read, recipes
 from tests.models.made import texts
 
@@ -111,7 +112,7 @@ def score(name: str, value: float, *baselines: float) -> dict:
 
 
 def test_the_table_of_tasks_says_who_is_ahead() -> None:
-    found = [score("chrf", 30.0, 20.0, 10.0), score("bleu", 11.0, 10.0), score("likelihood", 2.0)]
+    found = [score("chrf", 30.0, 20.0, 10.0), score("bleu", 11.0, 10.0), score("likelihood", 2.0, 5.0, 9.0)]
     answered = {one["name"]: one for one in found}
     common = {"steps": 1000, "minutes": 10.0, "machine": harness.machine()}
     tree = {
@@ -129,7 +130,12 @@ def test_the_table_of_tasks_says_who_is_ahead() -> None:
     assert lines[2].startswith(
         "| English to Chinese (translate, `pairs`) | 10 | 1,000 | chrF | 30 (29 to 31) | way 20.0 20"
     )
-    assert [line.split("|")[-2].strip() for line in lines[2:6]] == ["ahead", "not told apart", "", "behind"]
+    assert [line.split("|")[-2].strip() for line in lines[2:6]] == [
+        "ahead",
+        "not told apart",
+        "ahead",
+        "behind",
+    ]  # fewer bits are better
     assert "| a \\| b | 甲 | 乙 丙 |" in lines and "| label | made for it |" in lines
 
 
@@ -225,3 +231,16 @@ def test_a_case_is_measured_when_its_last_step_is(tmp_path: Path, monkeypatch: p
     for checks, done in (({}, False), ({"machine": harness.machine()}, True)):
         harness.write_json(finetune.folder_of("English") / "facts.json", facts | {"checks": checks})
         assert finetune.measured("English", 10, 3) == done and not finetune.measured("English", 10, 2)
+
+
+def test_what_was_evaluated_is_read_again(tmp_path: Path) -> None:
+    """There is no run and no data: only the report."""
+    plain = {"extractor": "none", "weights": "", "resize": "none", "data": "d", "split": "test", "real": 9, "made": 0}
+    stamp = Stamp.from_tree(plain | {"seed": 0, "software": {}}, "stamp")
+    found = tuple(Score.of(name, value, stamp) for name, value in (("likelihood", 2.5), ("perplexity", 30.0)))
+    cost = Cost(parameters=1, samples_per_second=1.0, sampling_seconds=1.0, peak_bytes=1, device="cpu")
+    report = Report(name="a", model_kind="gpt", model="", seed=0, licence="", cost=cost, scores=found)
+    report.write(tmp_path / "on-new")
+    costs = finetune.scores(tmp_path / "run", "data", tmp_path / "on-new")
+    assert costs["likelihood"] == {"value": 2.5, "low": None, "high": None, "baselines": {}}
+    assert costs["perplexity"]["value"] == 30

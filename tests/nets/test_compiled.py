@@ -16,7 +16,7 @@ from maquette.models import gpt, pixelcnn
 from maquette.nets import transformer
 from maquette.pipeline import Request, load
 
-pytest.importorskip("numba", reason="extra `fast` is not installed")
+compiled = pytest.importorskip("maquette.nets.compiled", reason="extra `fast` is not installed", exc_type=ImportError)
 
 SPACE = Tokens((17,), 50, Marks(0, 1, 2))
 TINY = transformer.Config(width=16, depth=2, heads=2)
@@ -45,7 +45,7 @@ def logits(made: gpt.GPT, x: torch.Tensor) -> torch.Tensor:
     return torch.stack([predict(x, at) for at in range(4, 17)])
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [1, 3, 16])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_computes_what_the_network_does(shape: str, n: int) -> None:
     x = torch.randint(3, 50, (n, 17), generator=torch.Generator().manual_seed(1))
@@ -55,15 +55,21 @@ def test_it_computes_what_the_network_does(shape: str, n: int) -> None:
     assert torch.allclose(logits(made, x), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("pairs", [True, False])
+@pytest.mark.parametrize("n", [2, 16])
+@pytest.mark.parametrize("shape", ["gpt-2", "swiglu, untied, of two classes"])  # the latter's MLP has an odd width
 @pytest.mark.parametrize("storage", ["bf16", "int8"])
-def test_it_computes_what_the_network_does_with_rounded_weights(storage) -> None:
-    x = torch.randint(3, 50, (2, 17), generator=torch.Generator().manual_seed(1))
-    made, rounded = model("gpt-2"), model("gpt-2")
+def test_it_computes_what_the_network_does_with_rounded_weights(
+    storage, shape: str, n: int, pairs: bool, monkeypatch
+) -> None:
+    monkeypatch.setattr(compiled, "PAIRS", pairs and compiled.PAIRS)  # as on another processor
+    x = torch.randint(3, 50, (n, 17), generator=torch.Generator().manual_seed(1))
+    made, rounded = model(shape), model(shape)
     if storage == "int8":
         devices.round_weights(rounded)
         devices.round_weights(made)
     else:
-        for part in (rounded.net.blocks, rounded.table):
+        for part in filter(None, (rounded.net.blocks, rounded.table, rounded.head)):
             for weight in part.parameters():
                 if weight.ndim == 2:
                     weight.copy_(weight.bfloat16())
@@ -84,7 +90,7 @@ def test_what_int8_leaves_is_a_fixed_point_within_half_a_step() -> None:
 
 
 def test_many_rows_take_the_other_way() -> None:
-    x = torch.randint(3, 50, (9, 17), generator=torch.Generator().manual_seed(1))
+    x = torch.randint(3, 50, (33, 17), generator=torch.Generator().manual_seed(1))
     made = model("modern")
     whole = logits(made, x)
     made.compile_steps("int8")
@@ -104,7 +110,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_greedy_text_is_the_same(bundle: Path) -> None:
-    request = Request(n=3, prompt=("a", "bcd", "ef"), sampling=Sampling(top_k=1))
+    request = Request(n=16, prompt=("a", "bcd", "ef"), sampling=Sampling(top_k=1))
     assert (load(bundle).generate(request) == load(bundle, compiled=True).generate(request)).all()
 
 
@@ -131,15 +137,16 @@ def test_a_precision_that_is_none_is_refused(bundle: Path) -> None:
         load(bundle, precision="fp8")
 
 
-def test_rows_do_not_depend_on_each_other() -> None:
-    x = torch.randint(3, 50, (5, 17), generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("storage", ["fp32", "bf16", "int8"])
+def test_rows_do_not_depend_on_each_other(storage) -> None:
+    x = torch.randint(3, 50, (16, 17), generator=torch.Generator().manual_seed(1))
     made = model("modern")
-    made.compile_steps("fp32")
+    made.compile_steps(storage)
     alone = model("modern")
-    alone.compile_steps("fp32")
-    rng = Seeds.for_samples(0, 5)
+    alone.compile_steps(storage)
+    rng = Seeds.for_samples(0, 16)
     start = torch.where(torch.arange(17) < 2, x, -1)
     together = made.draw(made.predictor(Condition()), start, Sampling(), rng)
-    for i in range(5):
+    for i in range(16):
         rows = Seeds.for_samples(i, 1)
         assert torch.equal(alone.draw(alone.predictor(Condition()), start[i : i + 1], Sampling(), rows)[0], together[i])

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+import maquette
 import maquette.core.files as files
 from maquette.bundle import read_bundle
 from maquette.core.errors import MaquetteError
-from maquette.train import looking, session
+from maquette.train import keeper, looking, session
 from maquette.train.run import Run
 from maquette.train.session import resume, start
 from tests.train import tiny
@@ -143,6 +144,15 @@ def test_the_bundle_of_the_lowest_held_out_loss_can_be_kept(tmp_path: Path, monk
     assert read_bundle(run.bundle).card["steps"] == 6
     resume(run.path, quiet=True, budget="15steps")
     assert read_bundle(run.bundle).card["steps"] == 15
+
+
+def test_of_long_sequences_fewer_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, given = [], keeper.held_out
+    monkeypatch.setattr(keeper, "held_out", lambda *terms: asked.append(terms[2:4]) or given(*terms))
+    net = "model.net={kind: transformer, width: 16, depth: 1, heads: 2}"
+    words = ["medium.tokenizer=byte", "medium.length=512", "train.batch=4", "train.samples=1", net]
+    maquette.train("gpt-char", "pydoc", "1steps", tmp_path / "run", words, quiet=True)
+    assert {*asked} == {((1 << 13) // 513, (1 << 16) // 513)}  # windows hold 513 tokens
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "state.json", "MANIFEST.json"])

@@ -106,7 +106,14 @@ def test_a_conversation_that_was_learnt_is_held(tmp_path: Path) -> None:
                  for r, c in (("user", x), ("assistant", f"{x.upper()}{j}"))]  # fmt: skip
         rows.append(json.dumps({"messages": turns}))
     (tmp_path / "talks.jsonl").write_text("\n".join(rows))
-    settings = ["medium.asks=true", "medium.length=32", "train.batch=16", "train.samples=2", "train.precision=fp32"]
+    settings = [
+        "medium.asks=true",
+        "medium.length=32",
+        "train.batch=16",
+        "train.best=false",
+        "train.samples=2",
+        "train.precision=fp32",
+    ]
     net = ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"]
     source = str(tmp_path / "talks.jsonl")
     run = maquette.train("gpt-char", source, "250steps", tmp_path / "run", [*settings, *net], quiet=True)

@@ -186,8 +186,8 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{what} 中 {name!r} 出现了两次", "每个只写一次"),
     ),
     "MQ-2118": Entry(
-        en=("a bundle does not say which samples it learnt from", "give --data"),
-        zh=("模型包没有说明训练所用的样本", "请给出 --data"),
+        en=("a bundle does not say which {what} it learnt from", "{todo}"),
+        zh=("模型包没有说明训练所用的 {what}", "{todo}"),
     ),
     "MQ-2130": Entry(
         en=("this model answers, and was given nothing to answer", "give it a prompt"),

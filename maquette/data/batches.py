@@ -73,8 +73,6 @@ class Batches:
         self.stream, self.feed = stream, Feed(split, medium, torch.device(device), conditional, codec)
         self._order = _Order(len(split), seed, seeds.DATA)
         self._others = None if split.others is None else _Order(len(split.others), seed, seeds.GIVEN)
-        if self._others is not None and not self._others.total:
-            raise MaquetteError("MQ-3002", what="other picture to learn from", todo="give data.other some")
         medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
 
     @property
@@ -211,8 +209,6 @@ def held_out(
     codec: Codec | None = None,
 ) -> Iterator[Batch]:
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
-    if split.others is not None and not len(split.others):
-        return
     chosen = shuffled(len(split), seed)[:limit]
     feed = Feed(split, medium, torch.device(device), conditional, codec)
     given = None if split.others is None else np.resize(shuffled(len(split.others), seed), len(chosen))

@@ -97,6 +97,9 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
     if data.other:
         others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
         pictures = {TRAIN: others.train.items, TEST: others.test.items}
+        if not all(map(len, pictures.values())):
+            todo = "data.other needs one to learn from and one to hold out"
+            raise MaquetteError("MQ-3002", data.other, what="second picture", todo=todo)
         dataset = both(dataset, lambda split, name: replace(split, others=pictures[name]))
         return _marked(replace(dataset, bad=dataset.bad + others.bad), others.fingerprint)
     if data.pair and data.pair.apart:

@@ -132,7 +132,9 @@ def source(pipeline: Pipeline, run: Run | None, data: str | None) -> Data:
     if run is not None:
         return run.recipe.data if data is None else dataclasses.replace(run.recipe.data, source=data)
     if data is None:
-        raise MaquetteError("MQ-2118")
+        raise MaquetteError("MQ-2118", what="samples", todo="give --data")
+    if pipeline.along.picture:
+        raise MaquetteError("MQ-2118", what="pairs of pictures", todo="evaluate the run, whose recipe names them")
     return Data(source=data, conditional=bool(pipeline.classes), given=pipeline.along.craft)
 
 

@@ -127,6 +127,8 @@ def test_the_command_makes_one_of_each_picture_there_and_back(
     assert (there != back).any()
     assert main([*words, str(tmp_path / "none")]) == 2
     assert "MQ-2137" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    assert main(["evaluate", str(bundle), "--data", str(tmp_path / "in")]) == 2, "it does not know its pairs"
+    assert "MQ-2118" in capsys.readouterr().err
 
 
 def test_guidance_hides_the_label_and_not_the_picture(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from maquette.core.exit import Mark
 from maquette.core.seeds import VALIDATE, Between, Seeds
 from maquette.core.types import (
     Batch,
+    Captioner,
     Compilable,
     Denoiser,
     Given,
@@ -133,6 +134,22 @@ class Pipeline:
             x = self.codec.decode(full)[: len(z)]
             x = (x if craft is None or image is None else craft.keep(x, image)).cpu()
         return self.medium.from_tensor(x.float() if x.is_floating_point() else x)
+
+    def captioned(self, items: np.ndarray) -> list[str]:
+        """What the model says that it sees in stored items [n, *medium.stored].
+
+        Raises:
+            MaquetteError: MQ-2104 when it has not learnt to write captions.
+        """
+        model, captions = self.model, self.along.captions
+        if not isinstance(model, Captioner) or not model.writes or captions is None:
+            raise MaquetteError("MQ-2104", task="write captions")
+        said: list[str] = []
+        for start in range(0, len(items), JUDGED):
+            part = self.encoded(items[start : start + JUDGED])
+            with self.computing():
+                said += captions.decode(model.caption(part).cpu().numpy())
+        return said
 
     def say(self, request: Request) -> list[Said]:
         """What each sample of `request` says.

@@ -171,6 +171,9 @@ VERBS: dict[str, Verb] = {
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
+            Option(
+                "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"
+            ),
             Option("--exact", "", "of a model that removes noise: what data cost its flow as well (takes minutes)"),
             PRECISION,
             DEVICE,

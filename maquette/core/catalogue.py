@@ -322,6 +322,13 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("带说明文字的未见样本只有 {n} 个，不足以评分", "请提供测试集中至少有 {least} 个此类样本的数据"),
     ),
+    "MQ-2153": Entry(
+        en=(
+            "this cannot judge what the model makes: {reason}",
+            "name a run of the recipe `clip` that was trained on pictures of the same size with captions",
+        ),
+        zh=("它无法评判模型生成的内容：{reason}", "请指定一个用同样大小、带说明文字的图片训练的 `clip` 配方的运行"),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(
         en=(

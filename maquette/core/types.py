@@ -272,7 +272,13 @@ class TwoTowers(ABC):
 
 
 class Captioner(ABC):
-    """A model that says what it sees."""
+    """A model that says what it sees.
+
+    Attributes:
+        writes: whether it was made to learn that.
+    """
+
+    writes: bool
 
     @abstractmethod
     def caption(self, x: Tensor) -> Int[Tensor, "b l"]:

@@ -50,6 +50,18 @@ class Combinations(Config):
         subject = re.sub(_word(found[0]), " ", caption)
         return " ".join(re.sub(r"[\s:;,]+", " ", subject).split()), found[0]
 
+    def others(self, caption: str) -> list[str]:
+        """
+        >>> Combinations(styles=("red", "blue", "pink")).others("a red key")
+        ['a blue key', 'a pink key']
+
+        The same subject in each other style; [] for a caption of no style or of several.
+        """
+        pair = self.pair(caption)
+        if pair is None:
+            return []
+        return [style.join(re.split(_word(pair[1]), caption)) for style in self.styles if style != pair[1]]
+
 
 def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Dataset:
     """`dataset` with the held-out pairs as its test split.

@@ -8,7 +8,7 @@ for other words, what finding gives without making. Beside every figure stands w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from torch import Tensor
 from maquette.core import cancel
 from maquette.core.errors import MaquetteError
 from maquette.core.types import TwoTowers
-from maquette.data.dataset import Split
+from maquette.data.combinations import Combinations
+from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.bag import tf_idf
+from maquette.evaluate.pictures import Shot
 from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
 from maquette.evaluate.scores.intervals import Estimate, wilson
 from maquette.media.base import Medium
+from maquette.pipeline import Pipeline, Request
 
 BATCH = 256
 MOST = 2_000
@@ -33,6 +36,11 @@ LEAST = 20
 CHANCE = "chance"
 DEPTHS = (1, 5)
 """The k of recall@k."""
+ASKED = 500
+"""At most so many unseen captions are asked of a model that is judged."""
+REAL, NEAREST = "real pictures", "picture of the nearest caption"
+COLUMNS, NEAR = 6, 4
+"""Captions on the picture of a report, and how many of their nearest pictures stand under them."""
 
 
 Encode = Callable[[Sequence[str]], Int[np.ndarray, "n l"]]
@@ -108,28 +116,100 @@ def told_apart(
     return Found(wilson(int(right.sum()), len(made)), 1 / (others.shape[1] + 1))
 
 
-def of_unseen(
-    encoder: Encoder, split: Split, captions: Sequence[str], encode: Encode, classes: Sequence[str] = ()
-) -> dict[str, Found]:
+def unseen(split: Split, most: int) -> Int[np.ndarray, " n"]:
+    """At most `most` rows of `split` that have a caption, always the same ones.
+
+    Raises:
+        MaquetteError: MQ-2152 when there are fewer than `LEAST`.
+    """
+    told = np.flatnonzero([bool(caption) for caption in split.captions])
+    if len(told) < LEAST:
+        raise MaquetteError("MQ-2152", n=len(told), least=LEAST)
+    return np.sort(np.random.default_rng(0).permutation(told)[:most])
+
+
+def of_unseen(encoder: Encoder, split: Split, encode: Encode, classes: Sequence[str] = ()) -> dict[str, Found]:
     """Everything that an encoder is asked of unseen rows that have a caption, at most `MOST` of them.
 
     Args:
-        captions: of the rows of `split`.
-        encode: how they are made tokens.
+        encode: how captions are made tokens.
         classes: names of the labels of `split`, which are asked for as captions where every row has a label.
 
     Raises:
         MaquetteError: MQ-2152 when there are fewer than `LEAST` rows.
     """
-    told = np.flatnonzero([bool(caption) for caption in captions])
-    rows = np.sort(np.random.default_rng(0).permutation(told)[:MOST])
-    if len(rows) < LEAST:
-        raise MaquetteError("MQ-2152", n=len(rows), least=LEAST)
+    rows = unseen(split, MOST)
     items, labels = np.asarray(split.items[rows]), np.asarray(split.labels)[rows]
-    found = retrieval(encoder, items, encode([captions[row] for row in rows]))
+    found = retrieval(encoder, items, encode([split.captions[row] for row in rows]))
     if classes and (labels >= 0).all():
         found["zero_shot"] = zero_shot(encoder, items, labels, encode(classes))
     return found
+
+
+def shot(encoder: Encoder, split: Split, encode: Encode) -> Shot:
+    """Unseen captions, and the unseen pictures that lie nearest to each."""
+    rows = unseen(split, MOST)
+    firsts = list({split.captions[row]: row for row in rows.tolist()}.values())[:COLUMNS]
+    titles, items = [split.captions[row] for row in firsts], np.asarray(split.items[rows])
+    near = (encoder.captions(encode(titles)) @ encoder.pictures(items).T).topk(min(NEAR, len(rows)), 1).indices.numpy()
+    sheet = np.concatenate([np.asarray(split.items[firsts])[None], items[near.T]]).reshape(-1, *items.shape[1:])
+    caption = f"Under each caption its own picture, and the {near.shape[1]} of {len(rows)} unseen ones nearest to it."
+    return "retrieval", "Pictures by their captions", caption, encoder.medium.sheet(sheet, len(firsts), titles)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An encoder that says how well made pictures agree with the captions that they were asked by.
+
+    Attributes:
+        digest: of its weights.
+        combinations: which words of captions are styles, where pairs of a subject and a style were held out.
+    """
+
+    encoder: Encoder
+    encode: Encode
+    digest: str
+    combinations: Combinations | None = None
+
+    @classmethod
+    def of(cls, judge: Pipeline, judged: Pipeline, combinations: Combinations | None = None) -> "Judge":
+        """Raises `MaquetteError` MQ-2153 when `judge` cannot say anything of what `judged` makes."""
+        reason, captions = "", judge.along.captions
+        if not isinstance(judge.model, TwoTowers) or captions is None:
+            reason = f"a {judge.model.config.kind()} model does not compare pictures with captions"
+        elif judge.medium.space != judged.medium.space:
+            reason = f"it knows samples of {judge.medium.space}, not of {judged.medium.space}"
+        elif judged.along.captions is None or judged.model.beside.image is not None:
+            reason = "the model makes nothing of captions alone"
+        if reason or not isinstance(judge.model, TwoTowers) or captions is None:
+            raise MaquetteError("MQ-2153", "judge", reason=reason)
+        return cls(Encoder(judge.model, judge.medium, judge.device), captions.encode, judge.digest, combinations)
+
+    def scores(self, pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp) -> Iterator[Score]:
+        """What it says of pictures that `pipeline` makes of unseen captions, in the way of `ask`.
+
+        Args:
+            stamp: of scores without an extractor.
+
+        Raises:
+            MaquetteError: MQ-2152 when there are too few captions.
+        """
+        test, rows = dataset.test, unseen(dataset.test, min(ask.n, ASKED))
+        captions, labels = [test.captions[row] for row in rows], np.asarray(test.labels)[rows]
+        told = tuple(labels.tolist()) if ask.label is not None and bool((labels >= 0).all()) else None
+        made = pipeline.generate(replace(ask, n=len(rows), prompt=tuple(captions), label=told))
+        near = np.asarray(dataset.train.items[nearest_captions(dataset.train.captions, captions)])
+        own, *others = (self._found(items, captions) for items in (made, np.asarray(test.items[rows]), near))
+        signed = replace(stamp, extractor="judge", weights=self.digest, real=len(rows), made=len(rows))
+        yield from scores(own, signed, dict(zip((REAL, NEAREST), others, strict=True)))
+
+    def _found(self, items: np.ndarray, captions: Sequence[str]) -> dict[str, Found]:
+        found = agreement(self.encoder, items, self.encode(captions))
+        others = [self.combinations.others(caption) if self.combinations else [] for caption in captions]
+        if rows := [row for row, false in enumerate(others) if false]:
+            false = np.stack([self.encode(others[row]) for row in rows])
+            found["told_apart"] = told_apart(self.encoder, items[rows], self.encode([captions[r] for r in rows]), false)
+        return found
 
 
 def scores(

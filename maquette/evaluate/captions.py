@@ -4,15 +4,22 @@ Beside it stands what needs no model: the caption of the training picture whose 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int
 
+from maquette.data.dataset import Dataset
+from maquette.evaluate.agreement import unseen
 from maquette.evaluate.answers import against
+from maquette.evaluate.neighbours import MOST as SEARCHED
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.report import Score, Stamp
 from maquette.media.base import Medium
+from maquette.pipeline import Pipeline
 
+MOST = 500
+"""At most so many unseen pictures are described."""
 NEAREST = "caption of the nearest picture"
 
 
@@ -29,3 +36,21 @@ def scores(said: Sequence[str], truth: Sequence[str], nearest: Sequence[str], st
         nearest: the caption of the training picture that is nearest to each.
     """
     yield from against(said, [[text] for text in truth], {NEAREST: nearest}, stamp)
+
+
+def of_unseen(pipeline: Pipeline, dataset: Dataset, stamp: Stamp) -> Iterator[Score]:
+    """The scores of the captions that a model writes of unseen pictures.
+
+    Args:
+        stamp: of scores without an extractor.
+
+    Raises:
+        MaquetteError: MQ-2152 when too few unseen pictures have a caption.
+    """
+    test, train = dataset.test, dataset.train
+    rows = unseen(test, MOST)
+    items, told = np.asarray(test.items[rows]), np.flatnonzero([bool(caption) for caption in train.captions])[:SEARCHED]
+    near = told[nearest_pictures(items, np.asarray(train.items[told]), pipeline.medium)]
+    stamp = replace(stamp, real=len(rows), made=len(rows))
+    own, others = pipeline.captioned(items), [train.captions[row] for row in near]
+    yield from scores(own, [test.captions[row] for row in rows], others, stamp)

@@ -12,10 +12,21 @@ from maquette.core import devices
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import GIVEN, VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Denoiser, Likelihood, Real, Sampling, Tighter, Tokens
+from maquette.core.types import (
+    Autoencoder,
+    Batch,
+    Captioner,
+    Denoiser,
+    Likelihood,
+    Real,
+    Sampling,
+    Tighter,
+    Tokens,
+    TwoTowers,
+)
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import answers, attributes, classify, crafts, neighbours
+from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -59,21 +70,24 @@ def evaluate(
     *,
     reference: Reference | None = None,
     options: Options = Options(),
+    judge: agreement.Judge | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
 
-    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`).
+    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`). One that makes
+    nothing says what it knows of unseen pairs (`agreement.py`).
 
     Args:
         n: falls to what real samples there are to compare with, or to the unseen questions.
         reference: of `prepare` with the same data and medium, to be shared by several models; made here if None.
+        judge: an encoder that says whether pictures are what their captions ask for.
         say: is told what takes time, a line each.
 
     Raises:
-        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2104 a model without a flow that is asked
-            for it, MQ-6080 samples that are not finite, and what the pipeline, `choose_extractor` and a reference that
-            does not fit (MQ-7021) raise.
+        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2152 too few captions, MQ-2104 a model
+            without a flow that is asked for it, MQ-6080 samples that are not finite, and what the pipeline,
+            `choose_extractor` and a reference that does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
     if options.exact:
@@ -82,6 +96,8 @@ def evaluate(
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
         raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
+    if not pipeline.model.config.draws:
+        return _judging(pipeline, reference, seed, options)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
     ask = Request(
@@ -102,6 +118,10 @@ def evaluate(
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
     scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
+    if judge is not None:
+        say("judging by captions")
+        plain = _plain_stamp(reference, TEST, 0, 0, seed)
+        scores += tuple(judge.scores(pipeline, dataset, ask, plain))
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
@@ -131,6 +151,24 @@ def _examined(
         warnings=tuple(_warnings(exam.answers, reference)),
     )
     return illustrated(report, [exam.shot(pipeline.medium)])
+
+
+def _judging(pipeline: Pipeline, reference: Reference, seed: int, options: Options) -> Report:
+    """The report of a model that makes nothing: what it says of unseen pairs of a picture and a caption."""
+    test, words = reference.dataset.test, pipeline.along.captions
+    assert isinstance(pipeline.model, TwoTowers) and words is not None, "who judges reads captions"
+    encoder = agreement.Encoder(pipeline.model, pipeline.medium, pipeline.device)
+    found = agreement.of_unseen(encoder, test, words.encode, reference.dataset.classes)
+    read = cost.timed(lambda: encoder.pictures(reference.items).numpy(), pipeline.device)
+    pairs = len(agreement.unseen(test, agreement.MOST))
+    report = replace(
+        _report(pipeline, reference, read, seed, options),
+        scores=tuple(agreement.scores(found, _plain_stamp(reference, TEST, pairs, 0, seed))),
+        notes=(
+            f"It makes nothing, and is asked about {pairs:,} unseen pairs; its speed is of pictures that it reads.",
+        ),
+    )
+    return illustrated(report, [agreement.shot(encoder, test, words.encode)])
 
 
 def _report(
@@ -188,6 +226,8 @@ def _scores(
         yield from crafts.scores(lesson, made, reference, plain)
         yield from crafts.round_trip(lesson, made, pipeline, plain)
     yield from _of_model(pipeline, reference, ask.seed)
+    if isinstance(pipeline.model, Captioner) and pipeline.model.writes and pipeline.along.captions is not None:
+        yield from captions.of_unseen(pipeline, reference.dataset, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)
 

@@ -98,7 +98,7 @@ class DALLE(Tokenwise, Captioner):
     def __init__(self, config: Config, space: Tokens, classes: int, beside: Beside, text: Tokens):
         super().__init__()
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.space, self.classes, self.beside = space, classes, beside
+        self.space, self.classes, self.beside, self.writes = space, classes, beside, config.backwards > 0
         width = config.net.width
         self.embed = Words(text, width, classes, config)
         self.table = nn.Embedding(space.vocab + 1, width)  # the last one begins a picture
@@ -172,7 +172,7 @@ class DALLE(Tokenwise, Captioner):
     @torch.no_grad()
     def caption(self, x: Int[Tensor, "b *space"]) -> Int[Tensor, "b l"]:
         """Raises MQ-2009 when no rows were read picture first."""
-        if self.config.backwards == 0:
+        if not self.writes:
             reason, todo = "it has not learnt to write captions", "train it with about 0.5"
             raise MaquetteError("MQ-2009", path="model.backwards", value=0, reason=reason, todo=todo)
         n, length = len(x), self.embed.text.shape[0]

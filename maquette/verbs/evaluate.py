@@ -9,6 +9,7 @@ from pathlib import Path
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
+from maquette.evaluate.agreement import Judge
 from maquette.evaluate.evaluate import Options, of_unseen, require_flow
 from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import import_inception
@@ -37,6 +38,7 @@ def evaluate(
     quiet: bool = False,
     precision: str = "fp32",
     exact: bool = False,
+    judge: Path | str | None = None,
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -49,9 +51,11 @@ def evaluate(
             process that can do nothing else, kept in the cache folder, and used from then on.
         precision: of the weights; the report then says what they lose by it.
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
+        judge: a run or bundle that compares pictures with captions, for a model that makes pictures of them.
 
     Raises:
-        MaquetteError: no run, no data, no flow to ask, or too few samples to score; nothing has been written then.
+        MaquetteError: no run, no data, no flow to ask, no judge of these, or too few samples to score; nothing has been
+            written then.
     """
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
@@ -59,10 +63,12 @@ def evaluate(
     pipeline, origin = load(folder, device, precision), opened(folder)
     if exact:
         require_flow(pipeline)
-    dataset = open_data(source(pipeline, origin, data), pipeline.medium)
+    asked = source(pipeline, origin, data)
+    jury = None if judge is None else Judge.of(load(judge, device), pipeline, asked.combinations)
+    dataset = open_data(asked, pipeline.medium)
     say, seed = speaker(quiet), seed or 0
     reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
-    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact)
+    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury)
     if precision != "fp32":
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
         pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
@@ -72,7 +78,7 @@ def evaluate(
     out = folder if out is None else Path(out)
     wrote = report.write(out)
     words = ["maquette", "evaluate", str(run), *(["--data", data] if data else []), *(["-n", str(n)] if n else [])]
-    words += ["--exact"] if exact else []
+    words += [*(["--exact"] if exact else []), *(["--judge", str(judge)] if judge is not None else [])]
     shown = study.show(
         out,
         (report.name, report.name),
@@ -101,11 +107,13 @@ def measure(
     name: str = "",
     quiet: bool = False,
     exact: bool = False,
+    judge: Judge | None = None,
 ) -> Report:
     """The report of a loaded model; `run` tells how long it trained."""
     seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
     options = Options(name=name, train_seconds=seconds, exact=exact)
-    return score(pipeline, dataset, n or SAMPLES, seed, reference=reference, options=options, say=speaker(quiet))
+    how = {"reference": reference, "options": options, "judge": judge, "say": speaker(quiet)}
+    return score(pipeline, dataset, n or SAMPLES, seed, **how)
 
 
 def single(report: Report, dataset: Dataset, medium: Medium, run: Run | None, command: str) -> Study:

@@ -26,7 +26,7 @@ FROZEN = {
     "--precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
-    "evaluate": "RUN -n --data --out --seed --inception --exact --precision --device",
+    "evaluate": "RUN -n --data --out --seed --inception --judge --exact --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",

@@ -103,17 +103,19 @@ def test_labels_by_their_names() -> None:
 def test_unseen_rows_are_asked_for_all_that_they_tell() -> None:
     numbers = np.arange(KINDS)
     names = [f"kind {number}" for number in numbers]
-    split = Split(pictures(numbers), numbers.astype(np.int64))
+
+    def split(captions: Sequence[str]) -> Split:
+        return Split(pictures(numbers), numbers.astype(np.int64), lambda: [["", caption] for caption in captions])
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return captions(np.array([int(text.split()[1]) for text in texts]))
 
-    found = of_unseen(encoder(), split, names, encode, names)
+    found = of_unseen(encoder(), split(names), encode, names)
     assert {one.share.value for one in found.values()} == {1.0} and "zero_shot" in found
     hidden = ["" if number % 2 else name for number, name in enumerate(names)]
-    assert of_unseen(encoder(), split, hidden, encode)["text_recall_1"].chance == pytest.approx(2 / KINDS)
+    assert of_unseen(encoder(), split(hidden), encode)["text_recall_1"].chance == pytest.approx(2 / KINDS)
     with pytest.raises(MaquetteError, match="MQ-2152"):
-        of_unseen(encoder(), split, [""] * 30 + names[:10], encode)
+        of_unseen(encoder(), split([""] * 30 + names[:10]), encode)
 
 
 def test_made_pictures_agree_with_what_was_asked() -> None:

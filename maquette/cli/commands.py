@@ -143,6 +143,13 @@ def attention(asked: Namespace) -> None:
     _print_all([attention(getattr(asked, "RUN|BUNDLE"), asked.prompt, asked.out, asked.device)])
 
 
+def caption(asked: Namespace) -> None:
+    from maquette.verbs.caption import caption
+
+    for path, said in caption(getattr(asked, "RUN|BUNDLE"), asked.PICTURE, asked.device).items():
+        print(f"{path}\t{_harmless(said)}")
+
+
 def style(asked: Namespace) -> None:
     if not asked.features:
         raise MaquetteError("MQ-2105", first="style", second="--features RUN|FILE")
@@ -260,6 +267,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "sample": sample,
     "chat": chat,
     "attention": attention,
+    "caption": caption,
     "style": style,
     "evaluate": evaluate,
     "compare": compare,

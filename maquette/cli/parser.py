@@ -147,6 +147,12 @@ VERBS: dict[str, Verb] = {
         ),
         example='maquette attention runs/notes --prompt "Once upon a time"',
     ),
+    "caption": Verb(
+        "say what is in pictures, with a model that has learnt to (recipe dalle)",
+        ("RUN|BUNDLE", "PICTURE…"),
+        (DEVICE,),
+        example="maquette caption runs/dalle photo.png",
+    ),
     "style": Verb(
         "a picture in the manner of another, by optimisation (Gatys et al. 2016)",
         ("CONTENT", "STYLE"),

@@ -113,7 +113,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:
-        pictures = _files(asked.pop("image"), pipeline.medium.suffixes)
+        pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
         if asked.get("n") is None:
             asked["n"] = len(asked["given"])
@@ -132,7 +132,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _files(image: Any, suffixes: frozenset[str]) -> list[Any]:
+def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
     """One picture, several, or those in a folder in the order of their names."""
     several = list(image) if isinstance(image, list | tuple) else [image]
     found: list[Any] = []

@@ -25,6 +25,7 @@ FROZEN = {
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
+    "caption": "RUN|BUNDLE PICTURE… --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
     "evaluate": "RUN -n --data --out --seed --inception --judge --exact --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
 from maquette.core import cancel, devices
+from maquette.core.colour import LUMA, luma
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
@@ -44,7 +45,7 @@ from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, only, until
-from maquette.solvers.tasks import LUMA, colourise, deblur, enlarge, inpaint, luma
+from maquette.solvers.tasks import colourise, deblur, enlarge, inpaint
 
 DENOISING = "which needs one that is drawn by denoising"
 

@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 
 from maquette.core import seeds
+from maquette.core.colour import LUMA
 from maquette.data.dataset import Reading, Row, Source
 from maquette.media.base import Medium
 
-LUMA = np.array([0.299, 0.587, 0.114])
 """Shares of red, green and blue in grey (ITU-R BT.601)."""
 
 
@@ -116,7 +116,7 @@ class Series:
 
     def _item(self, key: int, label: str, stored: Sequence[int]) -> np.ndarray:
         drawn = self.paint(np.random.default_rng(key), label, stored[0])
-        return drawn if stored[2] == 3 else np.rint(drawn @ LUMA).astype(np.uint8)[..., None]
+        return drawn if stored[2] == 3 else np.rint(drawn @ np.array(LUMA)).astype(np.uint8)[..., None]
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
 
 def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
     names = pipeline.classes[:CLASSES]
-    items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names)))))
+    items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names))), prompt=None))
     more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
     sheet = pipeline.medium.sheet(items, len(names), list(names))
     return "classes", "By label", f"One column for each label asked for{more}.", sheet

@@ -13,13 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.colour import luma
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Predictor
 
 Change = Callable[[Tensor], Tensor]
 POOLS = {1: (F.avg_pool1d, F.max_pool1d), 2: (F.avg_pool2d, F.max_pool2d), 3: (F.avg_pool3d, F.max_pool3d)}
-LUMA = (0.299, 0.587, 0.114)
-"""How bright red, green and blue are (ITU-R BT.601), as where files of colour are read as grey."""
 FAINT = 1e-3
 """`deblur` trusts the blurred picture in frequencies of which the blur left a share well above the root of this."""
 
@@ -82,12 +81,6 @@ def colourise(denoise: Predictor, grey: Float[Tensor, "b 1 *space"], bound: floa
         return _within(grey, x - luma(x), lambda excess: excess.amax(1, keepdim=True), bound)
 
     return colourised
-
-
-def luma(x: Float[Tensor, "b 3 *space"]) -> Float[Tensor, "b 1 *space"]:
-    """How bright each pixel is."""
-    weights = x.new_tensor(LUMA).reshape(1, 3, *[1] * (x.ndim - 2))
-    return (x * weights).sum(1, keepdim=True)
 
 
 def deblur(denoise: Predictor, blurred: Float[Tensor, "b c *space"], spread: float) -> Predictor:

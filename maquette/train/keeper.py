@@ -94,7 +94,8 @@ class Keeper:
         if along is not None and given.image is not None:
             sheet = beside(medium, given.image, items, medium.from_tensor(along.x))
         else:
-            titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
+            told = learner.classes and given.text is None  # else each sample has the label of its caption's row
+            titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if told else None
             sheet = medium.sheet(items, titles=titles)
         self.log.picture(clock.step, "samples", sheet)
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:

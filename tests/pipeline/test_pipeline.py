@@ -11,6 +11,7 @@ import torch
 
 from maquette.bundle import save_bundle
 from maquette.core import cancel
+from maquette.core.colour import LUMA
 from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
@@ -19,7 +20,7 @@ from maquette.media import image, points, text
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
-from maquette.solvers.tasks import LUMA, blur
+from maquette.solvers.tasks import blur
 from tests.conformance.cases import config_class, fitted, variants
 
 CLASSES = ["circle", "square", "7"]

@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.colour import luma
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.solvers import ode
 from maquette.solvers.guidance import guide
 from maquette.solvers.paths import karras_levels
-from maquette.solvers.tasks import blur, colourise, deblur, enlarge, inpaint, luma, observe
+from maquette.solvers.tasks import blur, colourise, deblur, enlarge, inpaint, observe
 
 LEVELS = karras_levels(8, 0.01, 20.0)
 SOLVERS = sorted(ode.solvers())

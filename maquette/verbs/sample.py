@@ -113,6 +113,8 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:
+        for what in (name for name in ("factor", "blur", "colour") if asked.get(name)):  # it does what it has learnt
+            raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
         pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
         if asked.get("n") is None:

@@ -148,10 +148,10 @@ VERBS: dict[str, Verb] = {
         example='maquette attention runs/notes --prompt "Once upon a time"',
     ),
     "caption": Verb(
-        "say what is in pictures, with a model that has learnt to (recipe dalle)",
+        "say what is in pictures, with a model that has learnt to write captions",
         ("RUN|BUNDLE", "PICTURE…"),
         (DEVICE,),
-        example="maquette caption runs/dalle photo.png",
+        example="maquette caption runs/words photo.png",
     ),
     "style": Verb(
         "a picture in the manner of another, by optimisation (Gatys et al. 2016)",

@@ -34,7 +34,7 @@ class Slide(Canvas):
         self.veil(0.10 * (1 + self.waves(4, 9.0)), (0.98, 0.92, 0.94))
         stain, strangers = np.array(STAIN[rng.integers(len(STAIN))]), rng.uniform(0, STRANGERS)
         others = [shape for shape in CAPTIONS if shape != label]
-        places = self.places(rng.integers(6, 15))
+        places = self.places(int(rng.integers(6, 15)))
         for x, y, room in places:
             shape = label if rng.random() >= strangers else others[rng.integers(len(others))]
             self.cell(x, y, room, shape, stain)

@@ -16,7 +16,7 @@ from maquette.core.colour import LUMA
 from maquette.data.dataset import Reading, Row, Source
 from maquette.media.base import Medium
 
-"""Shares of red, green and blue in grey (ITU-R BT.601)."""
+Number = int | float
 
 
 class Canvas:
@@ -43,31 +43,31 @@ class Canvas:
         """Mix in `share` of a colour: one for all, or one for each pixel."""
         self.pixels += np.asarray(share)[..., None] * (np.asarray(colour) - self.pixels)
 
-    def shine(self, x: float, y: float, reach: float, colour: object) -> None:
+    def shine(self, x: Number, y: Number, reach: Number, colour: object) -> None:
         """Add a light that falls off with the square of the distance from (x, y)."""
         square = ((self.x - x) ** 2 + (self.y - y) ** 2) / reach**2
         self.pixels += np.exp(-square)[..., None] * np.asarray(colour)
 
-    def disc(self, x: float, y: float, rx: float, ry: float = 0.0, turn: float = 0.0) -> np.ndarray:
+    def disc(self, x: Number, y: Number, rx: Number, ry: Number = 0.0, turn: Number = 0.0) -> np.ndarray:
         """An ellipse with these half axes, turned by `turn` radians (its distance is exact for a circle)."""
         ry = ry or rx
         right, down = self.x - x, self.y - y
         u, v = right * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - right * np.sin(turn)
         return (np.hypot(u / rx, v / ry) - 1) * min(rx, ry)
 
-    def box(self, left: float, top: float, right: float, bottom: float, corner: float = 0.0) -> np.ndarray:
+    def box(self, left: Number, top: Number, right: Number, bottom: Number, corner: Number = 0.0) -> np.ndarray:
         """A rectangle with corners of radius `corner`."""
         u = np.abs(self.x - (left + right) / 2) - (right - left) / 2 + corner
         v = np.abs(self.y - (top + bottom) / 2) - (bottom - top) / 2 + corner
         return np.hypot(np.maximum(u, 0), np.maximum(v, 0)) + np.minimum(np.maximum(u, v), 0) - corner
 
-    def bar(self, ax: float, ay: float, bx: float, by: float, half: float) -> np.ndarray:
+    def bar(self, ax: Number, ay: Number, bx: Number, by: Number, half: Number) -> np.ndarray:
         """A line from a to b, `half` as thick to each side, with round ends."""
         across, along = bx - ax, by - ay
         share = np.clip(((self.x - ax) * across + (self.y - ay) * along) / (across**2 + along**2), 0, 1)
         return np.hypot(self.x - ax - share * across, self.y - ay - share * along) - half
 
-    def convex(self, *corners: tuple[float, float]) -> np.ndarray:
+    def convex(self, *corners: tuple[Number, Number]) -> np.ndarray:
         """A convex polygon, its corners in clockwise order as one sees them."""
         sides = []
         for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as pillow
 
 from maquette.data.dataset import TEST, TRAIN
-from maquette.data.drawing import Canvas, Series, to_bytes
+from maquette.data.drawing import Canvas, Number, Series, to_bytes
 
 COLOURS = {
     "red": (0.86, 0.20, 0.22),
@@ -57,7 +57,7 @@ class Sprite(Canvas):
     def fill(self, distance: np.ndarray, material: int) -> None:
         self.kinds[distance < 0] = material
 
-    def between(self, low: float, high: float) -> float:
+    def between(self, low: Number, high: Number) -> float:
         return float(self.rng.uniform(low, high))
 
     def sword(self) -> None:
@@ -143,7 +143,7 @@ class Sprite(Canvas):
         if self.rng.random() < 0.5:
             self.fill(self.disc(8, 9.4, 1.0), DARK)
 
-    def eyes(self, x: float, y: float, apart: float) -> None:
+    def eyes(self, x: Number, y: Number, apart: Number) -> None:
         for side in (-1, 1):
             self.fill(self.box(x + side * apart - 0.95, y - 1, x + side * apart + 0.95, y + 1), SHINE)
             self.fill(self.box(x + side * apart - 0.95, y - 0.05, x + side * apart + 0.05, y + 1), DARK)

@@ -42,6 +42,8 @@ from maquette.nets.reading import Reading, TextEmbedder
 
 COLDEST = math.log(100)
 """The largest t."""
+NEVER = -1e9
+"""The similarity of what does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +88,17 @@ class Contrastive(Model, Features, TwoTowers):
 
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per row and direction; `right` is the share of pictures whose nearest caption is theirs."""
-        assert batch.given.text is not None, "captions are given"
-        told = (batch.given.text != 0).any(1)
-        text = batch.given.text[told]
-        table = self.scale.clamp(max=COLDEST).exp() * self.of_samples(batch.x[told]) @ self.of_texts(text).T
-        alike = (text[:, None] == text[None]).all(2)
-        target = alike / alike.sum(1, keepdim=True)
-        both = [F.cross_entropy(t, target, reduction="sum") for t in (table, table.T)]
-        n = max(1, len(text))
-        right = alike.gather(1, table.detach().argmax(1, keepdim=True)).sum() / n if len(text) else table.new_zeros(())
-        return (both[0] + both[1]) / (2 * n), {"right": right, "scale": self.scale.detach().exp()}
+        text = batch.given.text
+        assert text is not None, "captions are given"
+        told = (text != 0).any(1)
+        n = told.sum().clamp(min=1)
+        table = (self.scale.clamp(max=COLDEST).exp() * self.of_samples(batch.x) @ self.of_texts(text).T).float()
+        alike = (text[:, None] == text[None]).all(2) & told[:, None]
+        target = alike / alike.sum(1, keepdim=True).clamp(min=1)
+        ways = [way.masked_fill(~told, NEVER) for way in (table, table.T)]
+        both = sum(F.cross_entropy(way, target, reduction="sum") for way in ways)
+        right = alike.gather(1, ways[0].detach().argmax(1, keepdim=True)).sum() / n
+        return both / (2 * n), {"right": right, "scale": self.scale.detach().exp()}
 
     def of_samples(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b d"]:
         return F.normalize(self.see(x).float(), dim=1)

@@ -51,13 +51,13 @@ def test_a_caption_is_a_subject_and_a_style(caption: str, pair: tuple[str, str] 
 
 
 def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:
-    captions = [*THINGS, "a coin", *THINGS]
-    data = apart(dataset(captions), COLOURS)
+    told = [*THINGS, "a coin", *THINGS]
+    data = apart(dataset(told), COLOURS)
     learnt, tested = ([COLOURS.pair(text) for text in captions(split)] for split in (data.train, data.test))
     assert len(set(tested)) == 3 and not set(learnt) & set(tested) and None in learnt
     assert {subject for subject, _ in tested} <= {pair[0] for pair in learnt if pair}
     assert {style for _, style in tested} <= {pair[1] for pair in learnt if pair}
-    assert len(data.train) + len(data.test) == len(captions)
+    assert len(data.train) + len(data.test) == len(told)
 
 
 def test_rows_keep_their_items_and_what_nobody_has_seen_is_put_aside() -> None:

@@ -85,7 +85,7 @@ class ResNet(Net):
             elif number:
                 h = F.interpolate(h, scale_factor=2, mode="nearest")
             for block in stage:  # type: ignore[attr-defined]
-                h = block(h, told)
+                h = block(h, told, condition)
         return self.leave(h)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from maquette.bundle import read_bundle
@@ -76,7 +75,7 @@ def runs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
             "train": {"budget": budget, "batch": 32, "samples": 4, "device": "cpu"},
         }
         path = folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(tree))
+        path.write_text(json.dumps(tree))
         train(str(path), out=folder / name, quiet=True)
     return {path.name: path for path in folder.iterdir() if path.is_dir()}
 

@@ -92,8 +92,9 @@ def test_an_empty_split_has_no_codes() -> None:
 def test_codecs_without_weights_are_not_stored(codec: Codec) -> None:
     data = dataset(6)
     assert encoded(data, MEDIUM, codec, "q", CPU) is data
-    x = Batches(data.train, MEDIUM, 4, 0)(0).x
-    assert torch.equal(codec.decode(Batches(data.train, MEDIUM, 4, 0, codec=codec)(0).x), x)
+    x, z = (Batches(data.train, MEDIUM, 4, 0, codec=between)(0).x for between in (None, codec))
+    assert torch.equal(codec.encode(x), z)
+    assert np.array_equal(MEDIUM.from_tensor(codec.decode(z)), MEDIUM.from_tensor(x))
 
 
 def test_what_is_augmented_is_encoded_after_it() -> None:

@@ -59,9 +59,8 @@ class Config(ModelConfig):
     auto is logistic where the space has levels, else gaussian."""
     scale: float = 0.0
     """Spread of the gaussian or logistic, in units of the space; 0 learns one for each channel."""
-    warmup: float = 0.0
-    """Share of the budget over which the weight of the KL divergences rises from 0; with none, upper layers may stay
-    empty."""
+    warmup: float = 0.2
+    """Share of the budget over which the weight of the KL divergences rises from 0; with none, codes may stay empty."""
     label_width: int = 64
     """Of the vector that tells a conditional network its label."""
     label_drop: float = 0.1

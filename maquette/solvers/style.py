@@ -60,8 +60,8 @@ def stylise(
 ) -> Float[Tensor, "1 c h w"]:
     """`content` in the manner of `style`, both in [-1, 1], by Adam from the content itself, each step a little shorter.
 
-    The paper takes L-BFGS. That stands still where the content has hardly any features, as the distance of Gram matrices
-    bends downwards there.
+    The paper takes L-BFGS. That stands still where the content has hardly any features, as the distance between Gram
+    matrices bends downwards there.
 
     Args:
         features: differentiable, and the same at each call.

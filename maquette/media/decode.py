@@ -47,7 +47,8 @@ MAX_PIXELS = 64_000_000
 """Of one picture; a decoded frame takes up to four bytes for each."""
 MAX_BYTES = 256 << 20
 MIN_SIDE = 8
-"""Pixels: the smallest size that the image medium makes, and the smallest worth making it from."""
+"""Pixels: the smallest size that the image medium makes, and the smallest worth making it from; what is given to a
+model may be smaller."""
 
 _SIGNATURES = (
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
@@ -76,7 +77,7 @@ def square(data: bytes, name: str, size: int, channels: int) -> np.ndarray:
         MaquetteError: MQ-3001 naming `name`, with the reason.
     """
     with _refusing(data, name):
-        picture = _header(data)
+        picture = _header(data, min(MIN_SIDE, size))
         picture.draft(None, (2 * size, 2 * size))  # JPEG alone: decode no finer than will be looked at
         picture = _eight_bits(_upright(picture)).convert("L" if channels == 1 else "RGB")
         side = min(picture.size)
@@ -131,14 +132,14 @@ def carried(data: bytes, name: str) -> Notes:
 # -- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _header(data: bytes) -> pillow.Image:
+def _header(data: bytes, least: int = MIN_SIDE) -> pillow.Image:
     picture = pillow.open(io.BytesIO(data), formats=_PLUGINS)
     if picture.width * picture.height > MAX_PIXELS:
         raise _Refused(
             f"{picture.width:,} x {picture.height:,} pixels, at most {MAX_PIXELS // 10**6} megapixels are read"
         )
-    if min(picture.size) < MIN_SIDE:
-        raise _Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed")
+    if min(picture.size) < least:
+        raise _Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {least} x {least} are needed")
     return picture
 
 

@@ -100,9 +100,9 @@ def test_no_partner_comes_from_another_split(tmp_path: Path) -> None:
 
 def test_sources_that_have_nothing_in_common_are_told_apart(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a", "1.png", "2.png"), write(tmp_path / "b", "3.png")
-    error = refused(first, pair=Pair(source=str(second)), max_bad=1)
+    error = refused(first, pair=Pair(source=str(second)), max_bad=1.0)
     assert error.code == "MQ-3017" and "name '2'" in str(error)
-    assert "it has no kind" in str(refused(first, pair=Pair(source=str(second), by="kind"), max_bad=1))
+    assert "it has no kind" in str(refused(first, pair=Pair(source=str(second), by="kind"), max_bad=1.0))
 
 
 def test_so_few_pairs_that_one_split_was_empty_are_shared(tmp_path: Path) -> None:

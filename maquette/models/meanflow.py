@@ -51,8 +51,8 @@ CLOCK = 0.01
 """What the network is told is the time times this: its sinusoids then turn by at most 10 along the path, and du/dt,
 which is learnt from, is not the noise of features that turn by 1000."""
 SMALL = 0.1
-"""An error below this weighs no more than one of this size. Errors weighed by their own size seek the modes of data where
-samples have few dimensions, whose errors vary much: with the paper's 1e-3 most samples went to one of two equal blobs."""
+"""An error below this weighs no more than one of this size. Errors weighed by their own size seek the modes of data
+where samples have few dimensions, as errors vary more there: with the paper's 1e-3 most went to one of two equal blobs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ CLOCK = 0.01
 which is learnt from, is not the noise of features that turn by 1000."""
 SMALL = 0.1
 """An error below this weighs no more than one of this size. Errors weighed by their own size seek the modes of data
-where samples have few dimensions, as errors vary more there: with the paper's 1e-3 most went to one of two equal blobs."""
+where samples have few dimensions and errors vary: with the paper's 1e-3 most went to one of two equal blobs."""
 
 
 @dataclass(frozen=True, kw_only=True)

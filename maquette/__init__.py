@@ -1,8 +1,8 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `style`, `import_model` and
-`export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that answers. They are imported when
-first used, so that `import maquette` and `maquette --help` do not wait for torch.
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `caption`, `style`,
+`import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that answers.
+They are imported when first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ _HOMES = {
     "Pipeline": "pipeline",
     "Request": "pipeline",
     "attention": "verbs.attention",
+    "caption": "verbs.caption",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
     "evaluate": "verbs.evaluate",
@@ -38,6 +39,7 @@ __all__ = [
     "Request",
     "__version__",
     "attention",
+    "caption",
     "compare",
     "demo",
     "evaluate",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from maquette.core.errors import MaquetteError
     from maquette.pipeline import Pipeline, Request, load
     from maquette.verbs.attention import attention
+    from maquette.verbs.caption import caption
     from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare
     from maquette.verbs.demo import demo

@@ -1,9 +1,12 @@
 """A trained model as a folder that anyone may open: numbers, strict JSON and a page for people; nothing executes.
 
-    config.json          format, medium, model, classes, card; along, where a picture or words are given with a label
+    config.json          format, medium, model, classes, card; codec, where there is one; along, where a picture or
+                         words are given with a label
     model.safetensors    the averaged weights and buffers, by the names of the model's own state_dict
+    codec/               the bundle of the autoencoder that the model stands behind, whole
+    codec.safetensors    what its codes are whitened by
     README.md            the model card for people, written from `card`
-    MANIFEST.json        size and SHA-256 of the three
+    MANIFEST.json        size and SHA-256 of all of them
 
 `read_bundle` trusts none of it. Each file is opened once, never through a link, and hashed; the config may name only
 kinds that are files of this package; the model it describes may not ask for more tensors or numbers than the weights
@@ -11,8 +14,10 @@ file holds; names, shapes and dtypes must be the very ones that the config impli
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
+from maquette.codecs.base import Codec, Identity
+from maquette.codecs.latent import LatentCodec
+from maquette.codecs.quantise import Quantise
 from maquette.core import files
 from maquette.core.errors import MaquetteError, shown
+from maquette.core.types import Autoencoder, Beside, Space
 from maquette.data.along import Along
 from maquette.media.base import MediumConfig
 from maquette.models import foreign
@@ -29,11 +38,93 @@ from maquette.models.base import Model, ModelConfig
 
 FORMAT = 1
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
+CODEC, WHITENING = "codec", "codec.safetensors"
+FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise}
+"""Codecs that learn nothing, by what a recipe calls them."""
+LATENT = "latent"
 MAX_CLASSES = 1_000_000
 MAX_NUMBER = 1_000_000
 """The largest whole number that a medium's or model's config may hold; no width, depth or size comes near."""
 MAX_ITEMS = 64
 """The longest list in a medium's or model's config."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What stands between medium and model: nothing, a fixed codec by its name, or a trained autoencoder.
+
+    Attributes:
+        kind: a name of `FIXED`, or `LATENT` for the autoencoder of the bundle at `folder`.
+        whitening: of its codes; {} where they are tokens, or have not been looked at.
+    """
+
+    kind: str = ""
+    folder: Path | None = None
+    autoencoder: "Bundle | None" = None
+    whitening: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def named(self) -> str:
+        """As a recipe names it."""
+        return self.kind if self.folder is None else str(self.folder)
+
+    @property
+    def name(self) -> str:
+        """For a card: what the autoencoder's own calls it."""
+        return self.kind if self.autoencoder is None else str(self.autoencoder.card.get("name", self.kind))
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of everything that codes depend on; a fixed codec's own name."""
+        if self.autoencoder is None:
+            return self.kind
+        numbers = {name: value.flatten().tolist() for name, value in sorted(self.whitening.items())}
+        tree = [self.autoencoder.model_config.to_tree(), self.autoencoder.digest, numbers]
+        return files.digest(json.dumps(tree, sort_keys=True).encode())
+
+    def build(self, medium: MediumConfig, examples: Tensor | None = None) -> Codec:
+        """The codec for samples of `medium`, on the CPU, whitened by `examples` instead if there are some.
+
+        Raises:
+            MaquetteError: MQ-2060 nothing to quantise, MQ-2062 no autoencoder, MQ-2063 one of other samples, MQ-7001
+                a whitening that is none.
+        """
+        source = medium.build().space
+        if self.autoencoder is None:
+            return FIXED[self.kind](source)  # type: ignore[call-arg]
+        if self.autoencoder.medium_config != medium:
+            made, other = medium.to_tree(), self.autoencoder.medium_config.to_tree()
+            names = [name for name, value in made.items() if value != other.get(name)]
+            differing = [f"{name} {shown(other.get(name), 40)} there, {shown(made[name], 40)} here" for name in names]
+            raise MaquetteError("MQ-2063", str(self.folder), differences=", ".join(differing))
+        with torch.random.fork_rng(devices=[]):
+            model = self.autoencoder.build()
+        if not isinstance(model, Autoencoder) or self.autoencoder.coding.kind:
+            reason = "stands behind a codec itself" if self.autoencoder.coding.kind else "has no codes to decode"
+            raise MaquetteError("MQ-2062", str(self.folder), kind=model.config.kind(), reason=reason)
+        codec = LatentCodec(model, source, examples)
+        if self.whitening:
+            self._check_whitening(codec)
+            for name, value in codec.whitening.items():
+                value.copy_(self.whitening[name])
+        return codec
+
+    def _check_whitening(self, codec: LatentCodec) -> None:
+        wanted, given = ({name: value.shape for name, value in w.items()} for w in (codec.whitening, self.whitening))
+        finite = all(bool(value.isfinite().all()) for value in self.whitening.values())
+        if wanted != given or not finite or not bool((self.whitening["std"] > 0).all()):
+            todo = "use another copy, or make it again"
+            raise MaquetteError("MQ-7001", str(self.folder), reason=f"{WHITENING} does not fit the codec", todo=todo)
+
+    def put(self, here: Path) -> None:
+        """Its files into a folder that `files.commit_folder` is filling."""
+        if self.folder is None:
+            return
+        source = files.Folder(self.folder)
+        for name in source.listed:
+            files.put(here / CODEC / name, source.read(name))
+        files.put_json(here / CODEC / files.MANIFEST, {"files": source.listed})
+        files.put_tensors(here / WHITENING, self.whitening)
 
 
 @dataclass(frozen=True)
@@ -46,12 +137,22 @@ class Bundle:
     weights: dict[str, Tensor]
     card: dict[str, Any]
     digest: str
+    coding: Coding = field(default_factory=Coding)
     along: Along = field(default_factory=Along)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """What stands between medium and model, on the CPU."""
+        return self.coding.build(self.medium_config)
+
+    @property
+    def terms(self) -> tuple[Space, int, Beside]:
+        """What the model is made for: the space of its samples, labels, and what it is given besides."""
+        return self.codec.space, len(self.classes), self.along.beside(self.medium_config.build().space)
 
     def build(self) -> Model:
         """The model with its weights, ready to draw: in eval mode and frozen, on the CPU."""
-        space = self.medium_config.build().space
-        model = self.model_config.fitted(space, len(self.classes), self.along.beside(space))
+        model = self.model_config.fitted(*self.terms)
         model.load_state_dict(self.weights)
         return model.eval().requires_grad_(False)
 
@@ -63,6 +164,7 @@ def save_bundle(
     classes: list[str],
     weights: dict[str, Tensor],
     card: dict[str, Any],
+    coding: Coding = Coding(),
     along: Along = Along(),
 ) -> None:
     """Commit a bundle at `folder`, whole or not at all; one that stood there is replaced.
@@ -71,6 +173,7 @@ def save_bundle(
         classes: the names of the labels that the model knows, [] for an unconditional one.
         weights: its state_dict.
         card: plain data for the model card: name, data, licence, steps, scores … (see `render_card`).
+        coding: what the model stands behind; it is copied whole.
         along: what it is given beside a label.
     """
     config = {
@@ -80,6 +183,8 @@ def save_bundle(
         "classes": classes,
         "card": card,
     }
+    if coding.kind:
+        config["codec"] = coding.kind
     if along != Along():
         config["along"] = along.to_tree()
 
@@ -87,6 +192,7 @@ def save_bundle(
         files.put_json(here / CONFIG, config)
         files.put_tensors(here / WEIGHTS, weights)
         files.put(here / README, render_card(config, sum(w.numel() for w in weights.values())).encode())
+        coding.put(here)
 
     files.commit_folder(folder, fill)
 
@@ -99,14 +205,28 @@ def read_bundle(folder: Path | str) -> Bundle:
             one, MQ-7001 weights that do not fit the config, MQ-8001 something that only an attack would contain.
     """
     source = files.Folder(folder)
-    if strange := set(source.listed) - {CONFIG, WEIGHTS, README}:
+    own = {CONFIG, WEIGHTS, README}
+    known = own | {WHITENING} | {f"{CODEC}/{name}" for name in (*own, files.MANIFEST)}
+    if strange := set(source.listed) - known:
         raise MaquetteError("MQ-8001", str(folder), reason=f"a bundle has no {shown(sorted(strange)[0], 60)!r}")
     tree = source.read_json(CONFIG)
     medium_config, model_config, classes, card, along = _read_config(tree, str(source.path / CONFIG))
+    kind = _read_kind(tree, str(source.path / CONFIG))
+    coding = read_coding(source, kind) if kind == LATENT else Coding(kind)
     data = source.read(WEIGHTS)
     weights = files.read_tensors(source.path / WEIGHTS, data)
-    _check_fit(medium_config, model_config, classes, along, weights, str(source.path / WEIGHTS))
-    return Bundle(medium_config, model_config, classes, weights, card, files.digest(data), along)
+    bundle = Bundle(medium_config, model_config, classes, weights, card, files.digest(data), coding, along)
+    _check_fit(bundle, str(source.path / WEIGHTS))
+    return bundle
+
+
+def read_coding(source: files.Folder, kind: str = LATENT) -> Coding:
+    """The codec that `Coding.put` put into a folder, every file checked against the folder's manifest too."""
+    folder = source.path / CODEC
+    inner = {f"{CODEC}/{name}": entry for name, entry in files.Folder(folder).listed.items()}
+    if any(source.listed.get(name) != entry for name, entry in inner.items()):
+        raise source.damaged(f"{CODEC}/ is not the one that was saved")
+    return Coding(kind, folder, read_bundle(folder), source.read_tensors(WHITENING))
 
 
 def find_bundle(path: Path | str) -> Path:
@@ -140,7 +260,7 @@ def read_card(folder: Path | str) -> dict[str, Any]:
 
 def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list[str], dict[str, Any], Along]:
     names = ("format", "medium", "model", "classes", "card")
-    if not isinstance(tree, dict) or set(tree) - {"along"} != set(names):
+    if not isinstance(tree, dict) or set(tree) - {"codec", "along"} != set(names):
         raise MaquetteError("MQ-2005", where, format="a bundle's config", reason=f"it holds {', '.join(names)}")
     if tree["format"] != FORMAT:
         todo = "use the version of maquette that wrote it"
@@ -164,6 +284,16 @@ def _read_config(tree: Any, where: str) -> tuple[MediumConfig, ModelConfig, list
         raise MaquetteError(bad.code, where, **bad.values) from None
 
 
+def _read_kind(tree: dict[str, Any], where: str) -> str:
+    """What a bundle's config says of the codec."""
+    kind, known = tree.get("codec", ""), [*FIXED, LATENT]
+    if kind not in known:
+        raise MaquetteError(
+            "MQ-2002", where, path="codec", wanted=f"one of {', '.join(known[1:])}", value=shown(kind, 60)
+        )
+    return kind
+
+
 def _refuse_absurd(node: Any, path: str, where: str) -> None:
     """Numbers and lists that no model has, refused before anything is built from them."""
     if isinstance(node, dict | list) and len(node) > MAX_ITEMS:
@@ -175,17 +305,10 @@ def _refuse_absurd(node: Any, path: str, where: str) -> None:
         _refuse_absurd(value, f"{path}.{key}", where)
 
 
-def _check_fit(
-    medium: MediumConfig,
-    config: ModelConfig,
-    classes: list[str],
-    along: Along,
-    weights: dict[str, Tensor],
-    where: str,
-) -> None:
+def _check_fit(bundle: Bundle, where: str) -> None:
+    weights, terms = bundle.weights, bundle.terms
     with _at_most(weights, where), torch.random.fork_rng(devices=[]):
-        space = medium.build().space
-        wanted = config.fitted(space, len(classes), along.beside(space)).state_dict()
+        wanted = bundle.model_config.fitted(*terms).state_dict()
     todo = "use another copy, or make it again"
     for name in wanted.keys() ^ weights.keys():
         has, lacks = ("config", "weights") if name in wanted else ("weights", "config")

@@ -1,4 +1,4 @@
-"""Floor 5: a bundle, ready to make things. Given -> condition -> predictor -> wraps -> draw -> stored items.
+"""Floor 5: a bundle, ready to make things. Given -> condition -> predictor -> wraps -> draw -> decode -> stored items.
 
 Sample i depends on seed + i and on nothing else. A matrix library gives a row other last bits in a batch of another
 size, so batches here have one fixed size per device, and the rows beyond n are drawn and dropped.
@@ -18,16 +18,19 @@ from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
 from maquette.core import cancel, devices
+from maquette.core.colour import LUMA, luma
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import VALIDATE, Between, Seeds
 from maquette.core.types import (
     Batch,
+    Captioner,
     Compilable,
     Denoiser,
     Given,
     Likelihood,
+    Mixing,
     Predictor,
     Sampling,
     Stream,
@@ -37,12 +40,12 @@ from maquette.core.types import (
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
-from maquette.nets.conditioning import LabelEmbedder
+from maquette.nets.conditioning import Embedder
 from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, only, until
-from maquette.solvers.tasks import enlarge, inpaint
+from maquette.solvers.tasks import colourise, deblur, enlarge, inpaint
 
 DENOISING = "which needs one that is drawn by denoising"
 
@@ -71,20 +74,22 @@ class _Drawing(NamedTuple):
 
 
 class Pipeline:
-    """A model with its medium. Build one with `load`.
+    """A model with its codec and medium. Build one with `load`.
 
     Attributes:
-        medium, model, classes, card, along: what the bundle says.
+        medium, coding, model, classes, card, along: what the bundle says.
+        codec: between medium and model, on the device.
         digest: SHA-256 of the weights' file.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Storage = "fp32", compiled: bool = False):
         self.medium_config = bundle.medium_config
         self.medium, self.along = bundle.medium_config.build(), bundle.along
-        self.model = bundle.build()
+        self.coding, self.codec, self.model = bundle.coding, bundle.codec, bundle.build()
         if precision == "int8":
             devices.round_weights(self.model)
-        devices.place(self.model, device, "channels_last")
+        for part in (self.codec, self.model):
+            devices.place(part, device, "channels_last")
         if compiled:
             if not isinstance(self.model, Compilable) or device.type != "cpu":
                 raise MaquetteError("MQ-2108", "compiled", kind=type(self.model).__name__, device=device)
@@ -110,8 +115,42 @@ class Pipeline:
     def batches(self, request: Request) -> Iterator[np.ndarray]:
         """The items of `generate`, as they are made."""
         for drawing in self._drawings(request):
-            x = self._drawn(drawing, request)[: drawing.rows].cpu()
-            yield self.medium.from_tensor(x if isinstance(self.model.space, Tokens) else x.float())
+            yield self.decoded(self._drawn(drawing, request), drawing.given)[: drawing.rows]
+
+    def encoded(self, items: np.ndarray) -> Tensor:
+        """Stored items [n, *medium.stored] as the model sees them, on the device."""
+        x = self.medium.to_tensor(np.asarray(items)).to(self.device)
+        with torch.inference_mode():
+            return self.codec.encode(x)
+
+    def decoded(self, z: Tensor, given: Given = Given()) -> np.ndarray:
+        """Stored items of what the model makes [n, *model.space.shape], with what is known of them put back.
+
+        A row does not depend on how many there are.
+        """
+        craft, image = self.along.craft, given.image
+        missing = BATCH[self.device.type] - len(z)
+        full = torch.cat([z, z[-1:].expand(missing, *z.shape[1:])]) if missing > 0 else z
+        with self.computing():
+            x = self.codec.decode(full)[: len(z)]
+            x = (x if craft is None or image is None else craft.keep(x, image)).cpu()
+        return self.medium.from_tensor(x.float() if x.is_floating_point() else x)
+
+    def captioned(self, items: np.ndarray) -> list[str]:
+        """What the model says that it sees in stored items [n, *medium.stored].
+
+        Raises:
+            MaquetteError: MQ-2104 when it has not learnt to write captions.
+        """
+        model, captions = self.model, self.along.captions
+        if not isinstance(model, Captioner) or not model.writes or captions is None:
+            raise MaquetteError("MQ-2104", task="write captions")
+        said: list[str] = []
+        for start in range(0, len(items), JUDGED):
+            part = self.encoded(items[start : start + JUDGED])
+            with self.computing():
+                said += captions.decode(model.caption(part).cpu().numpy())
+        return said
 
     def say(self, request: Request) -> list[Said]:
         """What each sample of `request` says.
@@ -152,14 +191,15 @@ class Pipeline:
         wording, known = self._wording, self.medium.asked(text)[None].to(self.device)
         with torch.inference_mode(), keeping_maps() as maps:
             if isinstance(self.model, Stream):
-                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), 1.0)(known, known.shape[1])
+                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), Request())(known, known.shape[1])
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
-        return [Mark(self.digest, request.seed + i // (request.between or 1)) for i in range(request.total)]
+        apart = request.n if request.mix else request.between or 1
+        return [Mark(self.digest, request.seed + i // apart) for i in range(request.total)]
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
@@ -194,12 +234,12 @@ class Pipeline:
         model = self.model
         if not self.classes or not isinstance(model, Likelihood):
             raise MaquetteError("MQ-2122")
-        x, nats = self.medium.to_tensor(items), np.empty((len(items), len(self.classes)))
-        order = self.medium.units(x).argsort()  # like lengths together
-        for number, start in enumerate(range(0, len(x), JUDGED)):
+        nats = np.empty((len(items), len(self.classes)))
+        order = self.medium.units(self.medium.to_tensor(items)).argsort()  # like lengths together
+        for number, start in enumerate(range(0, len(items), JUDGED)):
             cancel.check()
             rows = order[start : start + JUDGED]
-            part = x[rows].to(self.device)
+            part = self.encoded(items[rows.numpy()])
             for label in range(len(self.classes)):
                 given = Given(label=torch.full((len(part),), label, device=self.device))
                 rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=self.device)
@@ -230,25 +270,40 @@ class Pipeline:
     def _rows(self, request: Request, first: int, size: int) -> tuple[Tensor, Seeds]:
         """Which of the n samples rows first … first + size belong to, and their randomness."""
         index = torch.arange(first, first + size)
+        if request.mix:
+            owner = index // request.n
+            return owner, Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         if not request.between:
             return index, Seeds.for_samples(request.seed, size, first, self.device)
         owner, share = index // request.between, index % request.between / request.between
         left = Seeds.for_seeds((owner + request.seed).tolist(), self.device)
         return owner, Between(left, Seeds.for_seeds((owner + request.seed + 1).tolist(), self.device), share)
 
-    def _predictor(self, given: Given, guidance: float, back: bool = False) -> Predictor:
+    def _start(self, request: Request, how: Sampling, first: int, rng: Seeds) -> Tensor:
+        start = self.model.start(len(rng), how, rng)
+        if not request.mix:
+            return start
+        assert isinstance(self.model, Mixing), "refused before"
+        column = torch.arange(first, first + len(rng)) % request.n
+        fine = Seeds.for_seeds((column + request.seed).tolist(), self.device)
+        return self.model.mix(start, self.model.start(len(rng), how, fine), request.mix)
+
+    def _predictor(self, given: Given, request: Request) -> Predictor:
         n = next(len(part) for part in vars(given).values() if part is not None)
-        condition = self.model.condition(given, n)
-        if back and not isinstance(self.model, Translator):
+        condition, guidance = self.model.condition(given, n), request.guidance
+        if not request.back:
+            predict = self.model.predictor(condition)
+        elif isinstance(self.model, Translator):
+            predict = self.model.back(condition)
+        else:
             raise MaquetteError("MQ-2104", "back", task="go back from its samples to what it is given")
-        predict = self.model.back(condition) if back else self.model.predictor(condition)  # type: ignore[attr-defined]
         if guidance == 1:
             return predict
-        embedders = [part for part in self.model.modules() if isinstance(part, LabelEmbedder)]
-        if not any(part.classes and part.drop > 0 for part in embedders):
+        embedders = [part for part in self.model.modules() if isinstance(part, Embedder)]
+        if not any(part.width and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         plain = self.model.predictor(self.model.condition(replace(given, label=None, text=None), n))
-        return guide(predict, plain, guidance)
+        return guide(predict, plain, guidance, request.guidance_interval)
 
     def _pictures(self, request: Request) -> Tensor | None:
         """The pictures that samples are given in turn."""
@@ -281,10 +336,11 @@ class Pipeline:
             spoken: whether somebody wants to know what is said, and how likely it was.
         """
         how = request.sampling or Sampling()
-        self._refuse(request, how)
+        self._refuse(request, how, spoken)
         space, streams = self.model.space, isinstance(self.model, Stream)
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
+        picture = self._known(request.image, self.medium) if how.strength < 1 else None
         pictures, captions = self._pictures(request), self._captions(request)
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
@@ -298,8 +354,9 @@ class Pipeline:
                     image=None if pictures is None else pictures[owner % len(pictures)],
                     text=None if captions is None else captions[owner % len(captions)],
                 ).to(self.device)
-                predict = task(self._predictor(given, request.guidance, request.back))
-                start = self._begun(self.model.start(size, how, rng), owner, begun)
+                predict = task(self._predictor(given, request))
+                start = self._begun(self._start(request, how, first, rng), owner, begun)
+                start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
             if marks and self.medium.asks and request.prompt is not None:
@@ -313,15 +370,25 @@ class Pipeline:
                 predict = until(predict, partial(listen, heard), marks.end)
             yield _Drawing(predict, start, given, rng, min(size, request.total - first), heard, recorder)
 
-    def _refuse(self, request: Request, how: Sampling) -> None:
+    def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""
+        words = request.prompt if self.along.captions is None else None  # else they are given, and begin nothing
+        known = (request.image, request.opening, words, request.most, request.filled)
+        if not self.codec.lossless and (spoken or any(part is not None for part in known)):
+            raise MaquetteError(
+                "MQ-2104", task="begin from what is known: it makes codes, which are decoded when whole"
+            )
         tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")
+        if request.guidance_interval is not None and not denoises:
+            raise MaquetteError("MQ-2104", "guidance_interval", task=f"be guided at some levels alone, {DENOISING}")
         if how.of_tokens and not tokens:
             raise MaquetteError("MQ-2104", "sampling", task="choose among tokens")
         if how.beams and not isinstance(self.model, Stream):
             raise MaquetteError("MQ-2104", "sampling", task="be searched with beams")
+        if request.mix and not isinstance(self.model, Mixing):
+            raise MaquetteError("MQ-2104", "mix", task="mix the traits of two samples")
         if request.likeliest and not self.medium.talks:
             raise MaquetteError("MQ-2104", "likeliest", task="make words")
 
@@ -348,9 +415,7 @@ class Pipeline:
 
     def _drawn(self, drawing: _Drawing, request: Request) -> Tensor:
         with self.computing():
-            x = self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
-            craft, image = self.along.craft, drawing.given.image
-            return x if craft is None or image is None else craft.keep(x, image)
+            return self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
 
     def _said(self, drawing: _Drawing, request: Request) -> Iterator[Said]:
         x, recorder = self._drawn(drawing, request), drawing.recorder
@@ -417,19 +482,27 @@ class Pipeline:
         if request.image is None:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
-            task = "complete a picture" if request.factor == 0 else "enlarge a picture"
-            raise MaquetteError("MQ-2104", task=f"{task}, {DENOISING}")
+            raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")
         if request.factor:
             small = self._known(request.image, self.medium_config.smaller(request.factor).build())
             return lambda predict: enlarge(predict, small, request.factor)
-        known, mask = self._known(request.image, self.medium), self._mask(request.mask)
+        known = self._known(request.image, self.medium)
+        if request.blur:
+            return lambda predict: deblur(predict, known, request.blur)
+        if request.colour:
+            if known.shape[1] != len(LUMA):
+                raise MaquetteError("MQ-2104", "colour", task="give colours, which needs one of pictures in colour")
+            return lambda predict: colourise(predict, luma(known))
+        if request.mask is None:
+            return lambda predict: predict
+        mask = self._mask(request.mask)
         return lambda predict: inpaint(predict, known, ~mask)
 
     def _known(self, item: np.ndarray, medium: Any) -> Tensor:
         if np.shape(item) != tuple(medium.stored):
             found, wanted = (_shown(shape) for shape in (np.shape(item), medium.stored))
             raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
-        return medium.to_tensor(np.asarray(item, medium.dtype)[None]).to(self.device)
+        return medium.to_tensor(np.array(item, medium.dtype)[None]).to(self.device)
 
     def _mask(self, mask: np.ndarray) -> Tensor:
         try:

@@ -15,6 +15,7 @@ MAX_SAMPLES = 100_000
 """The most that one request may ask for."""
 MAX_GUIDANCE = 100
 MAX_BETWEEN = 1_000
+MAX_BLUR = 64
 MAX_STOPS, MAX_STOP = 16, 1_000
 """How many strings may end a text, and of how many characters."""
 MAX_LIKELIEST = 100
@@ -35,10 +36,15 @@ class Request(Config):
     """A class by name or number, several that are taken in turn, or `each`; none: every sample draws its own."""
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is what was learnt, more follows the label more closely."""
+    guidance_interval: tuple[float, float] | None = None
+    """The levels of noise (above the first, up to the second) at which it guides; none: at all of them."""
     sampling: Sampling | None = None
     """How to draw; none is the model's own way."""
     between: int = 0
     """Interpolation: this many steps from each start to the next, n starts giving (n - 1) * between + 1 items."""
+    mix: float = 0.0
+    """A sheet of n x n items with the coarse traits of the row's sample and the fine traits of the column's, which
+    begin this share of the way from the coarsest to the finest; 0 mixes nothing."""
     prompt: tuple[str, ...] | str | None = None
     """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
     history: tuple[tuple[str, str], ...] = ()
@@ -61,24 +67,44 @@ class Request(Config):
     back: bool = False
     """Of a model that goes both ways between two kinds: make what it is given of samples, not samples of that."""
     image: Any = None
-    """A stored item to complete (with `mask`) or to enlarge (with `factor`)."""
+    """A stored item to complete (with `mask`), to enlarge (with `factor`), to sharpen (with `blur`), to colour (with
+    `colour`), or to draw anew in part (with a `strength` below 1 in `sampling`)."""
     mask: Any = None
     """Booleans that spread over a sample of the model's space: true where it is to be made anew."""
     factor: int = 0
     """Enlarge `image` this many times on each side, to the size that the model makes."""
+    blur: float = 0.0
+    """Find what `image` was before it was blurred by a Gaussian of this standard deviation in pixels."""
+    colour: bool = False
+    """Give `image` colours that keep how bright each of its pixels is."""
 
     def __post_init__(self) -> None:
         self.check(1 <= self.n <= MAX_SAMPLES, "n", f"a whole number from 1 to {MAX_SAMPLES}")
         self.check(0 <= self.seed < 2**62, "seed", "a whole number from 0 to 2^62")
         self.check(0 <= self.guidance <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
         self.check(0 <= self.between <= MAX_BETWEEN, "between", f"a whole number from 0 to {MAX_BETWEEN}")
-        self.check(self.total <= MAX_SAMPLES, "between", f"few enough for at most {MAX_SAMPLES} items")
+        self.check(
+            self.total <= MAX_SAMPLES, "mix" if self.mix else "between", f"few enough for at most {MAX_SAMPLES} items"
+        )
+        self.check(0 <= self.mix < 1, "mix", "a share in [0, 1)")
+        self.check(not (self.mix and self.between), "mix", "0 where `between` is given")
         self.check(self.factor == 0 or 2 <= self.factor <= 64, "factor", "a whole number from 2 to 64")
+        self.check(0 <= self.blur <= MAX_BLUR, "blur", f"a number of pixels from 0 to {MAX_BLUR}")
+        low, high = self.guidance_interval or (0.0, math.inf)
+        self.check(0 <= low < high, "guidance_interval", "two rising levels of noise")
         self._check_words()
-        if self.image is None and (self.mask is not None or self.factor):
-            raise MaquetteError("MQ-2105", first="factor" if self.factor else "mask", second="image")
-        if self.image is not None and (self.mask is None) == (self.factor == 0):
-            raise MaquetteError("MQ-2105", first="image", second="either mask or factor")
+        self._check_image()
+
+    def _check_image(self) -> None:
+        again = self.sampling is not None and self.sampling.strength < 1
+        ways = {"mask": self.mask is not None, "factor": self.factor, "blur": self.blur, "colour": self.colour}
+        asked = [name for name, wanted in {**ways, "strength": again}.items() if wanted]
+        if self.image is None and asked:
+            raise MaquetteError("MQ-2105", first=asked[0], second="image")
+        if self.image is not None and len(asked) != 1:
+            raise MaquetteError("MQ-2105", first="image", second="one of mask, factor, blur, colour and strength")
+        if self.guidance_interval is not None and self.guidance == 1:
+            raise MaquetteError("MQ-2105", first="guidance_interval", second="a guidance other than 1")
 
     def _check_words(self) -> None:
         self.check(self.most is None or self.most >= 1, "most", "a whole number of tokens from 1 on")
@@ -105,6 +131,8 @@ class Request(Config):
     @property
     def total(self) -> int:
         """How many items it makes."""
+        if self.mix:
+            return self.n**2
         return (self.n - 1) * self.between + 1 if self.between else self.n
 
 

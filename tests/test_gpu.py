@@ -15,7 +15,10 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
 ]
-RECIPES = ["dcgan", "wgan-gp", "vae", "diffusion", "edm", "pixelcnn", "points-gan", "points-vae", "points-diffusion"]
+RECIPES = [
+    "dcgan", "wgan-gp", "sagan", "r3gan", "stylegan2", "small-data", "vaegan", "vae", "diffusion", "dit", "edm",
+    "meanflow", "pixelcnn", "points-gan", "points-vae", "points-diffusion",
+]  # fmt: skip
 BRIEF = ["train.batch=16", "train.samples=4", "train.device=cuda"]
 
 

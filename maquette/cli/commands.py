@@ -37,7 +37,7 @@ def sample(asked: Namespace) -> None:
     from maquette.pipeline import load
     from maquette.verbs.sample import sample
 
-    how = _chosen(asked, "steps", "temperature", "eta", "top_k", "top_p", "min_p", "repetition", "beams")
+    how = _chosen(asked, "steps", "temperature", "eta", "strength", "top_k", "top_p", "min_p", "repetition", "beams")
     pipeline = load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled)
     spoken = pipeline.medium.talks and not (asked.out or asked.grid)
     between_texts = pipeline.medium.talks and asked.interpolate is not None
@@ -54,8 +54,12 @@ def sample(asked: Namespace) -> None:
         seed=_value(asked.seed),
         label=label,
         guidance=_value(asked.guidance),
+        guidance_interval=[_value(word) for word in asked.guidance_interval.split(",")]
+        if asked.guidance_interval
+        else None,
         sampling=how | ({"solver": asked.solver} if asked.solver else {}),
         between=_value(asked.interpolate),
+        mix=_value(asked.mix),
         prompt=asked.prompt,
         most=_value(asked.max_tokens),
         stop=asked.stop,
@@ -67,6 +71,8 @@ def sample(asked: Namespace) -> None:
         factor=_value(asked.factor),
         derive=asked.derive,
         back=asked.back,
+        blur=_value(asked.blur),
+        colour=asked.colour,
     )
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):
@@ -137,6 +143,13 @@ def attention(asked: Namespace) -> None:
     _print_all([attention(getattr(asked, "RUN|BUNDLE"), asked.prompt, asked.out, asked.device)])
 
 
+def caption(asked: Namespace) -> None:
+    from maquette.verbs.caption import caption
+
+    for path, said in caption(getattr(asked, "RUN|BUNDLE"), asked.PICTURE, asked.device).items():
+        print(f"{path}\t{_harmless(said)}")
+
+
 def style(asked: Namespace) -> None:
     if not asked.features:
         raise MaquetteError("MQ-2105", first="style", second="--features RUN|FILE")
@@ -157,7 +170,8 @@ def evaluate(asked: Namespace) -> None:
     from maquette.verbs.evaluate import evaluate
 
     made = evaluate(
-        asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision
+        asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
+        exact=asked.exact, judge=asked.judge,
     )  # fmt: skip
     _say(made.table)
     _print_all(made.paths)
@@ -253,6 +267,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "sample": sample,
     "chat": chat,
     "attention": attention,
+    "caption": caption,
     "style": style,
     "evaluate": evaluate,
     "compare": compare,

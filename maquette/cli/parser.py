@@ -83,6 +83,7 @@ VERBS: dict[str, Verb] = {
             SEED,
             Option("--label", "LABEL", "class name or number, several with commas, or `each` for all in turn"),
             Option("--guidance", "G", "strength of the label (1: as learnt)", "1"),
+            Option("--guidance-interval", "LOW,HIGH", "guide at levels of noise above LOW up to HIGH alone"),
             Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm"),
             Option("--steps", "K", "of the solver"),
             TEMPERATURE,
@@ -97,14 +98,20 @@ VERBS: dict[str, Verb] = {
             ),
             Option("--interpolate", "[K]", "go from each of the N starts to the next in K steps (K: 8)"),
             Option(
+                "--mix", "SHARE", "N x N of them: the traits from SHARE on, such as 0.5, are those of another start"
+            ),
+            Option(
                 "--image",
                 "FILE",
-                "a picture to complete (with --mask) or to enlarge (with --factor); for a model that learnt to start "
-                "from pictures what it starts from, a file or a folder; may be given several times",
+                "a picture to begin from, with one of the five below; for a model that learnt to start from pictures "
+                "what it starts from, a file or a folder; may be given several times",
                 several=True,
             ),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),
+            Option("--blur", "SIGMA", "sharpen --image, which a Gaussian of so many pixels has blurred"),
+            Option("--colour", "", "give --image colours"),
+            Option("--strength", "S", "draw --image anew after mixing it with noise (0.5: as much of each)"),
             Option("--derive", "", "--image is a whole picture: first take from it what was taken in training"),
             Option("--back", "", "of a model that goes both ways: from its kind of pictures to the one it starts from"),
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
@@ -140,6 +147,12 @@ VERBS: dict[str, Verb] = {
         ),
         example='maquette attention runs/notes --prompt "Once upon a time"',
     ),
+    "caption": Verb(
+        "say what is in pictures, with a model that has learnt to write captions",
+        ("RUN|BUNDLE", "PICTURE…"),
+        (DEVICE,),
+        example="maquette caption runs/words photo.png",
+    ),
     "style": Verb(
         "a picture in the manner of another, by optimisation (Gatys et al. 2016)",
         ("CONTENT", "STYLE"),
@@ -164,6 +177,10 @@ VERBS: dict[str, Verb] = {
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
+            Option(
+                "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"
+            ),
+            Option("--exact", "", "of a model that removes noise: what data cost its flow as well (takes minutes)"),
             PRECISION,
             DEVICE,
         ),

@@ -12,6 +12,8 @@ from maquette.codecs.base import Codec
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Real, Space
 
+TOGETHER = 64
+"""Examples that are encoded at once."""
 SMALLEST = 1e-3
 """Share of the largest standard deviation below which a channel counts as constant and is not blown up."""
 
@@ -22,7 +24,8 @@ class LatentCodec(Codec):
     Args:
         autoencoder: any model that encodes and decodes.
         source: the space of its samples.
-        examples: samples [b, *source.shape] whose codes say what mean and spread are; a few hundred suffice.
+        examples: samples [b, *source.shape] whose codes say what mean and spread are; a few hundred suffice. Without
+            them codes stay as they are until `whitening` is put in.
 
     Raises:
         MaquetteError: MQ-2061 when the codes of the examples are not finite.
@@ -31,17 +34,26 @@ class LatentCodec(Codec):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, autoencoder: Autoencoder, source: Space, examples: Tensor):
+    def __init__(self, autoencoder: Autoencoder, source: Space, examples: Tensor | None = None):
         super().__init__()
         self.autoencoder, self.source = autoencoder, source
         latent = autoencoder.latent
         self.space = Real(latent.shape) if isinstance(latent, Real) else latent  # whitened, levels are gone
         self.eval().requires_grad_(False)
         if isinstance(latent, Real):
-            with torch.no_grad():
-                mean, std = statistics(autoencoder.encode(examples).float())
+            ones = torch.ones(1, latent.shape[0], *[1] * (len(latent.shape) - 1))
+            mean, std = torch.zeros_like(ones), ones
+            if examples is not None:
+                with torch.no_grad():
+                    codes = torch.cat([autoencoder.encode(part) for part in examples.split(TOGETHER)])
+                mean, std = statistics(codes.float())
             self.register_buffer("mean", mean)
             self.register_buffer("std", std)
+
+    @property
+    def whitening(self) -> dict[str, Tensor]:
+        """The buffers that whiten, by name; none where codes are tokens."""
+        return dict(self.named_buffers(recurse=False))
 
     def encode(self, x: Tensor) -> Tensor:
         z = self.autoencoder.encode(x)

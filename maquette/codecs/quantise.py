@@ -33,6 +33,8 @@ class Quantise(Codec):
         MaquetteError: MQ-2060 when the space has no levels to tell apart.
     """
 
+    lossless = True
+
     def __init__(self, source: Space):
         super().__init__()
         if not isinstance(source, Real) or source.levels < 2:

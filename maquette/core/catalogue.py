@@ -261,14 +261,31 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("自编码器对样例的编码不是有限数", "请重新训练；能正常采样的模型包不会如此"),
     ),
+    "MQ-2062": Entry(
+        en=(
+            "a codec must be an autoencoder that is trained on samples themselves; this {kind} {reason}",
+            "name a run of a model that both encodes and decodes",
+        ),
+        zh=(
+            "编解码器须是直接在样本上训练的自编码器；这个 {kind} 不是：{reason}",
+            "请指定既能编码又能解码的模型的训练文件夹",
+        ),
+    ),
+    "MQ-2063": Entry(
+        en=(
+            "this codec was made for other samples: {differences}",
+            "give the recipe the codec's medium, or train a codec for this one",
+        ),
+        zh=("此编解码器针对的是另一种样本：{differences}", "请让配方使用编解码器的媒介，或为此媒介训练编解码器"),
+    ),
     "MQ-2020": Entry(
         en=(
             "{path} is batch, but a penalty on the critic's slope needs each row judged by itself",
-            "set it to spectral, group or none, or take away model.gradient_penalty and model.r1",
+            "set it to spectral, group or none, or take away model.gradient_penalty, model.r1 and model.r2",
         ),
         zh=(
             "{path} 为 batch，但对判别器斜率的惩罚要求逐行独立评判",
-            "请改为 spectral、group 或 none，或去掉 model.gradient_penalty 与 model.r1",
+            "请改为 spectral、group 或 none，或去掉 model.gradient_penalty、model.r1 与 model.r2",
         ),
     ),
     "MQ-2136": Entry(
@@ -286,6 +303,31 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2139": Entry(
         en=("of data.{names} only one can say which picture is given with a sample", "keep one of them"),
         zh=("data.{names} 中只能有一个说明随样本给出哪张图片", "请只保留一个"),
+    ),
+    "MQ-2150": Entry(
+        en=("{kind} models learn from captions, and this recipe gives none", "add data.captions.length=32"),
+        zh=("{kind} 模型需要从说明文字中学习，但此配方没有给出", "请加上 data.captions.length=32"),
+    ),
+    "MQ-2151": Entry(
+        en=(
+            "a {kind} model judges and makes nothing",
+            "use `maquette evaluate`, or a recipe of a model that makes samples",
+        ),
+        zh=("{kind} 模型只作判断，不生成任何内容", "请使用 `maquette evaluate`，或选用能生成样本的模型配方"),
+    ),
+    "MQ-2152": Entry(
+        en=(
+            "{n} unseen samples with captions are too few to score",
+            "bring data with at least {least} in the test split",
+        ),
+        zh=("带说明文字的未见样本只有 {n} 个，不足以评分", "请提供测试集中至少有 {least} 个此类样本的数据"),
+    ),
+    "MQ-2153": Entry(
+        en=(
+            "this cannot judge what the model makes: {reason}",
+            "name a run of the recipe `clip` that was trained on pictures of the same size with captions",
+        ),
+        zh=("它无法评判模型生成的内容：{reason}", "请指定一个用同样大小、带说明文字的图片训练的 `clip` 配方的运行"),
     ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-3001": Entry(

@@ -69,8 +69,8 @@ Rows = TypeVar("Rows", bound="_Rows")
 class _Rows:
     """Something whose every tensor field has one row per sample."""
 
-    def rows(self: Rows, part: slice) -> Rows:
-        """The samples of `part` alone."""
+    def rows(self: Rows, part: slice | Int[Tensor, " n"]) -> Rows:
+        """The samples of `part` alone, or those with these numbers."""
         return self._each(lambda tensor: tensor[part])
 
     def picked(self: Rows, index: Tensor) -> Rows:
@@ -117,7 +117,7 @@ class Condition(_Rows):
     """What a network receives, by three routes: added to time, attended to, concatenated."""
 
     vector: Float[Tensor, "b d"] | None = None
-    sequence: Float[Tensor, "b l d"] | None = None
+    sequence: Float[Tensor, "b l e"] | None = None
     mask: Bool[Tensor, "b l"] | None = None
     grid: Float[Tensor, "b c *space"] | None = None
 
@@ -167,13 +167,15 @@ class Sampling(Config):
     al. 2020), only those at least `min_p` times as likely as the likeliest (Nguyen et al. 2024); `repetition` above 1
     makes tokens that were there before less likely (Keskar et al. 2019). With `beams` nothing is left to chance: the
     likeliest whole sample is searched for with so many hypotheses, and `length_penalty` says how much a longer one may
-    be less likely (Wu et al. 2016, alpha of equation 14).
+    be less likely (Wu et al. 2016, alpha of equation 14). `strength` below 1 is for a draw that starts from a picture:
+    how much of it gives way to noise first, a half being as much noise as picture.
     """
 
     solver: str = ""
     steps: int = 0
     temperature: float = 1.0
     eta: float = 0.0
+    strength: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
@@ -185,6 +187,7 @@ class Sampling(Config):
         self.check(0 <= self.steps <= 10_000, "steps", "a whole number from 0 to 10000")
         self.check(0 < self.temperature <= 100, "temperature", "a number above 0, at most 100")
         self.check(0 <= self.eta <= 1, "eta", "between 0 and 1")
+        self.check(0 < self.strength <= 1, "strength", "a number above 0, at most 1")
         self.check(0 <= self.top_k <= 1_000_000, "top_k", "a whole number from 0 to 1000000")
         self.check(0 < self.top_p <= 1, "top_p", "a share in (0, 1]")
         self.check(0 <= self.min_p < 1, "min_p", "a share in [0, 1)")
@@ -211,6 +214,14 @@ class Likelihood(ABC):
     @abstractmethod
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         """Negative log-likelihood, or an upper bound of it, in nats per sample (a discrete one if space has levels)."""
+
+
+class Tighter(ABC):
+    """A model whose upper bound of -log p(x) gets tighter with more codes."""
+
+    @abstractmethod
+    def importance_bound(self, batch: Batch, k: int) -> Float[Tensor, " b"]:
+        """-log 1/k sum p(x, z) / q(z|x) over `k` codes, in nats per sample (Burda et al. 2016, equation 8)."""
 
 
 class Features(ABC):
@@ -248,6 +259,32 @@ class Autoencoder(ABC):
     def decode(self, z: Tensor) -> Tensor: ...
 
 
+class TwoTowers(ABC):
+    """A model that puts samples and captions into one space, where those that belong together lie close."""
+
+    @abstractmethod
+    def of_samples(self, x: Tensor) -> Float[Tensor, "b d"]:
+        """Vectors of length 1."""
+
+    @abstractmethod
+    def of_texts(self, text: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+        """Vectors of length 1 of captions."""
+
+
+class Captioner(ABC):
+    """A model that says what it sees.
+
+    Attributes:
+        writes: whether it was made to learn that.
+    """
+
+    writes: bool
+
+    @abstractmethod
+    def caption(self, x: Tensor) -> Int[Tensor, "b l"]:
+        """The likeliest caption of each sample, token by token; 0 after its end."""
+
+
 class Translator(ABC):
     """A model that makes samples of given pictures, and such pictures of samples."""
 
@@ -256,8 +293,19 @@ class Translator(ABC):
         """As `predictor`, for the way back: what is given is a sample, what is drawn is of the kind that was given."""
 
 
+class Mixing(ABC):
+    """A model whose samples can take their coarse traits from one start and their fine ones from another."""
+
+    @abstractmethod
+    def mix(self, coarse: Tensor, fine: Tensor, share: float) -> Tensor:
+        """Starts of which the fine traits, those from `share` in (0, 1) of all on, are those of `fine`."""
+
+
 class Denoiser:
     """A model whose predictor is a canonical denoiser `(y, s) -> x_hat`: solvers and the wraps for tasks apply to it.
 
-    Nothing to implement; a model that inherits from it says that `inpaint`, `enlarge` and `observe` may wrap it.
+    A draw starts from noise of the level that `Sampling.strength` asks for, to which a picture may be added.
     """
+
+    levels: tuple[float, float]
+    """The lowest and the highest level of noise that it knows."""

@@ -16,14 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core import config
+from maquette.core.colour import luma
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
 
 Pictures = Float[Tensor, "b c h w"]
 Given = Float[Tensor, "b c2 h2 w2"]
-LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in the brightness that is seen (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +71,7 @@ class CraftConfig(config.Config, ABC):
 
 def grey(x: Pictures) -> Float[Tensor, "b 1 h w"]:
     """The brightness of each pixel."""
-    if x.shape[1] == 1:
-        return x
-    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return x if x.shape[1] == 1 else luma(x)
 
 
 def kernel(sigma: float, like: Tensor) -> Float[Tensor, " k"]:

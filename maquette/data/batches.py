@@ -7,17 +7,21 @@ given with a row is changed as the row is, and what a craft takes of it is taken
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from maquette.codecs.base import Codec
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds, mix
 from maquette.core.types import Batch, Given
 from maquette.data.dataset import Split
 from maquette.media.base import Medium
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 UNIFORMS = 8
 """Random numbers that a medium's `augment` is given for each row."""
@@ -36,6 +40,7 @@ class Batches:
         rank: which share of each batch is ours: of `world` equal ones in a row. Together they are the whole batch.
         device: where batches are put.
         stream: of the batches' noise.
+        codec: what samples become before a model sees them, on `device`; none changes nothing.
 
     Raises:
         MaquetteError: MQ-3002 for an empty split, MQ-2009 when `world` does not divide `batch`, and for `augment`.
@@ -53,6 +58,7 @@ class Batches:
         world: int = 1,
         device: torch.device | str = "cpu",
         stream: int = seeds.TRAIN,
+        codec: Codec | None = None,
     ):
         if len(split) == 0:
             raise MaquetteError(
@@ -62,9 +68,9 @@ class Batches:
             reason, todo = f"{world} processes cannot share it equally", f"choose a multiple of {world}"
             raise MaquetteError("MQ-2009", path="train.batch", value=batch, reason=reason, todo=todo)
         self.split, self.medium, self.batch, self.seed = split, medium, batch, seed
-        self.conditional, self.how = conditional, dict(augment or {})
+        self.how = dict(augment or {})
         self.first, self.n = rank * (batch // world), batch // world
-        self.device, self.stream = torch.device(device), stream
+        self.stream, self.feed = stream, Feed(split, medium, torch.device(device), conditional, codec)
         self._order = _Order(len(split), seed, seeds.DATA)
         self._others = None if split.others is None else _Order(len(split.others), seed, seeds.GIVEN)
         medium.augment(torch.zeros(1, *medium.space.shape), self.how, torch.zeros(1, UNIFORMS))  # refuses mistakes now
@@ -79,23 +85,18 @@ class Batches:
         rows, others = self.rows(step), None
         if self._others is not None:
             others = self._others(step * self.batch + self.first, self.n)
-        noise = self._seeds(step, seeds.AUGMENT)
-        uniform = noise.uniform(UNIFORMS) if self.how else None
-
-        def change(x: torch.Tensor) -> torch.Tensor:
-            return x if uniform is None else self.medium.augment(x, self.how, uniform)
-
-        x = change(_tensors(self.split.items, rows, self.medium, self.device))
         rng, taken = self._seeds(step, self.stream), self._seeds(step, seeds.GIVEN)
-        given = given_with(self.split, rows, others, x, self.medium, self.conditional, taken, change)
-        return Batch(x, given, rng)
+        if not self.how:
+            return self.feed(rows, rng, taken, others)
+        uniform = self._seeds(step, seeds.AUGMENT).uniform(UNIFORMS)
+        return self.feed(rows, rng, taken, others, lambda x: self.medium.augment(x, self.how, uniform))
 
     def rows(self, step: int) -> np.ndarray:
         """Which rows of the split this rank takes in `step`: int64 [batch / world]."""
         return self._order(step * self.batch + self.first, self.n)
 
     def _seeds(self, step: int, stream: int) -> Seeds:
-        return Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, stream, self.device)
+        return Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, stream, self.feed.device)
 
 
 class _Order:
@@ -123,6 +124,80 @@ class _Order:
         return self._epochs[epoch]
 
 
+@dataclass(frozen=True)
+class Feed:
+    """Rows of a split as a model receives them, with what is given with each.
+
+    Attributes:
+        conditional: whether labels are given along.
+        codec: what samples become before a model sees them, on `device`; none changes nothing.
+    """
+
+    split: Split
+    medium: Medium
+    device: torch.device
+    conditional: bool = False
+    codec: Codec | None = None
+
+    def __call__(
+        self, rows: np.ndarray, rng: Seeds, taken: Seeds, others: np.ndarray | None = None, change: Change | None = None
+    ) -> Batch:
+        """The batch of these rows.
+
+        Args:
+            rng: the batch's own randomness.
+            taken: that of what a craft takes.
+            others: rows of `split.others`.
+            change: what is done to every picture once it is read.
+        """
+        codes = self._codes(rows) if change is None else None
+        x = None
+        if codes is None or self.split.craft is not None:  # what is taken is taken of the picture, never of its code
+            x = self._tensors(self.split.items, rows, change)
+        given = Given(
+            label=torch.from_numpy(self.split.labels[rows]).to(self.device) if self.conditional else None,
+            image=self._image(x, rows, taken, others, change),
+            text=None if self.split.texts is None else torch.from_numpy(self.split.texts[rows]).to(self.device),
+        )
+        return Batch(self._encoded(x) if codes is None else codes, given, rng)
+
+    def _image(
+        self,
+        x: torch.Tensor | None,
+        rows: np.ndarray,
+        taken: Seeds,
+        others: np.ndarray | None,
+        change: Change | None,
+    ) -> torch.Tensor | None:
+        """The picture that is given with each sample of `x`."""
+        split = self.split
+        if split.craft is not None:
+            assert x is not None, "a craft has a picture to take from"
+            return split.craft.take(x, taken)
+        if split.images is not None:
+            return self._tensors(split.images, rows, change)
+        if split.others is not None and others is not None:
+            return self._tensors(split.others, others, change)
+        return None
+
+    def _codes(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The codes of these rows, where they were computed once."""
+        if self.split.codes is None or self.codec is None:
+            return None
+        codes = torch.from_numpy(self.split.codes[rows]).to(self.device, non_blocking=True)
+        return codes if codes.is_floating_point() else codes.long()
+
+    def _tensors(self, items: np.ndarray, rows: np.ndarray, change: Change | None) -> torch.Tensor:
+        chosen = torch.from_numpy(items[rows]).to(self.device, non_blocking=True)  # bytes: a quarter of the samples
+        x = self.medium.to_tensor(chosen)
+        return x if change is None else change(x)
+
+    @torch.no_grad()
+    def _encoded(self, x: torch.Tensor | None) -> torch.Tensor:
+        assert x is not None, "without codes there are pictures"
+        return x if self.codec is None else self.codec.encode(x)
+
+
 def held_out(
     split: Split,
     medium: Medium,
@@ -131,60 +206,22 @@ def held_out(
     seed: int,
     device: torch.device | str = "cpu",
     conditional: bool = False,
+    codec: Codec | None = None,
 ) -> Iterator[Batch]:
     """At most `limit` rows of `split` in batches of at most `batch`: the same rows with the same noise every time."""
     chosen = shuffled(len(split), seed)[:limit]
+    feed = Feed(split, medium, torch.device(device), conditional, codec)
     given = None if split.others is None else np.resize(shuffled(len(split.others), seed), len(chosen))
     for step, start in enumerate(range(0, len(chosen), batch)):
         rows = chosen[start : start + batch]
         others = None if given is None else given[start : start + batch]
-        x = _tensors(split.items, rows, medium, device)
         rng, taken = (
             Seeds.for_batch(seed, step, len(rows), stream=stream, device=device)
             for stream in (seeds.VALIDATE, seeds.GIVEN)
         )
-        yield Batch(x, given_with(split, rows, others, x, medium, conditional, taken), rng)
+        yield feed(rows, rng, taken, others)
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:
     """The numbers below `n` in the order in which held-out rows are looked at."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(mix(seed, seeds.VALIDATE))).numpy()
-
-
-def _tensors(items: np.ndarray, rows: np.ndarray, medium: Medium, device: torch.device | str) -> torch.Tensor:
-    chosen = torch.from_numpy(items[rows])
-    return medium.to_tensor(chosen.to(device, non_blocking=True))  # items are bytes: a quarter of what samples weigh
-
-
-def given_with(
-    split: Split,
-    rows: np.ndarray,
-    others: np.ndarray | None,
-    x: torch.Tensor,
-    medium: Medium,
-    conditional: bool,
-    taken: Seeds,
-    change: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
-) -> Given:
-    """What goes with the samples `x`, which are `rows` of the split.
-
-    Args:
-        others: rows of `split.others`.
-        taken: randomness of what a craft takes.
-        change: what was done to `x` after it was read.
-    """
-
-    def picture() -> torch.Tensor | None:
-        if split.craft is not None:
-            return split.craft.take(x, taken)
-        if split.images is not None:
-            return change(_tensors(split.images, rows, medium, x.device))
-        if split.others is not None and others is not None:
-            return change(_tensors(split.others, others, medium, x.device))
-        return None
-
-    return Given(
-        label=torch.from_numpy(split.labels[rows]).to(x.device) if conditional else None,
-        image=picture(),
-        text=None if split.texts is None else torch.from_numpy(split.texts[rows]).to(x.device),
-    )

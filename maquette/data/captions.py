@@ -48,3 +48,9 @@ class Captions(Config):
             said = made.encode(text)[: self.length]
             row[: len(said)] = said
         return rows
+
+    def decode(self, rows: Int[np.ndarray, "n l"]) -> list[str]:
+        """The text of each row of tokens, up to its end."""
+        made = tokens.make(self.tokenizer, self.vocabulary)
+        ends = np.cumprod(rows != tokens.MARKS.end, axis=1).sum(1)
+        return [made.decode(row[:end]) for row, end in zip(rows, ends, strict=True)]

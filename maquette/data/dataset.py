@@ -92,6 +92,7 @@ class Split:
         images: the stored picture that is given with each row [n, *stored].
         others: stored pictures [m, *stored] that are given with rows at random: none belongs to any of these.
         craft: what is taken from each sample, and the rest given with it.
+        codes: of the items [n, *codec.space.shape], where a codec's were computed once.
     """
 
     items: np.ndarray
@@ -101,6 +102,7 @@ class Split:
     images: np.ndarray | None = None
     others: np.ndarray | None = None
     craft: CraftConfig | None = None
+    codes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -1,9 +1,10 @@
 """Data sets that need no download.
 
-Pictures: `digits` (1,797 real handwritten digits, from scikit-learn) and `glyphs` (see `glyphs.py`). Points, in units
-where everything lies in about [-2, 2]: `ring8` (8 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and
-`moons` (two half circles, interleaved). Text, as the Python at hand carries it: `pydoc` (its language reference) and
-`stdlib` (the source of its standard library).
+Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`, and drawings with captions: `streets`,
+`cells` and `sprites` (see the file of each name). `streets-layout` and `cells-mask` show what is where in the pictures
+of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
+Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
+Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library).
 """
 
 import io
@@ -21,8 +22,9 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import glyphs
+from maquette.data import cells, glyphs, sprites, streets
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
+from maquette.data.drawing import Series
 from maquette.media.base import Medium
 
 POINTS = {TRAIN: 20_000, TEST: 4_000}
@@ -66,6 +68,16 @@ def _digits(medium: Medium, seed: int) -> Source:
 def _glyphs(medium: Medium, seed: int) -> Source:
     _require(medium, ".png", "glyphs", "pictures")
     return glyphs.source(medium, seed)
+
+
+def _drawn(series: Series) -> Callable[[Medium, int], Source]:
+    """The maker of a set of drawings."""
+
+    def find(medium: Medium, seed: int) -> Source:
+        _require(medium, ".png", series.name, "pictures")
+        return series.source(medium, seed)
+
+    return find
 
 
 def _pydoc(medium: Medium, seed: int) -> Source:
@@ -172,6 +184,10 @@ _GRID = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), -1).reshape(25
 _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "digits": _digits,
     "glyphs": _glyphs,
+    **{
+        series.name: _drawn(series)
+        for series in (streets.PICTURES, streets.LAYOUTS, cells.PICTURES, cells.MASKS, sprites.PICTURES)
+    },
     "ring8": _mixture("ring8", _RING),
     "grid25": _mixture("grid25", _GRID),
     "moons": _moons,

@@ -44,11 +44,11 @@ def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dat
         MaquetteError: MQ-3003 when more than `max_bad` of the rows cannot be read, MQ-3002 when none can.
     """
     identity = [source.place, *medium.identity, seed]
-    folder = files.cache_folder() / f"{_slug(source.name)}-{_digest(identity)[:16]}"
-    key = _digest([FORMAT, source.key])
+    folder = files.cache_folder() / f"{_slug(source.name)}-{digest(identity)[:16]}"
+    key = digest([FORMAT, source.key])
     dataset = _opened(folder, key, source, medium)
     if dataset is None:
-        with _turn(folder):
+        with turn(folder):
             dataset = _opened(folder, key, source, medium)  # another process may have packed it meanwhile
             if dataset is None:
                 files.commit_folder(folder, lambda aside: _fill(aside, key, source, medium, max_bad, seed))
@@ -65,21 +65,17 @@ def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dat
 
 def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset | None:
     """The pack at `folder`, or None when it is missing, of another key, or damaged."""
-    try:
-        pack = files.Folder(folder)
-        index = pack.read_json("index.json")
-        if index["key"] != key or not _whole(pack):
-            return None
-    except MaquetteError:
+    pack = whole(folder, key)
+    if pack is None:
         return None
-    paired = "train.images" in pack.listed
+    index, paired = pack.read_json("index.json"), "train.images" in pack.listed
     splits = {split: _split(folder, split, index["rows"][split], medium, paired) for split in (TRAIN, TEST)}
     content = {name: entry["sha256"] for name, entry in pack.listed.items() if name != "index.json"}
     return Dataset(
         train=splits[TRAIN],
         test=splits[TEST],
         classes=index["classes"],
-        fingerprint=_digest([content, index["classes"]]),
+        fingerprint=digest([content, index["classes"]]),
         licence=index["licence"],
         bad=[(name, reason) for name, reason in index["bad"]],
         ignored=source.ignored,
@@ -87,7 +83,16 @@ def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset |
     )
 
 
-def _whole(pack: files.Folder) -> bool:
+def whole(folder: Path, key: str) -> files.Folder | None:
+    """The pack at `folder` if it is of this key and its files are those that were written."""
+    try:
+        pack = files.Folder(folder)
+        return pack if pack.read_json("index.json")["key"] == key and _undamaged(pack) else None
+    except MaquetteError:
+        return None
+
+
+def _undamaged(pack: files.Folder) -> bool:
     paths = {pack.path / name: entry for name, entry in pack.listed.items()}
     try:
         if sum(entry["bytes"] for entry in paths.values()) <= HASHED_BYTES:
@@ -265,7 +270,7 @@ def _refuse_many(bad: list[tuple[str, str]], total: int | None, max_bad: float, 
 
 
 @contextlib.contextmanager
-def _turn(folder: Path) -> Iterator[None]:
+def turn(folder: Path) -> Iterator[None]:
     """One process packs at a time; the others wait (the kernel lets go of the lock when its holder dies)."""
     with contextlib.ExitStack() as stack:
         while True:
@@ -280,7 +285,7 @@ def _turn(folder: Path) -> Iterator[None]:
         yield
 
 
-def _digest(tree: Any) -> str:
+def digest(tree: Any) -> str:
     return files.digest(json.dumps(tree, sort_keys=True).encode())
 
 

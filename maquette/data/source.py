@@ -15,6 +15,7 @@ from maquette.crafts.base import CraftConfig
 from maquette.data import embedded, folder, hf, table
 from maquette.data.along import Along
 from maquette.data.captions import Captions
+from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
 from maquette.data.pack import loaded, packed
 from maquette.data.pair import Pair, joined
@@ -42,6 +43,8 @@ class Data(Config):
     """A source of pictures that samples are made from without any telling which from which."""
     captions: Captions | None = None
     """Whether the model is told the captions, and how they become tokens."""
+    combinations: Combinations | None = None
+    """Words of the captions of which some pairs are tested on and never learnt: {styles: [red, blue], share: 0.1}."""
     max_bad: float = 0.01
     """The share of unreadable files, or of ones without a partner, up to which they are named, counted and left out."""
     seed: int = 0
@@ -80,6 +83,8 @@ def open_data(data: Data, medium: Medium) -> Dataset:
     dataset = packed(source, medium, data.max_bad, data.seed)
     if data.conditional and not (dataset.classes and (dataset.train.labels >= 0).any()):
         raise MaquetteError("MQ-3012", data.source)
+    if data.combinations is not None:
+        dataset = apart(dataset, data.combinations, data.seed)
     return _given(dataset, data, medium)
 
 

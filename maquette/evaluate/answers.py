@@ -69,13 +69,7 @@ class Exam:
 
     def scores(self, stamp: Stamp) -> Iterator[Score]:
         """Every score of the answers, beside those of the simpler ways; `stamp` is for those without sacreBLEU."""
-        for name in ("chrf", "bleu"):
-            own, signature = _by_sacrebleu(name, self.answers, self.references)
-            others = {who: _by_sacrebleu(name, said, self.references)[0] for who, said in self.simpler.items()}
-            signed = replace(stamp, extractor="sacreBLEU", software=stamp.software | {"sacrebleu": signature})
-            yield Score.of(name, own, signed, baselines=others)
-        others = {who: _rouge(said, self.references) for who, said in self.simpler.items()}
-        yield Score.of("rouge_l", _rouge(self.answers, self.references), stamp, baselines=others)
+        yield from against(self.answers, self.references, self.simpler, stamp)
         real = [reference[0] for reference in self.references]
         yield Score.of("distinct_2", distinct(self.answers, 2), stamp, distinct(real, 2).value)
         yield Score.of("repetition", repetition(self.answers), stamp, repetition(real).value)
@@ -95,6 +89,19 @@ class Exam:
         ]
         caption = "Questions, in brackets a true answer, and what the model answers; from short to long, not chosen."
         return "samples", "Answers", caption, medium.sheet(np.stack(items))
+
+
+def against(
+    said: Sequence[str], truth: Sequence[Sequence[str]], simpler: Mapping[str, Sequence[str]], stamp: Stamp
+) -> Iterator[Score]:
+    """chrF, BLEU and ROUGE-L of what is said against what would be right, beside those of simpler ways by name."""
+    for name in ("chrf", "bleu"):
+        own, signature = _by_sacrebleu(name, said, truth)
+        others = {who: _by_sacrebleu(name, other, truth)[0] for who, other in simpler.items()}
+        signed = replace(stamp, extractor="sacreBLEU", software=stamp.software | {"sacrebleu": signature})
+        yield Score.of(name, own, signed, baselines=others)
+    others = {who: _rouge(other, truth) for who, other in simpler.items()}
+    yield Score.of("rouge_l", _rouge(said, truth), stamp, baselines=others)
 
 
 def examine(pipeline: Pipeline, dataset: Dataset, n: int, say: Callable[[str], None] = lambda line: None) -> Exam:

@@ -77,7 +77,7 @@ def _states(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
     assert isinstance(model, Features)
     for number, start in enumerate(range(0, len(items), TOGETHER)):
         cancel.check()
-        x = pipeline.medium.to_tensor(items[start : start + TOGETHER]).to(pipeline.device)
+        x = pipeline.encoded(items[start : start + TOGETHER])
         rng = Seeds.for_batch(0, number, len(x), stream=VALIDATE, device=pipeline.device)
         made.append(model.features(Batch(x, Given(), rng)).cpu().numpy())
     return np.concatenate(made)

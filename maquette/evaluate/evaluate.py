@@ -7,23 +7,41 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from maquette.codecs.base import Codes
+from maquette.core import devices
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import GIVEN, VALIDATE, Seeds
-from maquette.core.types import Autoencoder, Batch, Likelihood, Real, Sampling, Tokens
-from maquette.data.batches import given_with
+from maquette.core.types import (
+    Autoencoder,
+    Batch,
+    Captioner,
+    Denoiser,
+    Likelihood,
+    Real,
+    Sampling,
+    Tighter,
+    Tokens,
+    TwoTowers,
+)
+from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import answers, classify, crafts, neighbours
+from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
-from maquette.evaluate.scores import cost, likelihood
+from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.pipeline import Pipeline, Request
+from maquette.media.base import Medium
+from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
+CODES = 16
+"""Codes a sample that the tighter bound is taken with."""
+FLOWN = 64
+"""Unseen items whose likelihood by the flow is computed, each of them some hundred times as costly as a bound."""
 
 T = TypeVar("T")
 
@@ -40,6 +58,8 @@ class Options(Config):
     sampling: Sampling | None = None
     """How to draw; none is the model's own way."""
     extractor: Choice = "auto"
+    exact: bool = False
+    """Whether what unseen items cost is also asked of the flow; the model must then be one that removes noise."""
 
 
 def evaluate(
@@ -50,26 +70,34 @@ def evaluate(
     *,
     reference: Reference | None = None,
     options: Options = Options(),
+    judge: agreement.Judge | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
 
-    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`).
+    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`). One that makes
+    nothing says what it knows of unseen pairs (`agreement.py`).
 
     Args:
         n: falls to what real samples there are to compare with, or to the unseen questions.
         reference: of `prepare` with the same data and medium, to be shared by several models; made here if None.
+        judge: an encoder that says whether pictures are what their captions ask for.
         say: is told what takes time, a line each.
 
     Raises:
-        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-6080 samples that are not finite, and what
-            the pipeline, `choose_extractor` and a reference that does not fit (MQ-7021) raise.
+        MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2152 too few captions, MQ-2104 a model
+            without a flow that is asked for it, MQ-6080 samples that are not finite, and what the pipeline,
+            `choose_extractor` and a reference that does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
+    if options.exact:
+        require_flow(pipeline)
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
         raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
+    if not pipeline.model.config.draws:
+        return _judging(pipeline, reference, seed, options)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
     ask = Request(
@@ -90,6 +118,13 @@ def evaluate(
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
     say("scoring")
     scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
+    if judge is not None:
+        say("judging by captions")
+        plain = _plain_stamp(reference, TEST, 0, 0, seed)
+        scores += tuple(judge.scores(pipeline, dataset, ask, plain))
+    if options.exact:
+        say("solving the flow")
+        scores += tuple(_by_the_flow(pipeline, reference, seed))
     report = replace(
         _report(pipeline, reference, drawn, seed, options),
         scores=scores,
@@ -118,6 +153,24 @@ def _examined(
     return illustrated(report, [exam.shot(pipeline.medium)])
 
 
+def _judging(pipeline: Pipeline, reference: Reference, seed: int, options: Options) -> Report:
+    """The report of a model that makes nothing: what it says of unseen pairs of a picture and a caption."""
+    test, words = reference.dataset.test, pipeline.along.captions
+    assert isinstance(pipeline.model, TwoTowers) and words is not None, "who judges reads captions"
+    encoder = agreement.Encoder(pipeline.model, pipeline.medium, pipeline.device)
+    found = agreement.of_unseen(encoder, test, words.encode, reference.dataset.classes)
+    read = cost.timed(lambda: encoder.pictures(reference.items).numpy(), pipeline.device)
+    pairs = len(agreement.unseen(test, agreement.MOST))
+    report = replace(
+        _report(pipeline, reference, read, seed, options),
+        scores=tuple(agreement.scores(found, _plain_stamp(reference, TEST, pairs, 0, seed))),
+        notes=(
+            f"It makes nothing, and is asked about {pairs:,} unseen pairs; its speed is of pictures that it reads.",
+        ),
+    )
+    return illustrated(report, [agreement.shot(encoder, test, words.encode)])
+
+
 def _report(
     pipeline: Pipeline, reference: Reference, drawn: cost.Timed[np.ndarray], seed: int, options: Options
 ) -> Report:
@@ -130,7 +183,7 @@ def _report(
         seed=_whole(pipeline.card.get("seed"), seed),
         licence=reference.dataset.licence,
         cost=Cost(
-            parameters=cost.parameters(pipeline.model),
+            parameters=cost.parameters(pipeline.model) + cost.parameters(pipeline.codec),
             samples_per_second=len(drawn.result) / drawn.seconds,
             sampling_seconds=drawn.seconds,
             peak_bytes=drawn.peak_bytes,
@@ -167,11 +220,14 @@ def _scores(
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
+    yield from attributes.scores(reference, seen, labels, stamp)
     if lesson is not None:
         plain = _plain_stamp(reference, TEST, len(made), len(made), ask.seed)
         yield from crafts.scores(lesson, made, reference, plain)
         yield from crafts.round_trip(lesson, made, pipeline, plain)
     yield from _of_model(pipeline, reference, ask.seed)
+    if isinstance(pipeline.model, Captioner) and pipeline.model.writes and pipeline.along.captions is not None:
+        yield from captions.of_unseen(pipeline, reference.dataset, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)
 
@@ -194,36 +250,73 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         if np.isfinite(ratio):
             yield Score.of("psnr", ratio, stamp)
         yield Score.of("ssim", ssim(originals, copies, 2.0), stamp)
+    if isinstance(model.latent, Tokens):
+        with torch.inference_mode():
+            codes = [model.encode(pipeline.encoded(part)) for part in np.array_split(items, -(-len(items) // BATCH))]
+        used = codebook.used(torch.cat(codes), model.latent.vocab)
+        yield Score.of("codebook", used.share, stamp)
+        yield Score.of("codebook_perplexity", used.perplexity, stamp)
 
 
 def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
     """What unseen items cost a model that can say so."""
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
-    if isinstance(pipeline.model, Likelihood):
-        medium, beside = pipeline.medium, reference.baselines
+    medium = pipeline.medium
+    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    unit = likelihood.unit(measure)
+    if isinstance(pipeline.model, Tighter):
         with pipeline.computing():
-            bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), medium)
-        stamp = _plain_stamp(reference, name, len(rows), 0, seed)
-        yield Score.of(
-            "likelihood", bits, stamp, unit=likelihood.unit(medium), baselines=beside, bound=pipeline.model.bound
-        )
-        if isinstance(medium.space, Tokens):
+            tighter = likelihood.Tightened(pipeline.model, CODES)
+            bits = likelihood.likelihood(tighter, _batches(pipeline, split, rows), measure)
+        yield Score.of("importance_bound", bits, stamp, unit=unit, bound=True)
+    if isinstance(pipeline.model, Likelihood):
+        beside = reference.baselines if measure is medium else {}
+        with pipeline.computing():
+            bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), measure)
+        yield Score.of("likelihood", bits, stamp, unit=unit, baselines=beside, bound=pipeline.model.bound)
+        if isinstance(measure.space, Tokens) and measure is medium:
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)
+
+
+def _measured(pipeline: Pipeline, stamp: Stamp) -> tuple[Medium | Codes, Stamp]:
+    """What likelihoods are counted by, and `stamp` with the codec whose codes they are of, where it loses something."""
+    measure = pipeline.codec.measure(pipeline.medium)
+    if measure is pipeline.medium:
+        return measure, stamp
+    return measure, replace(stamp, extractor="codec", weights=pipeline.coding.digest)
+
+
+def require_flow(pipeline: Pipeline) -> None:
+    """Raise `MaquetteError` MQ-2104 unless the model removes noise, which defines a flow."""
+    if not isinstance(pipeline.model, Denoiser):
+        raise MaquetteError("MQ-2104", "exact", task=f"say what data cost its flow, {DENOISING}")
+
+
+def _by_the_flow(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
+    """What unseen items cost the flow of a model that removes noise."""
+    model, (name, rows) = pipeline.model, reference.unseen
+    assert isinstance(model, Denoiser), "`require_flow` was asked"
+    rows, split = rows[:FLOWN], reference.dataset.test if name == TEST else reference.dataset.train
+    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    with devices.autocast(pipeline.device, pipeline.precision):
+        bits = likelihood.of_flow(model, _batches(pipeline, split, rows), measure)
+    counted = likelihood.has_levels(measure.space)
+    yield Score.of("flow_likelihood", bits, stamp, unit=likelihood.unit(measure), bound=counted)
 
 
 def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Batch]:
     """Unseen items with what is given with them, and noise of fixed seeds."""
     if pipeline.along.captions is not None:
         split = replace(split, texts=pipeline.along.captions.encode(split.captions))
+    feed = Feed(split, pipeline.medium, pipeline.device, bool(pipeline.classes), pipeline.codec)
     for number, start in enumerate(range(0, len(rows), BATCH)):
         part = rows[start : start + BATCH]
-        x = pipeline.medium.to_tensor(np.asarray(split.items[part])).to(pipeline.device)
-        rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=x.device)
-        taken = Seeds.for_batch(0, number, len(part), stream=GIVEN, device=x.device)
+        rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=pipeline.device)
+        taken = Seeds.for_batch(0, number, len(part), stream=GIVEN, device=pipeline.device)
         others = None if split.others is None else np.arange(start, start + len(part)) % len(split.others)
-        yield Batch(x, given_with(split, part, others, x, pipeline.medium, bool(pipeline.classes), taken), rng)
+        yield feed(part, rng, taken, others)
 
 
 def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:

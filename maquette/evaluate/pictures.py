@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from maquette.core.types import Autoencoder, Sampling
+from maquette.core.types import Autoencoder, Real, Sampling
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
 from maquette.evaluate.scores.prdc import BLOCK
@@ -21,6 +21,9 @@ POINTS = 4000
 CLASSES = 10
 """At most so many classes have a column."""
 NEAR = 3
+AXES = 10
+"""At most so many axes of a code have a row."""
+REACH = 2.5
 
 
 def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Shot]:
@@ -38,12 +41,14 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
         yield _neighbours(reference, made)
     if codes:
         yield _reconstructions(pipeline, reference)
+    if codes and not flat:
+        yield from _traversal(pipeline, reference)
     yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask)
 
 
 def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
     names = pipeline.classes[:CLASSES]
-    items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names)))))
+    items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names))), prompt=None))
     more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
     sheet = pipeline.medium.sheet(items, len(names), list(names))
     return "classes", "By label", f"One column for each label asked for{more}.", sheet
@@ -92,12 +97,36 @@ def _reconstructions(pipeline: Pipeline, reference: Reference) -> Shot:
 
 
 @torch.inference_mode()
+def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
+    """Along the axes of the code that differ most between real items; nothing where codes are no plain vectors."""
+    model = pipeline.model
+    assert isinstance(model, Autoencoder)
+    if not isinstance(model.latent, Real) or len(model.latent.shape) > 1:
+        return
+    z = torch.cat(
+        [
+            model.encode(pipeline.encoded(part))
+            for part in np.array_split(reference.items, -(-len(reference.items) // 64))
+        ]
+    )
+    spread = z.std(0)
+    axes = spread.argsort(descending=True)[:AXES]
+    steps = torch.linspace(-REACH, REACH, COLUMNS, device=z.device)
+    codes = z.mean(0).repeat(len(axes), COLUMNS, 1)
+    codes[torch.arange(len(axes)), :, axes] += spread[axes, None] * steps
+    items = pipeline.decoded(model.decode(codes.flatten(0, 1)))
+    caption = (
+        f"Each row changes one number of the code, from {REACH:g} standard deviations below its mean to as many above, "
+        f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items."
+    )
+    yield "traversal", "Axes of the code", caption, pipeline.medium.sheet(items, COLUMNS)
+
+
+@torch.inference_mode()
 def reconstructed(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
     """Stored items after encoding and decoding by the pipeline's autoencoder."""
-    model, medium = pipeline.model, pipeline.medium
+    model, parts = pipeline.model, []
     assert isinstance(model, Autoencoder)
-    parts = [
-        medium.from_tensor(model.decode(model.encode(medium.to_tensor(items[a : a + COLUMNS * 8]).to(pipeline.device))))
-        for a in range(0, len(items), COLUMNS * 8)
-    ]
+    for first in range(0, len(items), COLUMNS * 8):
+        parts.append(pipeline.decoded(model.decode(model.encode(pipeline.encoded(items[first : first + COLUMNS * 8])))))
     return np.concatenate(parts)

@@ -25,7 +25,7 @@ class Stamp(Config):
     """What a score was computed from and with. Two scores are alike when their stamps differ at most in the seed."""
 
     extractor: str
-    """Who saw the samples: domain, inception, fourier, pixels, or none where the score needs no features."""
+    """Who saw the samples: domain, inception, fourier, pixels, codec where the score is of codes, or none."""
     weights: str
     """SHA-256 of the extractor's weights; "" when it has none."""
     resize: str
@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
     "label_accuracy": Kind(
         "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
     ),
+    "attribute_accuracy": Kind(
+        "Attribute accuracy",
+        "share",
+        "higher",
+        "Share of the words of a label that a linear classifier of real pictures finds in a sample asked by it.",
+    ),
     "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
     "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
     "likelihood": Kind(
@@ -83,6 +89,18 @@ KINDS: dict[str, Kind] = {
         "",
         "lower",
         "What unseen data cost in bits (at most, where a model gives only a bound).",
+    ),
+    "importance_bound": Kind(
+        "Importance-weighted bound",
+        "",
+        "lower",
+        "What unseen data cost in bits at most, by 16 codes a sample: nearer to the truth than by one.",
+    ),
+    "flow_likelihood": Kind(
+        "Negative log-likelihood of the flow",
+        "",
+        "lower",
+        "What unseen data cost by the probability-flow equation (at most, where they are counted in bits).",
     ),
     "perplexity": Kind(
         "Perplexity",
@@ -97,6 +115,12 @@ KINDS: dict[str, Kind] = {
         "share",
         "higher",
         "Share of an unseen text's tokens that are at their place again after encoding and decoding.",
+    ),
+    "codebook": Kind(
+        "Codebook use", "share", "higher", "Share of the codebook's entries that occur in codes of unseen items."
+    ),
+    "codebook_perplexity": Kind(
+        "Codebook perplexity", "entries", "higher", "So many entries, used equally often, would carry as much."
     ),
     "answer_psnr": Kind("Answer PSNR", "dB", "higher", "How near answers are to the true pictures, pixel by pixel."),
     "answer_ssim": Kind("Answer SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
@@ -145,6 +169,33 @@ KINDS: dict[str, Kind] = {
         "share",
         "higher",
         "Share of unseen texts whose label logistic regression reads off the model's hidden states.",
+    ),
+    "text_recall_1": Kind(
+        "Caption found", "share", "higher", "Share of unseen pictures whose nearest caption is theirs."
+    ),
+    "text_recall_5": Kind(
+        "Caption among 5", "share", "higher", "Share of unseen pictures with their caption among the 5 nearest."
+    ),
+    "picture_recall_1": Kind(
+        "Picture found", "share", "higher", "Share of unseen captions whose nearest picture is theirs."
+    ),
+    "picture_recall_5": Kind(
+        "Picture among 5", "share", "higher", "Share of unseen captions with their picture among the 5 nearest."
+    ),
+    "zero_shot": Kind(
+        "Labels by name", "share", "higher", "Share of unseen pictures that are nearest to the name of their label."
+    ),
+    "agreement_1": Kind(
+        "Agreement", "share", "higher", "Share of made pictures nearer to the caption asked for than to any other."
+    ),
+    "agreement_5": Kind(
+        "Agreement among 5", "share", "higher", "Share of made pictures with the caption asked for among the 5 nearest."
+    ),
+    "told_apart": Kind(
+        "Right of its kind",
+        "share",
+        "higher",
+        "Share of made pictures nearer to the caption asked for than to those that differ from it in one word.",
     ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }

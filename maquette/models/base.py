@@ -23,6 +23,9 @@ class ModelConfig(config.Config, ABC):
     takes: ClassVar[tuple[str, ...]] = ("label",)
     """What it can be given with each sample: a label, or fields of `Beside`, in which case `build` takes one."""
 
+    draws: ClassVar[bool] = True
+    """Whether it makes samples; one that only judges them is asked nothing else."""
+
     def fitted(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "Model":
         """`build` for a model that is given what `beside` says besides its label.
 

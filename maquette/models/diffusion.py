@@ -11,7 +11,6 @@ velocity (Liu et al. 2023). The predictor is the canonical denoiser `(y, s) -> x
 guidance and tasks need not know which it was.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -37,19 +36,17 @@ from maquette.core.types import (
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import unet
 from maquette.nets.base import NetConfig
-from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder
-from maquette.solvers import ode, paths
+from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder, joined
+from maquette.nets.reading import Reading, TextEmbedder
+from maquette.solvers import likelihood, ode, paths
 from maquette.solvers.paths import per_sample
-
-LOOKS = 4
-"""Levels at which `nll` looks at each sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ModelConfig):
     """Diffusion models and flows."""
 
-    takes: ClassVar[tuple[str, ...]] = ("label", "image")
+    takes: ClassVar[tuple[str, ...]] = ("label", "image", "text")
 
     net: NetConfig = field(default_factory=unet.Config)
     path: Literal["cosine", "linear", "edm", "flow"] = "flow"
@@ -73,10 +70,12 @@ class Config(ModelConfig):
     """Levels that the solver visits."""
     schedule: Literal["karras", "log_snr", "uniform"] = "karras"
     """Where these levels lie."""
+    reading: Reading = field(default_factory=Reading)
+    """How captions are read, where they are given; nets that can attend to them."""
     embed: int = 64
     """Width of a label's vector."""
     drop: float = 0.1
-    """Share of training rows whose label is hidden, so that guidance can be applied."""
+    """Share of training rows whose label or caption is hidden, so that guidance can be applied."""
 
     def __post_init__(self) -> None:
         self.check(self.spread[1] > 0, "spread", "a mean and a positive standard deviation")
@@ -101,21 +100,23 @@ class Diffusion(Model, Likelihood, Denoiser):
         super().__init__()
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.classes, self.beside = classes, beside
+        self.classes, self.beside, self.levels = classes, beside, config.levels
         self.embed = LabelEmbedder(classes, config.embed, config.drop)
         self.show = ImageEmbedder(beside.image, space)
-        source = (space.shape[0] + self.show.channels, *space.shape[1:])
-        self.net = config.net.build(source, space.shape, vector=self.embed.width, timed=True)
+        self.read = TextEmbedder(beside.text, config.reading, config.drop)
+        source, vector = (space.shape[0] + self.show.channels, *space.shape[1:]), self.embed.width + self.read.width
+        self.net = config.net.build(source, space.shape, vector=vector, timed=True, sequence=self.read.width)
         self.path, self.prediction = paths.PATHS[config.path], paths.PREDICTIONS[config.prediction]
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
 
     def condition(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
-        """With `rng`, some labels are hidden. A given picture never is: it is concatenated to what is denoised (Saharia
-        et al. 2022)."""
+        """With `rng`, some labels and captions are hidden. A given picture never is: it is concatenated to what is
+        denoised (Saharia et al. 2022)."""
         device = next(self.parameters()).device
-        return replace(self.embed(given, n, rng), grid=self.show(given, n, device))
+        told = joined(self.embed(given, n, rng), self.read(given, n, rng))
+        return replace(told, grid=self.show(given, n, device))
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
@@ -138,9 +139,7 @@ class Diffusion(Model, Likelihood, Denoiser):
         if self.config.times == "uniform":
             first, last = self.path.time(low), self.path.time(high)
             return self.path.level(first + (last - first) * u)
-        mean, std = self.config.spread
-        normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6))
-        return (mean + std * normal).exp().clamp(low, high)
+        return paths.normal_levels(u, *self.config.spread, low, high)
 
     def output(
         self, y: Float[Tensor, "b *space"], r: Float[Tensor, " b"], condition: Condition
@@ -166,19 +165,23 @@ class Diffusion(Model, Likelihood, Denoiser):
         return denoise
 
     def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b *space"]:
-        return rng.normal(*self.space.shape) * (self.config.levels[1] * how.temperature)
+        return rng.normal(*self.space.shape) * (self.first(how) * how.temperature)
 
     def draw(
         self, predict: Predictor, start: Float[Tensor, "b *space"], how: Sampling, rng: Seeds
     ) -> Float[Tensor, "b *space"]:
         """Raises `MaquetteError` MQ-2040 or MQ-2042 when there is no such solver, or it has no `eta`."""
         solver = ode.find(how.solver or self.config.solver, how.eta)
-        x = solver(predict, start, self.visited(how.steps or self.config.steps), rng)
+        x = solver(predict, start, self.visited(how), rng)
         return x.clamp(-1, 1) if self.space.levels else x
 
-    def visited(self, steps: int) -> Float[Tensor, " levels"]:
-        """The `steps` levels of a draw, and 0."""
-        low, high = self.config.levels
+    def first(self, how: Sampling) -> float:
+        """The level at which a draw starts."""
+        return paths.first_level(how.strength, self.config.data_std, *self.levels)
+
+    def visited(self, how: Sampling) -> Float[Tensor, " levels"]:
+        """The levels of a draw, and 0."""
+        steps, low, high = how.steps or self.config.steps, self.levels[0], self.first(how)
         if self.config.schedule == "uniform":
             std = self.config.data_std
             return std * paths.uniform_levels(steps, low / std, high / std, self.path)
@@ -188,33 +191,6 @@ class Diffusion(Model, Likelihood, Denoiser):
 
     @torch.no_grad()
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
-        """The variational bound in nats per sample, from `LOOKS` levels of each (Kingma et al. 2021, equations 11-15).
-
-        prior + reconstruction + E over ln s of |x - x_hat|^2 / s^2 times the length of its range, from a lowest s up.
-        With levels that lies half a step apart or higher, as Bayes' rule over the values knows the rest better than a
-        network; on a continuum the reconstruction is normal with deviation s.
-        """
-        rng, (low, high) = batch.rng.fork(0), self.config.levels
-        low = max(low, 1 / (self.space.levels - 1)) if self.space.levels else low
+        """The variational bound in nats per sample, from a few levels of each."""
         denoise = self.predictor(self.condition(batch.given, len(batch)))
-        x, u, length = batch.x.float(), rng.strata(), math.log(high / low)
-        steps = torch.zeros(len(x), device=x.device)
-        for look in range(LOOKS):  # evenly spread over the range, which varies less than levels drawn one by one
-            s = (math.log(low) + length * ((u + look / LOOKS) % 1)).exp()
-            error = denoise(x + per_sample(s, x) * rng.normal(*x.shape[1:]), s) - x
-            steps += length / LOOKS * (error / per_sample(s, x)).square().flatten(1).sum(1)
-        prior = (x / high).square().flatten(1).sum(1) / 2
-        return steps + prior + self.reconstruction(x, denoise, low, rng)
-
-    def reconstruction(self, x: Tensor, denoise: Predictor, low: float, rng: Seeds) -> Float[Tensor, " b"]:
-        """-ln p(x | y) at the level `low`, in nats per sample."""
-        noise = rng.normal(*x.shape[1:])
-        if not self.space.levels:
-            error = (x - denoise(x + low * noise, x.new_full((len(x),), low))) / low
-            return (error.square() / 2 + math.log(low * math.sqrt(2 * math.pi))).flatten(1).sum(1)
-        # y lies `noise` deviations from its own value and `gap` more from each next one; past 14 none counts
-        gap = 2 / (self.space.levels - 1) / low
-        reach = min(self.space.levels - 1, math.ceil(14 / gap))
-        offsets = torch.arange(-reach, reach + 1, device=x.device) * gap
-        logits = offsets * noise[..., None] - offsets**2 / 2
-        return torch.logsumexp(logits, dim=-1).flatten(1).sum(1)
+        return likelihood.bound(denoise, batch.x, *self.levels, batch.rng.fork(0), self.space.levels)

@@ -4,6 +4,7 @@ Loss, likelihood and drawing are those of every model of this kind (`tokenwise.p
 GPT-2 (Radford et al. 2019) is one of its forms, and its files become a bundle and go back (`gpt2.py`).
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ class Config(ModelConfig):
         self.check(0 <= self.label_drop < 1, "label_drop", "in [0, 1)")
 
     def build(self, space: Space, classes: int = 0) -> "GPT":
-        if not isinstance(space, Tokens) or len(space.shape) != 1:
-            raise refuse_space("gpt", "sequences of tokens", space, "put a codec to tokens between, or choose text")
+        if not isinstance(space, Tokens):
+            raise refuse_space("gpt", "tokens", space, "put a codec to tokens between, or choose text")
         return GPT(self, space, classes)
 
     @classmethod
@@ -63,7 +64,7 @@ class GPT(Tokenwise, Compilable, Features):
         super().__init__()
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space, self.classes = space, classes
-        length, width = space.shape[0] - bool(space.marks), config.net.width
+        length, width = math.prod(space.shape) - bool(space.marks), config.net.width
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.table = nn.Embedding(space.vocab + (space.marks is None), width)
         self.net = config.net.build((length, width), (length, width), self.embed.width, causal=True)

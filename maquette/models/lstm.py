@@ -52,8 +52,8 @@ class Config(ModelConfig):
         return cls(width=16)
 
     def build(self, space: Space, classes: int = 0) -> "LSTM":
-        if not isinstance(space, Tokens) or len(space.shape) != 1:
-            raise refuse_space("lstm", "sequences of tokens", space, "put a codec to tokens between, or choose text")
+        if not isinstance(space, Tokens):
+            raise refuse_space("lstm", "tokens", space, "put a codec to tokens between, or choose text")
         return LSTM(self, space, classes)
 
 

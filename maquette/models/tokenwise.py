@@ -33,7 +33,10 @@ from maquette.solvers import decoding
 
 
 class Tokenwise(Model, Likelihood, Stream):
-    """Its predictor is `(x, at) -> logits [b, vocab]` of token number `at` given those before it in `x`."""
+    """Its predictor is `(x, at) -> logits [b, vocab]` of token number `at` given those before it in `x` [b, l].
+
+    Tokens of a grid are read row by row.
+    """
 
     accepts = (Tokens,)
     space: Tokens  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -67,11 +70,11 @@ class Tokenwise(Model, Likelihood, Stream):
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per token of the batch; the statistic leaves out what is not learnt (prompts, padding)."""
         condition = self.embed(batch.given, len(batch), batch.rng.fork(0))
-        nats, counts = self.nats(batch.x, condition)
+        nats, counts = self.nats(batch.x.flatten(1), condition)
         return nats.sum() / nats.numel(), {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
-        return self.nats(trimmed(batch.x, self.space), self.embed(batch.given, len(batch)))[0].sum(1)
+        return self.nats(trimmed(batch.x.flatten(1), self.space), self.embed(batch.given, len(batch)))[0].sum(1)
 
     def nats(
         self, x: Int[Tensor, "b l"], condition: Condition, hidden: Bool[Tensor, "b m"] | None = None
@@ -97,7 +100,7 @@ class Tokenwise(Model, Likelihood, Stream):
         Args:
             states: the last hidden state at each place of (tokens, condition, what each place may see).
         """
-        x = trimmed(batch.x, self.space)
+        x = trimmed(batch.x.flatten(1), self.space)
         inputs, counts = seen(x, self.space), counted(x, self.space)[..., None]
         h = states(inputs, self.embed(batch.given, len(batch)), apart(inputs, self.space)).float()
         return (h * counts).sum(1) / counts.sum(1).clamp(min=1)
@@ -109,19 +112,24 @@ class Tokenwise(Model, Likelihood, Stream):
         """Cheap when asked in order, right in any order."""
         return Reader(self, condition)
 
-    def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n *space"]:
         """Nothing but gaps; in a space with marks the end of an earlier document stands first."""
         return decoding.blank(n, self.space, rng.device)
 
-    def draw(self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds) -> Int[Tensor, "n l"]:
+    def draw(
+        self, predict: Predictor, start: Int[Tensor, "n *space"], how: Sampling, rng: Seeds
+    ) -> Int[Tensor, "n *space"]:
+        x = start.flatten(1)
         if how.beams:
-            return decoding.search(predict, start, how.beams, how.length_penalty, self._end)
-        return decoding.decode(predict, start, rng.uniform(start.shape[1]), how, self._end)
+            return decoding.search(predict, x, how.beams, how.length_penalty, self._end).view(start.shape)
+        return decoding.decode(predict, x, rng.uniform(x.shape[1]), how, self._end).view(start.shape)
 
     def stream(
-        self, predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds
-    ) -> Iterator[tuple[int, Int[Tensor, "n l"]]]:
-        return decoding.stream(predict, start, rng.uniform(start.shape[1]), how, self._end)
+        self, predict: Predictor, start: Int[Tensor, "n *space"], how: Sampling, rng: Seeds
+    ) -> Iterator[tuple[int, Int[Tensor, "n *space"]]]:
+        x = start.flatten(1)
+        for at, made in decoding.stream(predict, x, rng.uniform(x.shape[1]), how, self._end):
+            yield at, made.view(start.shape)
 
     @property
     def _end(self) -> int | None:

@@ -4,16 +4,22 @@
 
 in nats per sample, summed over all dimensions. beta = 1 bounds the likelihood; larger ones trade detail for codes with
 independent axes (Higgins et al. 2017). KL warm-up lets codes be found before they are paid for (Bowman et al. 2016).
+Free bits let each axis carry something (Kingma et al. 2016, appendix C.8): sum_j max(free, E_x KL_j) instead of the KL.
+
+With several codes a sample the objective is the tighter bound of Burda et al. (2016, equation 8):
+
+    -E_{z_1 … z_k ~ q(z|x)} log 1/k sum_i p(x, z_i) / q(z_i|x)
+
+With a `factor` the code is a grid [latent, h / factor, w / factor], as latent diffusion wants (Rombach et al. 2022).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import (
@@ -27,11 +33,12 @@ from maquette.core.types import (
     Sampling,
     Space,
     Stats,
+    Tighter,
     Turn,
 )
+from maquette.models import laws
 from maquette.models.base import Model, ModelConfig, refuse_space
-from maquette.models.codes import active_units, kl_to_standard_normal, risen, sample
-from maquette.models.logistic import log_bin
+from maquette.models.codes import active_units, kl_by_axis, kl_to_standard_normal, log_normal, risen, sample
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
@@ -44,8 +51,10 @@ class Config(ModelConfig):
     encoder: NetConfig = field(default_factory=convnet.Config)
     decoder: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     latent: int = 32
-    """Width of the code."""
-    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"] = "auto"
+    """Width of the code, or channels of a grid of codes."""
+    factor: int = 0
+    """Pixels on a side of the square that one place of a grid of codes stands for; 0: one code for the sample."""
+    likelihood: laws.Kind = "auto"
     """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian is for a continuum;
     auto is logistic where the space has levels, else gaussian."""
     scale: float = 0.0
@@ -54,6 +63,10 @@ class Config(ModelConfig):
     """Weight of the KL divergence once warmed up."""
     warmup: float = 0.0
     """Share of the budget over which that weight rises from 0."""
+    free: float = 0.0
+    """Nats of KL divergence that each axis of the code may have for nothing, on average over a batch."""
+    codes: int = 1
+    """Codes a sample in the objective; with more than one it is the importance-weighted bound, and beta must be 1."""
     label_width: int = 64
     """Of the vector that tells a conditional network its label."""
     label_drop: float = 0.1
@@ -62,6 +75,11 @@ class Config(ModelConfig):
     def __post_init__(self) -> None:
         self.check(self.latent > 0, "latent", "a positive whole number")
         self.check(self.label_width > 0, "label_width", "a positive whole number")
+        self.check(self.factor >= 0, "factor", "0 or a positive whole number")
+        self.check(self.free >= 0, "free", "0 or a positive number")
+        self.check(self.codes > 0, "codes", "a positive whole number")
+        plain = (self.beta, self.warmup, self.free) == (1, 0, 0)
+        self.check(self.codes == 1 or plain, "codes", "1 where beta, warmup or free change the bound")
         self.check(self.scale >= 0, "scale", "0 or a positive number")
         self.check(self.beta >= 0, "beta", "0 or a positive number")
         self.check(0 <= self.warmup <= 1, "warmup", "a share in [0, 1]")
@@ -73,93 +91,17 @@ class Config(ModelConfig):
         if self.likelihood in ("bernoulli", "logistic") and not space.levels:
             kind = f"vae with likelihood {self.likelihood}"
             raise refuse_space(kind, "values that have levels", space, "set model.likelihood=gaussian")
+        if self.factor and (len(space.shape) != 3 or any(side % self.factor for side in space.shape[1:])):
+            wanted = f"pictures with sides that {self.factor} divides"
+            raise refuse_space(f"vae of factor {self.factor}", wanted, space, "choose another model.factor, or 0")
         return VAE(self, space, classes)
 
-    def law(self, space: Real) -> "Bernoulli | Gaussian | Logistic":
-        """p(x|z), as a function of the decoder's output."""
-        if self.likelihood == "bernoulli":
-            return Bernoulli(space.levels)
-        gaussian = self.likelihood == "gaussian" or not space.levels
-        return Gaussian(space, self.scale) if gaussian else Logistic(space, self.scale)
+    def code(self, space: Real) -> tuple[int, ...]:
+        """The shape of a code."""
+        return (self.latent, *(side // self.factor for side in space.shape[1:])) if self.factor else (self.latent,)
 
 
-# -- likelihoods: what the decoder's output says of a sample -----------------------------------------------------------
-
-
-class Bernoulli(nn.Module):
-    """Values as shares of white, the decoder giving logits: -x log p - (1 - x) log(1 - p), x scaled to [0, 1].
-
-    For two levels this is a likelihood. For more, `forward` is the usual cross-entropy, and `discrete` adds the
-    constant that makes p^x (1 - p)^(1 - x) sum to one over the levels.
-    """
-
-    def __init__(self, levels: int):
-        super().__init__()
-        self.levels = levels
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return F.softplus(out) - (x + 1) / 2 * out
-
-    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        if self.levels <= 2:
-            return self(out, x)
-        # log of the geometric sum over k < n of exp(k r), r = |logit| / (n - 1): its limit at 0 is n
-        n, r = self.levels, (out / (self.levels - 1)).abs().double().clamp(min=1e-9)
-        total = (n - 1) * r + (torch.expm1(-n * r) / torch.expm1(-r)).log() - F.softplus((n - 1) * r)
-        return self(out, x) + total.float()
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return 2 * torch.sigmoid(out) - 1
-
-
-class _Scaled(nn.Module):
-    """A law with one spread per channel, learnt unless `scale` fixes it, and never narrower than a level is wide."""
-
-    def __init__(self, space: Real, scale: float):
-        super().__init__()
-        self.levels = space.levels
-        self.step = 2 / (space.levels - 1) if space.levels else 0.0
-        shape = (space.shape[0], *[1] * (len(space.shape) - 1)) if space.levels else space.shape
-        if scale:
-            self.register_buffer("log_scale", torch.full((1,) * len(space.shape), math.log(scale)))
-        else:
-            self.log_scale = nn.Parameter(torch.full(shape, math.log(0.5)))
-
-    @property
-    def scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(min=max(self.step, 1e-3))
-
-
-class Gaussian(_Scaled):
-    """-log N(x; mean, scale^2), a density; `discrete` is that of a level, the density times the levels' distance."""
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return ((x - out) / self.scale).square() / 2 + self.scale.log() + math.log(2 * math.pi) / 2
-
-    def discrete(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return self(out, x) - (math.log(self.step) if self.levels else 0.0)
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return out
-
-
-class Logistic(_Scaled):
-    """The probability that a logistic variable falls into a level's cell; the outer cells are open (Kingma 2016)."""
-
-    def forward(self, out: Float[Tensor, "b *space"], x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        return -log_bin(x, out, self.scale.log(), self.levels)
-
-    discrete = forward
-
-    def mean(self, out: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
-        """The likeliest level: the open outer cells draw means of black and white far out of the space."""
-        return out.clamp(-1, 1)
-
-
-# -- the model ---------------------------------------------------------------------------------------------------------
-
-
-class VAE(Model, Likelihood, Autoencoder):
+class VAE(Model, Likelihood, Tighter, Autoencoder):
     """Samples are the decoder's means at z ~ N(0, I)."""
 
     accepts = (Real,)
@@ -170,64 +112,83 @@ class VAE(Model, Likelihood, Autoencoder):
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
         self.classes = classes
-        self.latent = Real((config.latent,))
+        code = config.code(space)
+        self.latent = Real(code)
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
-        self.encoder = config.encoder.build(space.shape, (2 * config.latent,), self.embed.width)
-        self.decoder = config.decoder.build((config.latent,), space.shape, self.embed.width)
-        self.likelihood = config.law(space)
+        self.encoder = config.encoder.build(space.shape, (2 * code[0], *code[1:]), self.embed.width)
+        self.decoder = config.decoder.build(code, space.shape, self.embed.width)
+        self.likelihood = laws.law(config.likelihood, space, config.scale)
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
 
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
-        """The negative ELBO with its KL term weighed by `beta` and the warm-up."""
+        """The negative ELBO with its KL term weighed by `beta` and the warm-up, or the importance-weighted bound."""
         rng = batch.rng.fork(0)
         condition = self.embed(batch.given, len(batch), rng.fork(0))
         mu, log_var = self._posterior(batch.x, condition)
+        if self.config.codes > 1:
+            weights = self._weights(batch.x, mu, log_var, condition, self.config.codes, rng, self.likelihood)
+            bound = (math.log(self.config.codes) - weights.logsumexp(0)).mean()
+            kl = kl_to_standard_normal(mu, log_var).mean()
+            return bound, {"kl": kl.detach(), "active": active_units(mu.detach())}
         out = self._decode(sample(mu, log_var, rng), condition)
         reconstruction = self.likelihood(out, batch.x.float()).flatten(1).sum(1).mean()
         kl = kl_to_standard_normal(mu, log_var).mean()
         stats = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "active": active_units(mu.detach())}
-        return reconstruction + self.config.beta * risen(progress, self.config.warmup) * kl, stats
+        counted = kl
+        if self.config.free:
+            counted = kl_by_axis(mu, log_var).mean(0).clamp(min=self.config.free).sum()
+        return reconstruction + self.config.beta * risen(progress, self.config.warmup) * counted, stats
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         """-ELBO from one draw of the code: an upper bound of -log p(x), in nats, of levels where the space has them."""
-        return -self._evidence(batch, 1).squeeze(0)
+        condition, rng = self.condition(batch.given, len(batch)), batch.rng.fork(1)
+        mu, log_var = self._posterior(batch.x, condition)
+        out = self._decode(sample(mu, log_var, rng), condition)
+        law = self.likelihood.discrete(out, batch.x.float())
+        return law.flatten(1).sum(1) + kl_to_standard_normal(mu, log_var)
 
     def importance_bound(self, batch: Batch, k: int) -> Float[Tensor, " b"]:
-        """-log 1/k sum p(x, z) / q(z|x) over `k` codes: as `nll`, and tighter the larger k is (Burda et al. 2016)."""
-        return math.log(k) - self._evidence(batch, k).logsumexp(0)
-
-    def _evidence(self, batch: Batch, k: int) -> Float[Tensor, "k b"]:
-        """log p(x, z) / q(z|x) at `k` draws of z from q; for k = 1 the KL term is exact, which lowers the variance."""
-        rng = batch.rng.fork(1)
         condition = self.condition(batch.given, len(batch))
         mu, log_var = self._posterior(batch.x, condition)
-        rows = []
+        law = self.likelihood.discrete
+        weights = self._weights(batch.x, mu, log_var, condition, k, batch.rng.fork(1), law)
+        return math.log(k) - weights.logsumexp(0)
+
+    def _weights(
+        self,
+        x: Float[Tensor, "b *space"],
+        mu: Float[Tensor, "b *code"],
+        log_var: Float[Tensor, "b *code"],
+        condition: Condition,
+        k: int,
+        rng: Seeds,
+        law: Callable[[Tensor, Tensor], Tensor],
+    ) -> Float[Tensor, "k b"]:
+        """log p(x, z) / q(z|x) at `k` draws of z from q."""
+        rows, zero = [], torch.zeros_like(mu)
         for _ in range(k):
             z = sample(mu, log_var, rng)
-            out = self._decode(z, condition)
-            kl = kl_to_standard_normal(mu, log_var)
-            if k > 1:
-                kl = (z.square() - (z - mu).square() / log_var.exp() - log_var).sum(1) / 2
-            rows.append(-self.likelihood.discrete(out, batch.x.float()).flatten(1).sum(1) - kl)
+            p_x = -law(self._decode(z, condition), x.float()).flatten(1).sum(1)
+            rows.append(p_x + log_normal(z, zero, zero) - log_normal(z, mu, log_var))
         return torch.stack(rows)
 
     def _posterior(
         self, x: Float[Tensor, "b *space"], condition: Condition
-    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+    ) -> tuple[Float[Tensor, "b *code"], Float[Tensor, "b *code"]]:
         """Mean and log-variance of q(z|x)."""
         mu, log_var = self.encoder(x.float(), condition=condition).float().chunk(2, dim=1)
         return mu, log_var
 
-    def _decode(self, z: Float[Tensor, "b d"], condition: Condition) -> Float[Tensor, "b *space"]:
+    def _decode(self, z: Float[Tensor, "b *code"], condition: Condition) -> Float[Tensor, "b *space"]:
         return self.decoder(z, condition=condition).float()
 
-    def encode(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b d"]:
+    def encode(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *code"]:
         """The mean of q(z|x); of a conditional model, without a label."""
         return self._posterior(x, self.condition(Given(), len(x)))[0]
 
-    def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b *space"]:
+    def decode(self, z: Float[Tensor, "b *code"]) -> Float[Tensor, "b *space"]:
         """The mean of p(x|z); of a conditional model, without a label."""
         return self.predictor(self.condition(Given(), len(z)))(z)
 
@@ -235,11 +196,11 @@ class VAE(Model, Likelihood, Autoencoder):
         return self.embed(given, n)
 
     def predictor(self, condition: Condition) -> Predictor:
-        """z [b, latent] -> samples [b, *space.shape]."""
+        """z [b, *latent.shape] -> samples [b, *space.shape]."""
         return lambda z: self.likelihood.mean(self._decode(z, condition))
 
-    def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b d"]:
-        return rng.normal(self.config.latent) * how.temperature
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b *code"]:
+        return rng.normal(*self.latent.shape) * how.temperature
 
-    def draw(self, predict: Predictor, start: Float[Tensor, "b d"], how: Sampling, rng: Seeds) -> Tensor:
+    def draw(self, predict: Predictor, start: Float[Tensor, "b *code"], how: Sampling, rng: Seeds) -> Tensor:
         return predict(start)

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Heads = Float[Tensor, "b heads l d"]
@@ -21,7 +21,7 @@ def attend(
     k: Float[Tensor, "b heads m d"],
     v: Float[Tensor, "b heads m d"],
     causal: bool = False,
-    allowed: Bool[Tensor, "#b #heads l m"] | None = None,
+    allowed: Bool[Tensor, "#b #heads #l m"] | None = None,
 ) -> Heads:
     """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al. 2017, equation 1).
 
@@ -58,8 +58,34 @@ def keeping_maps() -> Iterator[list[Float[Tensor, "b heads l m"]]]:
         _kept.reset(before)
 
 
+class CrossAttention(nn.Module):
+    """Every place asks every element of a sequence (Vaswani et al. 2017, section 3.2.3); at first nothing comes back.
+
+    Args:
+        width: of the places.
+        sequence: of the elements.
+    """
+
+    def __init__(self, width: int, sequence: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.ask, self.tell = nn.Linear(width, width), nn.Linear(sequence, 2 * width)
+        self.answer = nn.Linear(width, width)
+        nn.init.zeros_(self.answer.weight)
+        nn.init.zeros_(self.answer.bias)
+
+    def forward(
+        self, x: Float[Tensor, "b l w"], sequence: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b l w"]:
+        """What each place learns; of each row's elements only those count that `mask` names, at least one."""
+        q = self.ask(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.tell(sequence).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        found = attend(q, k, v, allowed=None if mask is None else mask[:, None, None])
+        return self.answer(found.transpose(1, 2).flatten(2))
+
+
 def attention_map(
-    q: Heads, k: Float[Tensor, "b heads m d"], allowed: Bool[Tensor, "#b #heads l m"] | None = None
+    q: Heads, k: Float[Tensor, "b heads m d"], allowed: Bool[Tensor, "#b #heads #l m"] | None = None
 ) -> Float[Tensor, "b heads l m"]:
     """softmax(q k^T / sqrt(d)): how much each query takes from each key; rows sum to 1."""
     # scaled before the product, so that bf16 rounds small numbers
@@ -96,12 +122,14 @@ def unit_size(x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
 class _Rotation(torch.autograd.Function):
     """Its derivative is the rotation back, and for unit vectors what remains beside their own direction.
 
-    A few passes over memory each way, a quarter of what autograd would take.
+    A few passes over memory each way, a quarter of what autograd would take. Forward mode turns the tangent likewise.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor, unit: bool):
-        ctx.save_for_backward(cos, sin, *([x] if unit else []))
+        kept = (cos, sin, *([x] if unit else []))
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
         y = _rotated(x, cos, sin)
         return y.mul_(_inverse_size(x)) if unit else y
 
@@ -109,12 +137,19 @@ class _Rotation(torch.autograd.Function):
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         cos, sin, *kept = ctx.saved_tensors
         grad = _rotated(grad, cos, -sin)
-        if kept:
-            (x,) = kept
-            inverse = _inverse_size(x)
-            along = (grad * x).mean(-1, keepdim=True) * inverse.square()
-            grad = torch.addcmul(grad, x, along, value=-1) * inverse
-        return grad, None, None, None
+        return _beside(grad, *kept) if kept else grad, None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
+        cos, sin, *kept = ctx.saved_tensors
+        return _rotated(_beside(tangent, *kept) if kept else tangent, cos, sin)
+
+
+def _beside(change: Tensor, x: Tensor) -> Tensor:
+    """The derivative of x divided by its root mean square, which is symmetric: `change` without its part along x."""
+    inverse = _inverse_size(x)
+    along = (change * x).mean(-1, keepdim=True) * inverse.square()
+    return torch.addcmul(change, x, along, value=-1) * inverse
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -9,7 +9,27 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import Condition, Given, Real
 
 
-class LabelEmbedder(nn.Module):
+class Embedder(nn.Module):
+    """What turns a part of `Given` into a condition, and can withhold it.
+
+    Attributes:
+        width: of the vector that it gives; 0 when the model is given no such thing.
+        drop: share of training rows from which it is withheld: guidance needs some.
+    """
+
+    width: int
+    drop: float
+
+
+def joined(*conditions: Condition) -> Condition:
+    """One condition of several: their vectors side by side, and the sequence and the grid of those that have one."""
+    vectors = [each.vector for each in conditions if each.vector is not None]
+    read = next((each for each in conditions if each.sequence is not None), Condition())
+    grid = next((each.grid for each in conditions if each.grid is not None), None)
+    return Condition(torch.cat(vectors, 1) if vectors else None, read.sequence, read.mask, grid)
+
+
+class LabelEmbedder(Embedder):
     """Class labels as a vector, with a learnt null for "no label" (Ho and Salimans 2021, classifier-free guidance).
 
     Args:

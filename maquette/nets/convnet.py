@@ -2,22 +2,25 @@
 
 A third maps a picture to a smaller map, each value of which has seen a patch of it (Isola et al. 2017, section 3.2.2).
 Sides are halved while both exceed 7, so 64 ends at 4x4, 28 at 7x7 and 127 at 7x7; strides, kernels and widths are the
-paper's. With `bias` false the networks for 64x64 pictures are DCGAN's, parameter for parameter.
+paper's. With `bias` false the networks for 64x64 pictures are DCGAN's, parameter for parameter. Self-attention (SAGAN,
+Zhang et al. 2019) and minibatch deviation (Karras et al. 2018) can be added.
 """
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, addcmul, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.attention import attend
+from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.norm import BatchNorm
 
 SMALLEST = 4
@@ -38,6 +41,10 @@ class Config(NetConfig):
     """leaky has slope 0.2 below zero."""
     bias: bool = True
     """Whether layers that no normalisation follows add a constant; DCGAN's have none."""
+    attention: int = 0
+    """Self-attention on the largest map whose longer side is at most this; 0 has none."""
+    deviation: bool = False
+    """Whether a critic is told how much the samples of a batch differ (`Deviation`)."""
 
     def __post_init__(self) -> None:
         self.check(self.width > 0 and self.width % 8 == 0, "width", "a positive multiple of 8")
@@ -48,8 +55,12 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, widest=16)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Up | Down | Patches":
-        if len(source) == len(target) == 3 and not timed:
+    def build(
+        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
+    ) -> "Up | Down | Patches":
+        if sequence:
+            raise refuse_sequence("convnet")
+        if len(source) == len(target) == 3 and not timed and not self.deviation:
             return Patches(self, source, target, vector)
         pictures = [shape for shape in (source, target) if len(shape) == 3]
         if timed or len(source) + len(target) != 4 or len(pictures) != 1:
@@ -57,6 +68,10 @@ class Config(NetConfig):
             raise _impossible(source, target, reason, "use kind unet or mlp")
         if min(pictures[0][1:]) < SMALLEST:
             raise _impossible(source, target, f"a side is shorter than {SMALLEST}", "use kind mlp")
+        if 0 < self.attention < max(list(halvings(*pictures[0][1:]))[-1]):
+            raise _impossible(source, target, f"no map is as small as {self.attention}", "set attention to 8, or to 0")
+        if self.deviation and target != (1,):
+            raise _impossible(source, target, "only a critic is told a deviation", "set deviation=false")
         return Down(self, source, target, vector) if len(source) == 3 else Up(self, source, target, vector)
 
     def channels(self, halvings: int) -> list[int]:
@@ -84,6 +99,9 @@ class Up(Net):
         for (small, large), (wide, narrow) in zip(steps, itertools.pairwise(widths), strict=False):
             layer = _layer(config, _double(wide, narrow, small, large, _biased(config)))
             self.blocks.append(_Block(config, layer, narrow, vector))
+        maps = [self.first, *self.blocks]
+        if (at := focus(config.attention, sides[: len(maps)])) is not None:
+            maps[at].attention = SelfAttention(config, widths[at])
         if steps:
             self.last = _layer(config, _double(widths[-1], target[0], *steps[-1], bias=config.bias))
         else:
@@ -98,7 +116,7 @@ class Up(Net):
         return self.last(h)
 
 
-class Down(Net):
+class Down(Critic):
     """[b c h w] -> [b d]: convolutions that halve the sides, then a dense layer.
 
     A condition's vector v enters a single score as the inner product of its embedding with the features averaged over
@@ -118,26 +136,32 @@ class Down(Net):
             stride = 2 if len(sides) > 1 else 1
             layer = _layer(config, nn.Conv2d(before, after, 2 + stride, stride, 1, bias=bias))
             self.blocks.append(_Block(config, layer, after, normalise=not plain))
-        features = widths[-1] * math.prod(sides[-1])
+        if (at := focus(config.attention, sides[-len(self.blocks) :])) is not None:
+            self.blocks[at].attention = SelfAttention(config, widths[at])
+        self.deviation = Deviation() if config.deviation else nn.Identity()
+        features = (widths[-1] + config.deviation) * math.prod(sides[-1])
         self.projection = (
             _layer(config, nn.Linear(vector, widths[-1], bias=False)) if vector and target == (1,) else None
         )
         self.beside = _layer(config, nn.Linear(vector, *target, bias=False)) if vector and target != (1,) else None
         self.head = _layer(config, nn.Linear(features, *target, bias=config.bias))
 
-    def forward(
+    def see(
         self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b d"]:
+    ) -> Float[Tensor, "b c2 h2 w2"]:
         h = x
         for block in self.blocks:
             h = block(h)
-        out = self.head(h.movedim(1, -1).flatten(1))
+        return h
+
+    def say(self, seen: Float[Tensor, "b c h w"], condition: Condition = Condition()) -> Float[Tensor, "b d"]:
+        out = self.head(self.deviation(seen).movedim(1, -1).flatten(1))
         if self.projection is not None:
-            return out + (self.projection(condition.vector) * h.mean((2, 3))).sum(1, keepdim=True)
+            return out + (self.projection(condition.vector) * seen.mean((2, 3))).sum(1, keepdim=True)
         return out if self.beside is None else out + self.beside(condition.vector)
 
 
-class Patches(Net):
+class Patches(Critic):
     """[b c h w] -> [b c2 h2 w2]: convolutions that halve the sides, and one that reads the map off them.
 
     A condition's vector enters as in `Down`, at each place by its own features.
@@ -155,25 +179,33 @@ class Patches(Net):
             bias = _biased(config) if i else config.bias
             layer = _layer(config, nn.Conv2d(before, after, 4, 2, 1, bias=bias))
             self.blocks.append(_Block(config, layer, after, normalise=i > 0))
+        sides = [tuple(side >> n for side in source[1:]) for n in range(1, steps + 1)]
+        if (at := focus(config.attention, sides)) is not None:
+            self.blocks[at].attention = SelfAttention(config, widths[at])
+        elif config.attention:
+            raise _impossible(source, target, f"no map is as small as {config.attention}", "set attention to 0")
         self.head = _layer(config, nn.Conv2d(widths[-1], target[0], 3, padding=1, bias=config.bias))
         told = widths[-1] if target[0] == 1 else target[0]
         self.told = _layer(config, nn.Linear(vector, told, bias=False)) if vector else None
 
-    def forward(
+    def see(
         self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
     ) -> Float[Tensor, "b c2 h2 w2"]:
         h = x
         for block in self.blocks:
             h = block(h)
-        out = self.head(h)
+        return h
+
+    def say(self, seen: Float[Tensor, "b c h w"], condition: Condition = Condition()) -> Float[Tensor, "b c2 h w"]:
+        out = self.head(seen)
         if self.told is None:
             return out
         told = self.told(condition.vector)[:, :, None, None]
-        return out + ((told * h).sum(1, keepdim=True) if self.target[0] == 1 else told)
+        return out + ((told * seen).sum(1, keepdim=True) if self.target[0] == 1 else told)
 
 
 class _Block(nn.Module):
-    """A layer, its normalisation, the condition's scale and shift, the activation."""
+    """A layer, its normalisation, the condition's scale and shift, the activation, attention if there is any."""
 
     def __init__(self, config: Config, layer: nn.Module, channels: int, vector: int = 0, normalise: bool = True):
         super().__init__()
@@ -181,6 +213,7 @@ class _Block(nn.Module):
         self.norm = _norm(config, channels) if normalise else None
         self.modulation = _layer(config, nn.Linear(vector, 2 * channels)) if vector else None
         self.activation = nn.LeakyReLU(0.2, inplace=True) if config.activation == "leaky" else nn.ReLU(inplace=True)
+        self.attention: nn.Module = nn.Identity()
 
     def forward(self, h: Tensor, vector: Tensor | None = None, shape: Shape | None = None) -> Tensor:
         h = self.layer(h)
@@ -191,7 +224,47 @@ class _Block(nn.Module):
         if self.modulation is not None:
             scale, shift = self.modulation(vector)[:, :, None, None].chunk(2, dim=1)
             h = addcmul(h + shift, h, scale)
-        return self.activation(h)
+        return self.attention(self.activation(h))
+
+
+class SelfAttention(nn.Module):
+    """h + gamma o, gamma = 0 at first, where o is what each place gathers from all (Zhang et al. 2019, eq. 1-3)."""
+
+    def __init__(self, config: Config, channels: int):
+        super().__init__()
+        inner = max(1, channels // 8)
+        self.ask = _layer(config, nn.Conv2d(channels, 3 * inner, 1, bias=False))
+        self.answer = _layer(config, nn.Conv2d(inner, channels, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, h: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        q, k, v = self.ask(h).unflatten(1, (3, 1, -1)).flatten(4).transpose(3, 4).unbind(1)
+        o = attend(q, k, v).squeeze(1).transpose(1, 2).unflatten(2, h.shape[2:])
+        return h + (self.gamma * self.answer(o)).to(h.dtype)
+
+
+class Deviation(nn.Module):
+    """One more channel that says how much samples differ: the standard deviation of the features among four rows in a
+    row, averaged over features (Karras et al. 2018, section 3). A generator that makes one thing alone is found out.
+
+    Groups of neighbours make a part of a batch the same as the whole, as long as it holds whole groups.
+    """
+
+    def forward(self, h: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+        group = max(size for size in (4, 3, 2, 1) if len(h) % size == 0)
+        rows = h.float().unflatten(0, (-1, group))
+        spread = (rows.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        channel = spread.repeat_interleave(group)[:, None, None, None].expand(-1, 1, *h.shape[2:])
+        return torch.cat([h, channel.to(h.dtype)], 1)
+
+
+def focus(most: int, sides: Sequence[tuple[int, ...]]) -> int | None:
+    """Which of the maps of such sides is the largest whose longer side is at most `most`; None for 0.
+
+    >>> focus(16, [(7, 7), (14, 14), (28, 28)])
+    1
+    """
+    return max((i for i, side in enumerate(sides) if max(side) <= most), key=lambda i: max(sides[i]), default=None)
 
 
 def halvings(*sides: int) -> Iterator[tuple[int, ...]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,9 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, layers=2)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "Gated":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "Gated":
+        if sequence:
+            raise refuse_sequence("gated")
         if timed or len(source) != 3 or len(target) != 3 or source[1:] != target[1:]:
             reason = f"it maps (c, h, w) to (d, h, w), not {source} to {target}" + (" at a time" if timed else "")
             raise MaquetteError("MQ-2009", path="net", value="gated", reason=reason, todo="choose another kind of net")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.types import Condition
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Critic, NetConfig, Shape, refuse_sequence
 from maquette.nets.conditioning import TimeEmbedder
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky": lambda: nn.LeakyReLU(0.2), "silu": nn.SiLU}
@@ -41,11 +41,13 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=16, depth=2)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "MLP":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "MLP":
+        if sequence:
+            raise refuse_sequence("mlp")
         return MLP(self, source, target, vector, timed)
 
 
-class MLP(Net):
+class MLP(Critic):
     """[b, *source] -> [b, *target]; time and vector are embedded once and added inside every hidden layer.
 
     `condition.grid` is concatenated to the input; its channels are counted in `source`.
@@ -64,9 +66,9 @@ class MLP(Net):
         self.layers = nn.ModuleList(kind(config, width, width, told) for _ in range(rest))
         self.last = nn.Linear(width, math.prod(target))
 
-    def forward(
+    def see(
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b *target"]:
+    ) -> Float[Tensor, "b d"]:
         told = None
         if self.time is not None:
             assert t is not None, "a timed network is told the time"
@@ -79,7 +81,10 @@ class MLP(Net):
         h = self.first(x.flatten(1), told)
         for layer in self.layers:
             h = layer(h, told)
-        return self.last(h).reshape(len(x), *self.target)
+        return h
+
+    def say(self, seen: Float[Tensor, "b d"], condition: Condition = Condition()) -> Float[Tensor, "b *target"]:
+        return self.last(seen).reshape(len(seen), *self.target)
 
 
 class _Layer(nn.Module):

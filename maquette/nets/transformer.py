@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets.attention import attend, rotate, turns, unit_size
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.conditioning import TimeEmbedder
 
 
@@ -61,9 +61,17 @@ class Config(NetConfig):
         return F.rms_norm(x, x.shape[-1:]) if self.norm == "rms" else F.layer_norm(x, x.shape[-1:])
 
     def build(
-        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, causal: bool = False
+        self,
+        source: Shape,
+        target: Shape,
+        vector: int = 0,
+        timed: bool = False,
+        sequence: int = 0,
+        causal: bool = False,
     ) -> "Transformer":
         """Sequences (l, c) to (l, d); with `causal` no place sees those after it."""
+        if sequence:
+            raise refuse_sequence("transformer")
         if len(source) != 2 or len(target) != 2 or source[0] != target[0]:
             reason = f"it maps sequences (l, c) to (l, d), not {source} to {target}"
             todo = "choose another kind of net"

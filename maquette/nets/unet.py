@@ -2,7 +2,8 @@
 
 Stages halve the resolution by average pooling and double back by repetition, with each block's output carried across to
 its mirror block. Time and the condition's vector modulate every residual block by scale and shift (Dhariwal and Nichol
-2021); where the resolution is low, attention follows it. Every residual branch and the output start at zero.
+2021); where the resolution is low, attention follows it, among the pixels and then to a condition's sequence (Rombach
+et al. 2022, section 3.3). Every residual branch and the output start at zero.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
-from maquette.nets.attention import attend
+from maquette.nets.attention import CrossAttention, attend
 from maquette.nets.base import Net, NetConfig, Shape
 from maquette.nets.conditioning import TimeEmbedder
 
@@ -52,22 +53,31 @@ class Config(NetConfig):
         """Small enough for a test."""
         return cls(width=8, stages=(1, 2), blocks=(1, 1), attention=4, head=8)
 
-    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False) -> "UNet":
+    def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "UNet":
         if len(source) != 3 or len(target) != 3 or source[1:] != target[1:]:
             reason, todo = "a U-Net maps pictures to pictures of the same size", "use another net, such as mlp"
             raise MaquetteError("MQ-2009", path="unet", value=f"{source} -> {target}", reason=reason, todo=todo)
         if any(side % self.patch for side in source[1:]):
             reason, todo = f"it does not divide {source[1]}×{source[2]}", "use a divisor of the sides"
             raise MaquetteError("MQ-2009", path="unet.patch", value=self.patch, reason=reason, todo=todo)
-        return UNet(self, source, target, vector, timed)
+        least = self.side(source, len(self.stages) - 1)
+        if sequence and least > self.attention:
+            reason, todo = f"no stage is small enough to attend to a sequence: the last has {least} pixels", "raise it"
+            raise MaquetteError("MQ-2009", path="unet.attention", value=self.attention, reason=reason, todo=todo)
+        return UNet(self, source, target, vector, timed, sequence)
+
+    def side(self, source: Shape, stage: int) -> int:
+        """Pixels of the longer side in that stage."""
+        return math.ceil(max(source[1:]) / self.patch / 2**stage)
 
 
 class UNet(Net):
     """`condition.grid` is concatenated to the input; its channels are counted in `source`."""
 
-    def __init__(self, config: Config, source: Shape, target: Shape, vector: int, timed: bool):
+    def __init__(self, config: Config, source: Shape, target: Shape, vector: int, timed: bool, sequence: int = 0):
         super().__init__()
-        self.source, self.target, self.vector, self.patch = source, target, vector, config.patch
+        self.source, self.target, self.vector, self.sequence = source, target, vector, sequence
+        self.patch = config.patch
         widths = [config.width * multiple for multiple in config.stages]
         told = 4 * config.width if timed or vector else 0
         self.time = TimeEmbedder(told) if timed else None
@@ -75,9 +85,8 @@ class UNet(Net):
         self.enter = nn.Conv2d(source[0] * config.patch**2, widths[0], 3, padding=1)
 
         def block(inside: int, outside: int, stage: int) -> Block:
-            side = math.ceil(max(source[1:]) / config.patch / 2**stage)
-            heads = _heads(outside, config.head) if side <= config.attention else 0
-            return Block(inside, outside, told, heads, config.dropout)
+            heads = _heads(outside, config.head) if config.side(source, stage) <= config.attention else 0
+            return Block(inside, outside, told, heads, config.dropout, sequence)
 
         self.down, self.up, self.narrow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.halves: list[bool] = []
@@ -105,11 +114,12 @@ class UNet(Net):
         h = self.enter(F.pixel_unshuffle(x, self.patch))
         skips = []
         for block, halve in zip(self.down, self.halves, strict=True):
-            h = block(F.avg_pool2d(h, 2, ceil_mode=True) if halve else h, told)  # an odd side keeps its last pixels
+            h = F.avg_pool2d(h, 2, ceil_mode=True) if halve else h  # an odd side keeps its last pixels
+            h = block(h, told, condition)
             skips.append(h)
-        h = self.middle(h, told)
+        h = self.middle(h, told, condition)
         for block, narrow, skip in zip(self.up, reversed(self.narrow), reversed(skips), strict=True):
-            h = narrow(block(torch.cat([_resized(h, skip), skip], dim=1), told))
+            h = narrow(block(torch.cat([_resized(h, skip), skip], dim=1), told, condition))
         return F.pixel_shuffle(self.leave(h), self.patch)
 
     def embed(self, t: Tensor | None, condition: Condition) -> Tensor | None:
@@ -121,7 +131,7 @@ class UNet(Net):
 class Block(nn.Module):
     """Two convolutions with what is told in between, and attention with `heads` heads after them."""
 
-    def __init__(self, inside: int, outside: int, told: int, heads: int, dropout: float):
+    def __init__(self, inside: int, outside: int, told: int, heads: int, dropout: float, sequence: int = 0):
         super().__init__()
         self.norm1, self.conv1 = norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
         self.norm2, self.conv2 = norm(outside), zeroed(nn.Conv2d(outside, outside, 3, padding=1))
@@ -129,13 +139,15 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.attention = Attention(outside, heads) if heads else nn.Identity()
+        self.listen = Listening(outside, sequence, heads) if heads and sequence else None
 
-    def forward(self, x: Tensor, told: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor | None, condition: Condition) -> Tensor:
         h = self.norm2(self.conv1(F.silu(self.norm1(x))))
         if self.modulate is not None:
             scale, shift = self.modulate(told)[:, :, None, None].to(h.dtype).chunk(2, dim=1)
             h = torch.addcmul(shift, h, 1 + scale)
-        return self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
+        h = self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
+        return h if self.listen is None else self.listen(h, condition)
 
 
 class Attention(nn.Module):
@@ -150,6 +162,19 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         q, k, v = self.ask(self.norm(x)).unflatten(1, (3, self.heads, -1)).flatten(4).transpose(3, 4).unbind(1)
         return x + self.answer(attend(q, k, v).transpose(2, 3).reshape(x.shape))
+
+
+class Listening(nn.Module):
+    """Every position attends to the condition's sequence, added to the input."""
+
+    def __init__(self, width: int, sequence: int, heads: int):
+        super().__init__()
+        self.norm, self.cross = norm(width), CrossAttention(width, sequence, heads)
+
+    def forward(self, x: Float[Tensor, "b c h w"], condition: Condition) -> Float[Tensor, "b c h w"]:
+        assert condition.sequence is not None, "this net attends to a sequence"
+        found = self.cross(self.norm(x).flatten(2).transpose(1, 2), condition.sequence, condition.mask)
+        return x + found.transpose(1, 2).reshape(x.shape)
 
 
 def _resized(h: Tensor, like: Tensor) -> Tensor:

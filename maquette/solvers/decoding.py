@@ -5,6 +5,7 @@ beginning, a task such as harmonising or filling in has known tokens anywhere. R
 numbers alone, each token being the inverse of its distribution function at one of them.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maquette.core import cancel
+from maquette.core.seeds import Seeds
 from maquette.core.types import Predictor, Sampling, Tokens
 
 MAKE = -1
@@ -166,6 +168,42 @@ def unmask(
         logits = predict(x)[now].float()
         before = x[now.nonzero()[:, 0], : None if how.repetition != 1 else 0]
         x = x.masked_scatter(now, draw(restrict(logits, before, how), which[now], how))
+    return x
+
+
+@torch.no_grad()
+def unmask_surest(
+    predict: Predictor, start: Int[Tensor, "n l"], how: Sampling, rng: Seeds, steps: int, choice: float
+) -> Int[Tensor, "n l"]:
+    """Uncover the gaps of `start` in `steps` steps, those first whose tokens are the surest (Chang et al. 2022, 3.2).
+
+    In each step every gap draws a token; of a row with m gaps at first, all but floor(m cos(pi/2 share)) keep theirs:
+    those with the largest log p(token) + choice (1 - share) gumbel, share being that of the steps that are done. At
+    least one is kept in each step, and in the last one all are.
+
+    Args:
+        predict: `x -> logits [n, l, vocab]` of every place, given those of `x` that are not -1.
+        choice: how much chance has to do with what is kept; less of it gives samples that are more alike.
+    """
+    x, most = start, (start == MAKE).sum(1, keepdim=True)
+    for step in range(steps):
+        cancel.check()
+        gaps, share = x == MAKE, (step + 1) / steps
+        if not bool(gaps.any()):
+            break
+        u = rng.fork(step)
+        logits = predict(x).float()
+        before = x if how.repetition != 1 else x[:, :0]
+        limited = restrict(logits.flatten(0, 1), before.repeat_interleave(x.shape[1], 0), how)
+        token = draw(limited, u.uniform(x.shape[1]).flatten(), how).view(x.shape)
+        sure = logits.log_softmax(2).gather(2, token[..., None])[..., 0]
+        noise = -(-u.uniform(x.shape[1]).clamp(1e-20, 1 - 1e-7).log()).log()
+        sure = (sure + choice * (1 - share) * noise).masked_fill(~gaps, -torch.inf)
+        left = gaps.sum(1, keepdim=True)
+        stay = torch.minimum((most * math.cos(math.pi / 2 * share)).floor().long(), (left - 1).clamp(min=0))
+        stay = stay if step + 1 < steps else torch.zeros_like(stay)
+        rank = sure.argsort(1, descending=True).argsort(1)  # of each gap among those of its row, the surest first
+        x = torch.where(gaps & (rank < left - stay), token, x)
     return x
 
 

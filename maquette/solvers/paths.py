@@ -120,7 +120,25 @@ def per_sample(c: Float[Tensor, " b"], like: Float[Tensor, "b *space"]) -> Float
     return c.reshape(-1, *[1] * (like.ndim - 1))
 
 
-# -- the levels that a solver visits ----------------------------------------------------------------------------------
+# -- the levels that are practised, and those that a solver visits ----------------------------------------------------
+
+
+def normal_levels(u: Float[Tensor, " b"], mean: float, std: float, low: Tensor, high: Tensor) -> Float[Tensor, " b"]:
+    """Uniform numbers -> levels whose logarithm is normal, kept in [low, high] (Karras et al. 2022, table 1)."""
+    normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+    return (mean + std * normal).exp().clamp(low, high)
+
+
+def first_level(strength: float, data_std: float, low: float, high: float) -> float:
+    """Where a draw starts that keeps of a picture what so much noise leaves: `strength` is rectified flow's clock.
+
+    A half is as much noise as data, 1 is the highest level; the lowest that is left to a draw is twice `low`.
+
+    >>> first_level(1.0, 0.5, 0.002, 80.0), first_level(0.5, 0.5, 0.002, 80.0)
+    (80.0, 0.5)
+    """
+    s = data_std * strength / (1 - strength) if strength < 1 else high
+    return min(max(s, 2 * low), high)
 
 
 def karras_levels(n: int, s_min: float, s_max: float, rho: float = 7.0) -> Float[Tensor, " levels"]:

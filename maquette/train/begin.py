@@ -1,15 +1,17 @@
 """What training may begin from instead of at random: a run, a bundle, or a model of another library."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from maquette.bundle import find_bundle, read_bundle
+from maquette.bundle import Coding, find_bundle, read_bundle
 from maquette.core.config import choose, kinds, override
 from maquette.core.errors import MaquetteError
+from maquette.data.along import Along
+from maquette.data.source import Data
 from maquette.media.base import MediumConfig
 from maquette.models import foreign
 from maquette.models.base import Model, ModelConfig
@@ -28,6 +30,12 @@ class Beginning:
     weights: dict[str, Tensor]
     name: str
     digest: str
+    coding: Coding = Coding()
+    along: Along = Along()
+
+    def read(self, data: Data) -> Data:
+        """`data` with what was given along with the samples that the weights have learnt from."""
+        return replace(data, given=self.along.craft or data.given, captions=self.along.captions or data.captions)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -63,7 +71,8 @@ def begin(source: Path | str, kind: str = "") -> Beginning:
         return _adopted(str(source), kind)
     bundle = read_bundle(find_bundle(path))
     name = str(bundle.card.get("name") or path.absolute().name)
-    return Beginning(bundle.medium_config, bundle.model_config, bundle.classes, bundle.weights, name, bundle.digest)
+    parts = bundle.medium_config, bundle.model_config, bundle.classes, bundle.weights
+    return Beginning(*parts, name, bundle.digest, bundle.coding, bundle.along)
 
 
 def kind_of(overrides: Sequence[str]) -> str:

@@ -60,8 +60,10 @@ class Keeper:
             settings.seed,
             learner.device,
             learner.recipe.data.conditional,
+            learner.codec,
         )
-        values = looking.validate(learner.ema.model, learner.medium, batches, learner.device, settings.precision)
+        measure = learner.codec.measure(learner.medium)
+        values = looking.validate(learner.ema.model, measure, batches, learner.device, settings.precision)
         self.log.write(clock.step, {}, values, part="validation")
         loss = values.get("nats", next(iter(values.values())))
         if settings.best and loss < self._best:
@@ -78,22 +80,26 @@ class Keeper:
         """A sheet of samples from the averaged weights and the same noise as ever, and the curves so far."""
         if not self._main:
             return
+        self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
+        if not self.learner.model.config.draws:
+            return
         learner, clock, settings = self.learner, self.learner.clock, self.learner.recipe.train
         along, medium = learner.sheet, learner.medium
         given = Given() if along is None else along.given
-        x = looking.draw(
+        drawn = looking.draw(
             learner.ema.model, settings.samples, settings.seed, learner.device, settings.precision, along=given
         )
+        x = learner.decoded(drawn)
         items = medium.from_tensor(x)
         if along is not None and given.image is not None:
             sheet = beside(medium, given.image, items, medium.from_tensor(along.x))
         else:
-            titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if learner.classes else None
+            told = learner.classes and given.text is None  # else each sample has the label of its caption's row
+            titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if told else None
             sheet = medium.sheet(items, titles=titles)
         self.log.picture(clock.step, "samples", sheet)
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
             self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
-        self.run.write_sample("curves.svg", plot(self.run.metrics()).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
             self.log.warn(warning)
 
@@ -130,7 +136,8 @@ class Keeper:
         if self._kept:
             card["held_out_loss"] = self._best
         weights = learner.ema.model.state_dict()
-        save_bundle(self.run.bundle, config.medium, config.model, learner.classes, weights, card, config.data.along)
+        parts = config.medium, config.model, learner.classes, weights, card, learner.coding, config.data.along
+        save_bundle(self.run.bundle, *parts)
         for name, fill in learner.ema.model.companions().items():
             files.commit_folder(self.run.path / name, fill)
 

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maquette.bundle import Coding
 from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
-from maquette.core.types import Batch, Turn
+from maquette.core.types import Batch, Beside, Space, Turn
 from maquette.data.batches import Batches, held_out
+from maquette.data.codes import encoded
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
 from maquette.models.base import Model
@@ -22,6 +24,8 @@ from maquette.train.optimisers import Mover
 from maquette.train.recipe import Budget, Optimizer, Recipe
 from maquette.train.run import Checkpoint
 
+TOGETHER = 64
+"""Codes that are decoded at once."""
 LONG = 1000
 """Characters of a setting up to which a run's identity holds it as it is."""
 
@@ -30,12 +34,14 @@ class Learner:
     """A model that learns: its players' weights and movers, its average, its batches and its clock.
 
     Attributes:
+        codec: what stands between medium and model, frozen.
         turns: by name: `player` for a player's first turn, `player.2` for its second …
         sheet: the held-out rows whose pictures and captions are given for sheets of samples.
         weights: each player's trainable weights; what belongs to no player is frozen.
 
     Args:
         beginning: weights to begin from, instead of at random.
+        coding: what the codec is made of, fitted to the data.
     """
 
     def __init__(
@@ -46,14 +52,21 @@ class Learner:
         ranks: Ranks,
         device: torch.device,
         beginning: Beginning | None = None,
+        coding: Coding = Coding(),
     ):
         settings = recipe.train
         if settings.batch % (ranks.world * settings.parts):
             wanted = f"a multiple of {ranks.world} processes x {settings.parts} parts"
             raise MaquetteError("MQ-2002", path="train.batch", wanted=wanted, value=settings.batch)
-        self.recipe, self.dataset, self.medium, self.ranks, self.device = recipe, dataset, medium, ranks, device
+        self.recipe, self.medium, self.ranks, self.device, self.coding = recipe, medium, ranks, device, coding
+        self.codec = coding.build(recipe.medium)
+        devices.place(self.codec, device, settings.layout)
+        if not recipe.data.augment:
+            dataset = encoded(dataset, medium, self.codec, coding.digest, device)
+        self.dataset = dataset
         self.classes = list(dataset.classes) if recipe.data.conditional else []
-        self.model = build_model(recipe, medium, len(self.classes), device)
+        beside = recipe.data.along.beside(medium.space)
+        self.model = build_model(recipe, self.codec.space, len(self.classes), beside, device)
         self.sheet = shown_along(dataset, medium, settings.samples, settings.seed)
         if beginning is not None:
             beginning.give(self.model, self.classes)
@@ -77,9 +90,15 @@ class Learner:
             rank=ranks.rank,
             world=ranks.world,
             device=device,
+            codec=self.codec,
         )
         self.budget = Budget.parse(settings.budget)
         self.clock = Clock(self.budget, self.batches.steps_per_epoch, ranks)
+
+    @torch.no_grad()
+    def decoded(self, z: Tensor) -> Tensor:
+        """Samples of the medium from what the model draws, on the CPU."""
+        return torch.cat([self.codec.decode(part.to(self.device)).cpu() for part in z.split(TOGETHER)])
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the next step depends on."""
@@ -122,13 +141,14 @@ class Learner:
         for part, name in ((tree["data"], "source"), (tree["data"], "other"), (tree["data"]["pair"] or {}, "source")):
             part.pop(name, None)  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
+        tree["codec"] = self.coding.digest  # likewise
         return brief(_flat(tree, "")) | same | {"device": self.device.type}
 
 
-def build_model(recipe: Recipe, medium: Medium, classes: int, device: torch.device) -> Model:
+def build_model(recipe: Recipe, space: Space, classes: int, beside: Beside, device: torch.device) -> Model:
     """A fresh model on `device`, its weights a function of the recipe's seed."""
     devices.seed(seeds.mix(recipe.train.seed, seeds.BUILD), device)
-    model = recipe.model.fitted(medium.space, classes, recipe.data.along.beside(medium.space))
+    model = recipe.model.fitted(space, classes, beside)
     devices.place(model, device, recipe.train.layout)
     return model.train()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from maquette.codecs.base import Codes
 from maquette.core import devices
 from maquette.core.devices import Precision
 from maquette.core.seeds import Seeds
@@ -35,7 +36,8 @@ def draw(
         along: pictures and captions of at least one row; sample i has those of row i, over and over, and their label.
     """
     made = []
-    given = dataclasses.replace(along, label=along.label if along.image is not None and model.classes else None)
+    own = model.classes and (along.image is not None or along.text is not None)
+    given = dataclasses.replace(along, label=along.label if own else None)
     rows = next((len(part) for part in vars(given).values() if part is not None), 0)
     for first in range(0, n, _TOGETHER):
         size = min(_TOGETHER, n - first)
@@ -52,19 +54,22 @@ def draw(
 
 
 def validate(
-    model: Model, medium: Medium, batches: Iterable[Batch], device: torch.device, precision: Precision
+    model: Model, measure: Medium | Codes, batches: Iterable[Batch], device: torch.device, precision: Precision
 ) -> dict[str, float]:
     """Mean held-out loss and statistics of each player's first turn; `nats` and bits per unit of a likelihood, and of
     text the perplexity of a token.
 
     The model is in eval mode and frozen, so no graph is kept, except by losses that need gradients by the samples.
+
+    Args:
+        measure: says what bits are counted per.
     """
     rows: dict[str, list[Tensor]] = {}
     sizes, units, tokens, space = [], 0.0, 0, model.space
     first = {turn.player: turn for turn in reversed(model.turns())}
     for batch in batches:
         sizes.append(len(batch))
-        units += float(medium.units(batch.x).sum())
+        units += float(measure.units(batch.x).sum())
         if isinstance(space, Tokens) and space.marks:
             tokens += int(counted(batch.x, space).sum())
         for number, turn in enumerate(first.values()):
@@ -81,7 +86,7 @@ def validate(
     share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
     means = {name: float(torch.stack(values).double().cpu() @ share) for name, values in rows.items()}
     if "nats" in means and (isinstance(space, Tokens) or space.levels):
-        means[f"bits_per_{medium.unit}"] = means["nats"] * sum(sizes) / (max(units, 1.0) * math.log(2))
+        means[f"bits_per_{measure.unit}"] = means["nats"] * sum(sizes) / (max(units, 1.0) * math.log(2))
     if "nats" in means and tokens:
         means["perplexity"] = math.exp(min(means["nats"] * sum(sizes) / tokens, 700.0))  # more is no longer a number
     return means

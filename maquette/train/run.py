@@ -6,6 +6,7 @@
     samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise; curves.svg
     checkpoints/     step-XXXXXXXX/: weights, averaged weights, optimisers, state.json, each with its hash
     bundle/          the averaged weights with their config: what `maquette sample` and `evaluate` load
+    coding/          where a model stands behind a trained codec: that codec's bundle and what its codes are whitened by
     adapter/         where a model is changed at low rank: that change alone, as other libraries read it
 
 Training that was killed at any moment continues from its newest whole checkpoint and ends in the same bits.
@@ -49,6 +50,7 @@ class Run:
         self.bundle = path / "bundle"
         self.samples = path / "samples"
         self.events = path / "events"
+        self.coding = path / "coding"
 
     @staticmethod
     def refuse_existing(path: Path) -> None:

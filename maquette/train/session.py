@@ -15,7 +15,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data, told
-from maquette.train import looking
+from maquette.train import coding, looking
 from maquette.train.begin import ORIGIN, Beginning
 from maquette.train.distributed import join
 from maquette.train.keeper import Keeper
@@ -54,6 +54,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
         with run.locked():
             Run.refuse_existing(out)
             run = Run.create(out, recipe, run.facts)
+            learner.coding = coding.keep(learner.coding, run.coding)
             if beginning is not None:
                 run.commit(learner.checkpoint())
             return _work(learner, run, quiet)
@@ -73,7 +74,7 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
     recipe = run.recipe
     if budget is not None:
         recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, budget=budget))
-    learner = prepare(recipe)
+    learner = prepare(recipe, kept=run.coding)
     if not learner.ranks.main:
         learner.ranks.barrier()  # until rank 0 has put the folder in order
         return _resume(learner, run, quiet)
@@ -82,8 +83,14 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
         return _resume(learner, run, quiet)
 
 
-def prepare(recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning | None = None) -> Learner:
-    """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit."""
+def prepare(
+    recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning | None = None, kept: Path | None = None
+) -> Learner:
+    """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit.
+
+    Args:
+        kept: where an earlier start has kept the codec, if it has come so far.
+    """
     ranks, device = join(recipe.train.device)
     recipe = dataclasses.replace(recipe, medium=recipe.medium.learnt(lambda medium: documents(recipe.data, medium)))
     medium = recipe.medium.build()
@@ -94,7 +101,11 @@ def prepare(recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning
         ranks.barrier()
     recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
     dataset = told(dataset, recipe.data.captions)
-    return Learner(recipe, dataset, medium, ranks, device, beginning)
+    found = coding.kept(kept) if kept is not None else None
+    if beginning is not None and beginning.coding.named == recipe.codec:
+        found = beginning.coding  # with the whitening that its weights know
+    found = coding.fitted(found or coding.find(recipe.codec), recipe.medium, dataset)
+    return Learner(recipe, dataset, medium, ranks, device, beginning, found)
 
 
 def _resume(learner: Learner, run: Run, quiet: bool) -> Run:
@@ -142,14 +153,16 @@ def inspect(learner: Learner) -> None:
             loss, _ = turn.loss(Batch(batch.x, batch.given, batch.rng.fork(number)), 0.0)
             if loss.shape != () or not loss.isfinite():
                 raise MaquetteError("MQ-6010", what="loss", player=turn.player)
+        if not model.config.draws:
+            return
         with cancel.working(cancel.Token(PATIENCE)):
             x = looking.draw(model.eval(), 2, 0, learner.device, precision, Sampling(steps=2), batch.given)
     except cancel.Cancelled:
         return
     except (RuntimeError, ValueError, TypeError) as bad:
         raise MaquetteError("MQ-7011", "model", reason=" ".join(str(bad).split())) from bad
-    if tuple(x.shape[1:]) != learner.medium.space.shape:
-        reason = f"it draws {tuple(x.shape[1:])}, the medium has {learner.medium.space.shape}"
+    if tuple(x.shape[1:]) != learner.codec.space.shape:
+        reason = f"it draws {tuple(x.shape[1:])}, the medium or codec has {learner.codec.space.shape}"
         raise MaquetteError("MQ-7011", "model", reason=reason)
 
 
@@ -171,6 +184,10 @@ def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:
         "maquette": __version__,
         "torch": torch.__version__,
     }
+    if learner.coding.kind:
+        card |= {"codec": learner.coding.name}
+    if learner.coding.autoencoder is not None:
+        card |= {"codec_sha256": learner.coding.digest}
     return {
         "card": card | origin,
         "identity": learner.identity(),

@@ -9,7 +9,8 @@ from pathlib import Path
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
-from maquette.evaluate.evaluate import Options, of_unseen
+from maquette.evaluate.agreement import Judge
+from maquette.evaluate.evaluate import Options, of_unseen, require_flow
 from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import import_inception
 from maquette.evaluate.reference import Reference, prepare
@@ -36,6 +37,8 @@ def evaluate(
     inception: Path | str | None = None,
     quiet: bool = False,
     precision: str = "fp32",
+    exact: bool = False,
+    judge: Path | str | None = None,
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -47,18 +50,25 @@ def evaluate(
         inception: the published weights of the standard FID network, which are not ours to give; converted in a child
             process that can do nothing else, kept in the cache folder, and used from then on.
         precision: of the weights; the report then says what they lose by it.
+        exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
+        judge: a run or bundle that compares pictures with captions, for a model that makes pictures of them.
 
     Raises:
-        MaquetteError: no run, no data, or too few samples to score; nothing has been written then.
+        MaquetteError: no run, no data, no flow to ask, no judge of these, or too few samples to score; nothing has been
+            written then.
     """
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
     folder = Path(run)
     pipeline, origin = load(folder, device, precision), opened(folder)
-    dataset = open_data(source(pipeline, origin, data), pipeline.medium)
+    if exact:
+        require_flow(pipeline)
+    asked = source(pipeline, origin, data)
+    jury = None if judge is None else Judge.of(load(judge, device), pipeline, asked.combinations)
+    dataset = open_data(asked, pipeline.medium)
     say, seed = speaker(quiet), seed or 0
     reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
-    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet)
+    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury)
     if precision != "fp32":
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
         pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
@@ -68,6 +78,7 @@ def evaluate(
     out = folder if out is None else Path(out)
     wrote = report.write(out)
     words = ["maquette", "evaluate", str(run), *(["--data", data] if data else []), *(["-n", str(n)] if n else [])]
+    words += [*(["--exact"] if exact else []), *(["--judge", str(judge)] if judge is not None else [])]
     shown = study.show(
         out,
         (report.name, report.name),
@@ -95,11 +106,14 @@ def measure(
     reference: Reference | None = None,
     name: str = "",
     quiet: bool = False,
+    exact: bool = False,
+    judge: Judge | None = None,
 ) -> Report:
     """The report of a loaded model; `run` tells how long it trained."""
     seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
-    options = Options(name=name, train_seconds=seconds)
-    return score(pipeline, dataset, n or SAMPLES, seed, reference=reference, options=options, say=speaker(quiet))
+    options = Options(name=name, train_seconds=seconds, exact=exact)
+    how = {"reference": reference, "options": options, "judge": judge, "say": speaker(quiet)}
+    return score(pipeline, dataset, n or SAMPLES, seed, **how)
 
 
 def single(report: Report, dataset: Dataset, medium: Medium, run: Run | None, command: str) -> Study:

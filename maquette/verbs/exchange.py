@@ -38,10 +38,11 @@ def import_model(source: Path | str, out: Path | str | None = None, overrides: S
     if other := sorted(tree.keys() - set(PARTS)):
         raise MaquetteError("MQ-2001", path="a bundle", key=other[0], near=f"valid: {', '.join(PARTS)}")
     medium, config = MediumConfig.from_tree(tree["medium"], "medium"), ModelConfig.from_tree(tree["model"], "model")
-    model = config.build(medium.build().space, len(found.classes))
+    beside = found.along.beside(medium.build().space)
+    model = config.fitted(found.coding.build(medium).space, len(found.classes), beside)
     found.give(model, found.classes)
     card = {"name": found.name, "licence": "not stated", "maquette": __version__} | found.origin
-    save_bundle(target, medium, config, found.classes, model.state_dict(), card)
+    save_bundle(target, medium, config, found.classes, model.state_dict(), card, found.coding, found.along)
     return target
 
 

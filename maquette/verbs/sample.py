@@ -51,10 +51,10 @@ def sample(
         allow: filter hook; what it does not return True for is not written (MQ-8002).
         derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
-        request: the fields of `Request`: n, seed, label, guidance, sampling, between; of text prompt, history, most,
-            stop, template, form and likeliest; of pictures image, mask and factor. `image` and `mask` may be files, the
-            mask white where the picture is to be made anew. A model that is given pictures takes several of them, or a
-            folder, one a sample, and `mask` only where it mends pictures.
+        request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
+            prompt, history, most, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur and
+            colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that
+            is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -79,7 +79,11 @@ def sample(
 
 
 def names(request: Request) -> list[str]:
-    """The files' names without their suffix: the seed of each item, and its place on the way to the next."""
+    """The files' names without their suffix: the seed of each item, and its place on the way to the next, or the seed
+    of its fine traits."""
+    if request.mix:
+        pairs = (divmod(i, request.n) for i in range(request.total))
+        return [f"{request.seed + row:06d}-{request.seed + column:06d}" for row, column in pairs]
     if not request.between:
         return [f"{request.seed + i:06d}" for i in range(request.n)]
     steps = (divmod(i, request.between) for i in range(request.total))
@@ -109,7 +113,9 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:
-        pictures = _files(asked.pop("image"), pipeline.medium.suffixes)
+        for what in (name for name in ("factor", "blur", "colour") if asked.get(name)):  # it does what it has learnt
+            raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
+        pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
         if asked.get("n") is None:
             asked["n"] = len(asked["given"])
@@ -128,7 +134,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _files(image: Any, suffixes: frozenset[str]) -> list[Any]:
+def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
     """One picture, several, or those in a folder in the order of their names."""
     several = list(image) if isinstance(image, list | tuple) else [image]
     found: list[Any] = []
@@ -166,6 +172,8 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
 
 def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:
     """Columns of the sheet, and their titles where each column is a class."""
+    if request.mix:
+        return request.n, None
     if request.label == EACH:
         return len(classes), list(classes)
     if request.between:

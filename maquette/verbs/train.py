@@ -32,7 +32,8 @@ def train(
         out: the run's folder; by default `runs/RECIPE`, numbered when that is taken.
         overrides: `key=value` for any field of the recipe.
         begin: a run, a bundle, a folder of the Hugging Face libraries or hf:NAME on their hub, whose weights training
-            begins from; its medium and model take the place of the recipe's, and overrides go over them.
+            begins from; its medium, codec and model, its craft and its words take the place of the recipe's, and
+            overrides go over them.
 
     Raises:
         MaquetteError: whatever is wrong with the recipe, the data or the folder, before anything is written.
@@ -41,7 +42,9 @@ def train(
     beginning, plain = None, recipe
     if begin is not None:
         beginning = opened(begin, kind_of(overrides))
-        plain = replace(read(recipe), medium=beginning.medium, model=beginning.model)
+        plain = read(recipe)
+        parts = {"medium": beginning.medium, "codec": beginning.coding.named, "model": beginning.model}
+        plain = replace(plain, data=beginning.read(plain.data), **parts)
     ready = read(plain, overrides, **settings)
     name = title(recipe) if isinstance(recipe, str) else ready.model.kind()
     return session.start(ready, free_folder(Path("runs"), name) if out is None else Path(out), quiet, beginning)

@@ -18,14 +18,16 @@ from maquette.core.errors import MaquetteError
 FROZEN = {
     "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
-    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --solver --steps --temperature --eta --top-k --top-p "
-    "--min-p --repetition --beams --max-tokens --stop --template --form --logprobs --interpolate --image --mask "
-    "--factor --derive --back --grid --out --visible --precision --compiled --device",
+    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
+    "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
+    "--interpolate --mix --image --mask --factor --blur --colour --strength --derive --back --grid --out --visible "
+    "--precision --compiled --device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
+    "caption": "RUN|BUNDLE PICTURE… --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
-    "evaluate": "RUN -n --data --out --seed --inception --precision --device",
+    "evaluate": "RUN -n --data --out --seed --inception --judge --exact --precision --device",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",

@@ -78,6 +78,15 @@ def test_the_autoencoder_is_frozen_and_travels_in_the_state() -> None:
     assert torch.equal(other.encode(examples(3)), codec.encode(examples(3)))
 
 
+def test_whitening_is_what_examples_said_and_can_be_put_back() -> None:
+    codec, plain = LatentCodec(Linear(), SOURCE, examples()), LatentCodec(Linear(), SOURCE)
+    assert torch.equal(plain.encode(examples(3)), plain.autoencoder.encode(examples(3))), "as they are without examples"
+    for name, value in codec.whitening.items():
+        plain.whitening[name].copy_(value)
+    assert set(codec.whitening) == {"mean", "std"} and torch.equal(plain.encode(examples(3)), codec.encode(examples(3)))
+    assert LatentCodec(Codebook(), Real((4,))).whitening == {}
+
+
 def test_codes_that_are_not_finite_are_refused() -> None:
     with pytest.raises(MaquetteError, match="MQ-2061"):
         LatentCodec(Linear(), SOURCE, torch.full((2, 2, 4, 4), float("nan")))

@@ -10,7 +10,20 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Beside, Given, Sampling, Space
 from maquette.models.base import ModelConfig
-from tests.conformance.cases import GIVEN, SPACES, Make, config_class, maker, model_cases, shown_cases, tiny
+from tests.conformance.cases import (
+    CAPTIONS,
+    GIVEN,
+    SPACES,
+    Make,
+    captions,
+    config_class,
+    maker,
+    makers,
+    model_cases,
+    shown_cases,
+    tiny,
+    told_cases,
+)
 from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, draw, every_player_moves_under_its_turns_alone
 from tests.conformance.checks import train as take_turns
 
@@ -44,6 +57,30 @@ def test_the_picture_matters(config: ModelConfig, space: Space) -> None:
     assert not torch.equal(one, none)
 
 
+TOLD = list(told_cases())
+
+
+@pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize(("config", "space"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
+def test_a_model_that_is_told_captions_keeps(clause: Callable[[Make], None], config: ModelConfig, space: Space) -> None:
+    clause(maker(config, space, beside=CAPTIONS))
+
+
+@pytest.mark.parametrize(("config", "space"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
+def test_the_caption_matters(config: ModelConfig, space: Space) -> None:
+    assert CAPTIONS.text is not None
+    model = maker(config, space, classes=0, beside=CAPTIONS)()
+    take_turns(model, model.turns(), steps=6)
+    made = []
+    for label in (0, 1, None):
+        text = None if label is None else captions(torch.full((4,), label), CAPTIONS.text)
+        how, rng = Sampling(steps=3), Seeds.for_samples(0, 4)
+        with torch.no_grad():
+            predict = model.predictor(model.condition(Given(text=text), 4))
+            made.append(model.draw(predict, model.start(4, how, rng), how, rng))
+    assert not torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+
 def test_what_a_kind_cannot_be_given_is_refused() -> None:
     for kind in kinds("models"):
         config = tiny(config_class("models", kind))
@@ -55,7 +92,7 @@ def test_what_a_kind_cannot_be_given_is_refused() -> None:
                 assert refused.value.code == "MQ-2136"
 
 
-@pytest.mark.parametrize("kind", kinds("models"))
+@pytest.mark.parametrize("kind", makers())
 def test_a_kind_models_what_it_accepts_and_refuses_the_rest(kind: str) -> None:
     config = tiny(config_class("models", kind))
     assert isinstance(config, ModelConfig)

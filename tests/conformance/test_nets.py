@@ -12,7 +12,7 @@ from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets.base import Net, NetConfig, Shape
-from tests.conformance.cases import UNSUITABLE, config_class, variants
+from tests.conformance.cases import UNSUITABLE, config_class, tiny, variants
 
 SHAPES: list[tuple[Shape, Shape]] = [
     ((2,), (2,)),
@@ -21,6 +21,8 @@ SHAPES: list[tuple[Shape, Shape]] = [
     ((1, 8, 8), (1, 8, 8)),
     ((3, 8, 12), (5, 8, 12)),
     ((5, 3), (5, 4)),
+    ((3, 8, 8), (4, 2, 2)),
+    ((4, 2, 2), (3, 8, 8)),
     ((3, 16, 16), (1, 4, 4)),
     ((1, 14, 14), (2, 7, 7)),
 ]
@@ -126,6 +128,9 @@ def a_row_does_not_see_the_others(make: Make) -> None:
 
 
 CASES = list(net_cases())
+SEQUENCE = 3
+"""Width of the sequence that those nets are given which attend to one."""
+PICTURE: Shape = (1, 8, 8)
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
@@ -145,6 +150,43 @@ def test_a_net_keeps(clause, config: NetConfig, source: Shape, target: Shape, ve
 def test_a_kind_maps_some_shapes_and_can_be_told(kind: str) -> None:
     mine = [case for case in CASES if case[1].kind() == kind]
     assert any(vector for *_, vector, _ in mine), f"{kind} maps none of {SHAPES} with a vector"
+
+
+def attending(kind: str) -> Net | None:
+    """The net of that kind that attends to a sequence, its weights moved a little, or None."""
+    torch.manual_seed(0)
+    config = tiny(config_class("nets", kind))
+    assert isinstance(config, NetConfig)
+    try:
+        net = config.build(PICTURE, PICTURE, 0, True, SEQUENCE)
+    except MaquetteError as refused:
+        assert refused.code in UNSUITABLE, refused
+        return None
+    return stirred(lambda: net).eval()
+
+
+def test_those_that_attend_to_a_sequence_are_the_ones_that_say_so() -> None:
+    assert {kind for kind in kinds("nets") if attending(kind) is not None} == {"unet", "dit"}
+
+
+@pytest.mark.parametrize("kind", kinds("nets"))
+def test_a_sequence_matters_as_far_as_its_mask_and_reaches_every_weight(kind: str) -> None:
+    net = attending(kind)
+    if net is None:
+        return
+    assert net.sequence == SEQUENCE
+    g = torch.Generator().manual_seed(4)
+    x, t = torch.randn(2, *PICTURE, generator=g), torch.rand(2, generator=g)
+    sequence, other = torch.randn(2, 2, 5, SEQUENCE, generator=g)
+    mask = torch.arange(5) < torch.tensor([[5], [2]])
+    y = net(x, t, Condition(sequence=sequence, mask=mask))
+    assert (net(x, t, Condition(sequence=other, mask=mask)) - y).abs().amax((1, 2, 3)).min() > 1e-3
+    hidden = torch.where(mask[..., None], sequence, other)
+    torch.testing.assert_close(net(x, t, Condition(sequence=hidden, mask=mask)), y)
+    short = net(x[1:], t[1:], Condition(sequence=sequence[1:, :2]))
+    torch.testing.assert_close(short, y[1:], rtol=1e-3, atol=1e-4)
+    (y * torch.randn(y.shape, generator=g)).sum().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 # -- the checks can fail ----------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_readme_names_recipes_and_data_that_exist(name: str) -> None:
     stems = {recipe.name.rpartition("/")[2] for recipe in recipes()}
     table = [line.split("|")[2] for line in text.splitlines() if line.startswith("|") and line.count("|") == 4]
     assert {recipe for cell in table for recipe in re.findall(r"`([a-z][a-z0-9-]+)`", cell)} == stems
-    assert set(NAMES) <= set(re.findall(r"`([a-z0-9]+)`", text))
+    assert set(NAMES) <= set(re.findall(r"`([a-z0-9-]+)`", text))
 
 
 def commands(page: Path) -> list[str]:

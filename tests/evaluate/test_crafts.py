@@ -59,7 +59,7 @@ def pipeline(along: Along, translates: bool = False) -> Knowing:
     config = cyclegan.Config(generator=net, critic=small) if translates else diffusion.Config(net=net, steps=1)
     torch.manual_seed(0)
     weights = config.fitted(space, 0, along.beside(space)).state_dict()
-    return Knowing(Bundle(SMALL, config, [], weights, {}, "ab" * 32, along), CPU)
+    return Knowing(Bundle(SMALL, config, [], weights, {}, "ab" * 32, along=along), CPU)
 
 
 def value(report: Report, name: str) -> float:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Autoencoder, Likelihood
+from maquette.core.types import Autoencoder, Likelihood, Real
 from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
 from maquette.evaluate.reference import Reference, prepare
@@ -197,6 +197,29 @@ def test_the_way_of_drawing_is_noted_and_used(pictures: Reference) -> None:
     assert all(request.guidance == 2.0 for request in seen)
     assert "Drawn with guidance 2." in report.notes
     assert (report.name, report.seed, report.cost.train_seconds, report.cost.train_steps) == ("mine", 4, 30.0, 500)
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "meanflow"])
+def test_the_flow_is_asked_when_it_should_be(kind: str, pictures: Reference, plane: Reference) -> None:
+    for medium, reference, data in ((SMALL, pictures, digits()), (PLANE, plane, ring())):
+        ready = untrained(kind, medium)
+        assert ready is not None
+        report = evaluate(ready, data, reference.n, reference=reference, options=Options(exact=True))
+        cost, space = report.score("flow_likelihood"), medium.build().space
+        assert cost is not None and isinstance(space, Real) and cost.bound == (space.levels > 0)
+        assert cost.low is not None and cost.high is not None and cost.low < cost.value < cost.high
+        assert cost.unit == ("bits per dimension" if space.levels else "nats per sample")
+        assert cost.stamp.real == 64
+    plain = untrained(kind, PLANE)
+    assert plain is not None and "flow_likelihood" not in scores(evaluate(plain, ring(), 800, reference=plane))
+
+
+def test_a_model_without_a_flow_is_refused_when_it_is_asked_for_it(plane: Reference) -> None:
+    ready = untrained("vae", PLANE)
+    assert ready is not None
+    with pytest.raises(MaquetteError, match="flow") as bad:
+        evaluate(ready, ring(), plane.n, reference=plane, options=Options(exact=True))
+    assert bad.value.code == "MQ-2104"
 
 
 # -- what is compared with --------------------------------------------------------------------------------------------

@@ -42,3 +42,22 @@ def test_planted_copies_are_counted_and_unseen_items_are_not(monkeypatch: pytest
     half = near_copies(np.concatenate([copies, unseen]), train, measure, medium)
     assert half.value == pytest.approx(0.5, abs=0.03)
     assert half.low is not None and 0.35 < half.low < half.value
+
+
+def test_a_model_that_has_memorised_is_caught() -> None:
+    """It draws training items by heart, each a little darker or lighter and with noise; one that draws unseen items
+    does the same to these and is not."""
+
+    class Memory:
+        def __init__(self, items: np.ndarray):
+            self.items = items
+
+        def draw(self, n: int) -> np.ndarray:
+            rng = np.random.default_rng(0)
+            made = self.items[rng.permutation(len(self.items))[:n]] * rng.uniform(0.95, 1.05, (n, 1, 1, 1))
+            return np.clip(np.rint(made + rng.normal(0, 4, made.shape)), 0, 255).astype(np.uint8)
+
+    medium, train, test = SMALL.build(), digits().train.items, digits().test.items
+    caught, passed = (near_copies(Memory(known).draw(100), train, test[150:], medium) for known in (train, test[:150]))
+    assert caught.low is not None and caught.low > 0.9
+    assert passed.low is not None and passed.low <= neighbours.EXPECTED and passed.value < 0.1

@@ -10,6 +10,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real, Sampling, Tokens
 from maquette.models import gan
+from maquette.models.adversarial import Aids
 from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 16, 16), levels=256)
@@ -40,6 +41,9 @@ def small(**fields: object) -> gan.Config:
         ("least-squares", [1.0], [0.0], 0.0, 0.5),
         ("least-squares", [0.0, 3.0], [2.0, 0.0], 0.5 * 2.5 + 0.5 * 2.0, 0.5 * 1.0),
         ("wasserstein", [3.0, 1.0], [1.0, 0.0], -1.5, -0.5),
+        # the generator's is of how far made samples are ahead, here of as many real ones with score 0
+        ("relativistic", [2.0], [2.0], 0.693147, 0.126928),
+        ("relativistic", [0.0, 0.0], [5.0, -5.0], (5.006715 + 0.006715) / 2, (0.006715 + 5.006715) / 2),
     ],
 )
 def test_losses_by_hand(name: str, real: list[float], made: list[float], critic: float, generator: float) -> None:
@@ -83,6 +87,13 @@ class Linear(nn.Module):
         return (x.flatten(1) @ self.w)[:, None]
 
 
+class Bent(Linear):
+    """D(x) = <w, x^2>, whose slope is |2 w x|."""
+
+    def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
+        return super().forward(x.square())
+
+
 def test_gradient_penalty_of_a_linear_critic() -> None:
     """Slope 3: 10 (3 - 1)^2 = 40, wherever it is taken (Gulrajani et al. 2017, eq. 3)."""
     model = small(loss="wasserstein", gradient_penalty=10.0).build(PLANE)
@@ -104,15 +115,52 @@ def test_r1_of_a_linear_critic() -> None:
     assert torch.allclose(model.critic.net.w.grad, 16 * 2.0 * torch.tensor([3.0, 4.0]))
 
 
+def test_r2_is_r1_at_made_samples() -> None:
+    model = small(r2=2.0).build(PLANE)
+    model.critic.net = Bent([3.0, 4.0])
+    made = model._make(batch(), batch().rng.fork(1)).detach()
+    loss, stats = model.r1_loss(batch(), 0.0)
+    by_hand = (torch.tensor([3.0, 4.0]) * 2 * made).square().sum(1).mean()  # of <w, x^2>: 2 w x
+    assert set(stats) == {"r2"} and stats["r2"].item() == pytest.approx(by_hand.item(), rel=1e-4)
+    assert loss.item() == pytest.approx(16 * by_hand.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "relativistic"])
+def test_with_every_step_r1_and_r2_are_part_of_the_critics_loss(loss: str) -> None:
+    """Huang et al. 2024: the same gradients as when they are turns of their own, from half the passes."""
+    grads = []
+    for apart in (False, True):
+        torch.manual_seed(0)
+        model = small(loss=loss, r1=2.0, r2=3.0, r1_every=1).build(PLANE, classes=3)
+        assert [turn.player for turn in model.turns()] == ["critic", "generator"]
+        model.apart = apart
+        penalised, stats = model.critic_loss(batch(classes=3), 0.0)
+        assert stats["r1"] > 0 and stats["r2"] > 0
+        penalised.backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.critic.parameters()]))
+        assert all(p.grad is None for p in model.generator.parameters())
+    torch.manual_seed(0)
+    plain = small(loss=loss).build(PLANE, classes=3)
+    x, made = batch(classes=3).x, plain._make(batch(classes=3), batch().rng.fork(0)).detach()
+    rng, given = batch().rng.fork(0), batch(classes=3).given
+    bound = sum(g / 2 * plain._slope(at, given, rng).square().mean() for g, at in ((2.0, x), (3.0, made)))
+    (plain.critic_loss(batch(classes=3), 0.0)[0] + bound).backward()
+    grads.append(torch.cat([p.grad.flatten() for p in plain.critic.parameters()]))
+    assert torch.allclose(grads[0], grads[1], atol=1e-6) and torch.allclose(grads[0], grads[2], atol=1e-6)
+
+
 def test_penalties_can_be_measured_without_gradients() -> None:
     """As a held-out loss is."""
     model = small(r1=1.0, gradient_penalty=1.0).build(PLANE)
+    often = small(r1=1.0, r2=1.0, r1_every=1).build(PLANE)
+    with torch.no_grad():
+        assert all(turn.loss(batch(), 0.0)[0].isfinite() for turn in often.turns())
     with torch.no_grad():
         assert all(turn.loss(batch(), 0.0)[0].isfinite() for turn in model.turns())
 
 
 def test_a_penalised_critic_may_not_mix_rows() -> None:
-    for fields in ({"r1": 1.0}, {"gradient_penalty": 10.0}):
+    for fields in ({"r1": 1.0}, {"r2": 1.0}, {"gradient_penalty": 10.0}):
         with pytest.raises(MaquetteError, match="MQ-2020"):
             gan.Config(critic=convnet.Config(width=8, norm="batch"), **fields).build(PICTURE)  # type: ignore[arg-type]
 
@@ -142,6 +190,8 @@ def test_a_critic_that_mixes_rows_takes_two_passes() -> None:
     model.critic.net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     model.critic_loss(batch(space=PICTURE), 0.0)
     assert sizes == [8, 8]
+    told = gan.Config(critic=convnet.Config(width=8, norm="none", deviation=True), r1=1.0).build(PICTURE)
+    assert told.apart, "a batch of both would tell made samples by how much they deviate"
 
 
 def test_gradients_reach_only_who_moves() -> None:
@@ -225,6 +275,13 @@ def test_temperature_scales_the_noise() -> None:
     assert draw(model, how=Sampling(temperature=1e-4)).std(0).max() < 1e-3
 
 
+def test_the_laws_of_noise() -> None:
+    for noise, largest in (("normal", 3.0), ("uniform", 1.0)):
+        z = small(noise=noise).build(PLANE).start(4000, Sampling(), Seeds.for_samples(0, 4000))
+        assert z.shape == (4000, 4) and abs(z.mean()) < 0.03 and (z.abs().max() > largest) == (noise == "normal")
+    assert z.std().item() == pytest.approx(1 / math.sqrt(3), rel=0.05)
+
+
 def test_a_label_changes_what_is_made_and_what_is_thought_of_it() -> None:
     torch.manual_seed(0)
     model = gan.Config(generator=convnet.Config(width=8), critic=convnet.Config(width=8, norm="spectral")).build(
@@ -257,7 +314,14 @@ def test_tokens_are_refused() -> None:
         gan.Config().build(Tokens((4,), vocab=5))
 
 
-@pytest.mark.parametrize("fields", [{"latent": 0}, {"r1": -1.0}, {"critic_steps": 0}, {"label_drop": 1.0}])
-def test_refuses_what_cannot_be_meant(fields: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"latent": 0}, {"r1": -1.0}, {"critic_steps": 0}, {"label_drop": 1.0}, {"adapt": 0.6},
+        {"adapt": 0.6, "augment": ("colour",), "loss": "wasserstein"}, {"augment": ("geometry",)},
+        {"loss": "hinge", "aids": Aids(smoothing=0.1)},
+    ],
+)  # fmt: skip
+def test_refuses_what_cannot_be_meant(fields: dict[str, object]) -> None:
     with pytest.raises(MaquetteError, match=f"MQ-2002.*{next(iter(fields))}"):
         gan.Config(**fields)  # type: ignore[arg-type]

@@ -112,3 +112,52 @@ def test_refuses_what_it_cannot_map(source: tuple[int, ...], target: tuple[int, 
 def test_refuses_widths_that_do_not_divide(values: dict[str, int]) -> None:
     with pytest.raises(MaquetteError, match="MQ-2002"):
         convnet.Config(**values)
+
+
+# -- attention and deviation ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_attention_starts_as_nothing_and_then_looks_everywhere(norm: str) -> None:
+    torch.manual_seed(0)
+    attention = convnet.SelfAttention(convnet.Config(norm=norm), 16)  # type: ignore[arg-type]
+    h = torch.randn(2, 16, 4, 6)
+    assert torch.equal(attention(h), h)
+    with torch.no_grad():
+        attention.gamma.fill_(1.0)
+    moved = h.clone()
+    moved[:, :, 0, 0] += 5
+    far = (attention(moved) - attention(h))[:, :, -1, -1]
+    assert far.abs().max() > 1e-6, "the last place does not see the first"
+
+
+@pytest.mark.parametrize(("source", "target"), [((5,), (1, 32, 32)), ((1, 32, 32), (1,))], ids=str)
+def test_attention_stands_on_one_map(source: tuple[int, ...], target: tuple[int, ...]) -> None:
+    net = convnet.Config(width=8, attention=16, norm="spectral").build(source, target)
+    (attention,) = (part for part in net.modules() if isinstance(part, convnet.SelfAttention))
+    sizes: list[torch.Size] = []
+    attention.register_forward_hook(lambda _, args, out: sizes.append(out.shape[2:]))
+    net(torch.randn(2, *source))
+    assert sizes == [(16, 16)]
+    with pytest.raises(MaquetteError, match="MQ-2009.*no map is as small as 3"):
+        convnet.Config(width=8, attention=3).build(source, target)
+
+
+def test_deviation_by_hand() -> None:
+    """Two features that are 0, 0, 2, 2 and 1, 1, 1, 1 in four rows deviate by 1 and 0: 1/2 on average."""
+    h = torch.zeros(8, 2, 1, 1)
+    h[2:4, 0], h[:4, 1] = 2.0, 1.0
+    y = convnet.Deviation()(h)
+    assert y.shape == (8, 3, 1, 1) and torch.equal(y[:, :2], h)
+    assert torch.allclose(y[:4, 2], torch.full((4, 1, 1), 0.5), atol=1e-3)
+    assert y[4:, 2].max() < 1e-3, "another group's rows count"
+
+
+def test_a_critic_with_deviation_tells_copies_from_samples() -> None:
+    torch.manual_seed(0)
+    net = convnet.Config(width=8, norm="none", deviation=True).build((1, 8, 8), (1,))
+    x = torch.randn(4, 1, 8, 8)
+    together, copies = net(x)[:1], net(x[:1].expand(4, -1, -1, -1))[:1]
+    assert not torch.allclose(together, copies, atol=1e-4)
+    with pytest.raises(MaquetteError, match="MQ-2009.*deviation"):
+        convnet.Config(deviation=True).build((5,), (1, 8, 8))

@@ -127,3 +127,12 @@ def test_documents_do_not_see_each_other() -> None:
     assert torch.equal(
         net(x, None, Condition(), allowed[None, None])[:, 3:], net(other, None, Condition(), allowed[None, None])[:, 3:]
     )
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_rotation_has_its_derivative_in_both_modes(unit: bool) -> None:
+    cos, sin = turns(5, 8)
+    x = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x: rotate(x, cos.double(), sin.double(), unit), (x,), check_forward_ad=True, check_batched_grad=False
+    )

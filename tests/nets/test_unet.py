@@ -104,6 +104,18 @@ def test_attention_equals_torch_s() -> None:
     )
 
 
+def test_only_the_stages_with_attention_attend_to_a_sequence() -> None:
+    net = TINY.build((1, 8, 8), (1, 8, 8), timed=True, sequence=3)  # 8 and 4 pixels a side, attention at 4
+    listening = [block.listen is not None for block in (*net.down, net.middle, *net.up)]
+    assert listening == [False, True, True, True, False]
+
+
+def test_a_sequence_that_no_stage_would_hear_is_refused() -> None:
+    with pytest.raises(MaquetteError, match="attend to a sequence") as bad:
+        unet.Config(width=8, stages=(1,), blocks=(1,), attention=4).build((1, 8, 8), (1, 8, 8), sequence=3)
+    assert bad.value.code == "MQ-2009"
+
+
 @pytest.mark.parametrize(
     ("source", "target", "fields"),
     [((2,), (2,), {}), ((1, 8, 8), (1, 4, 4), {}), ((1, 9, 9), (1, 9, 9), {"patch": 2})],

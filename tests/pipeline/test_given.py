@@ -35,7 +35,7 @@ def saved(folder: Path, config: ModelConfig, along: Along, classes: tuple[str, .
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
-    save_bundle(folder, MEDIUM, config, list(classes), model.state_dict(), {"name": "tiny"}, along)
+    save_bundle(folder, MEDIUM, config, list(classes), model.state_dict(), {"name": "tiny"}, along=along)
     return folder
 
 

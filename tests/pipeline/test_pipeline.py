@@ -11,6 +11,7 @@ import torch
 
 from maquette.bundle import save_bundle
 from maquette.core import cancel
+from maquette.core.colour import LUMA
 from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
@@ -19,6 +20,7 @@ from maquette.media import image, points, text
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
+from maquette.solvers.tasks import blur
 from tests.conformance.cases import config_class, fitted, variants
 
 CLASSES = ["circle", "square", "7"]
@@ -150,6 +152,20 @@ def test_interpolation_passes_through_the_samples_themselves(kind: str, pipeline
     assert [mark.seed for mark in ready.marks(Request(n=3, seed=5, between=4))] == [5] * 4 + [6] * 4 + [7]
 
 
+def test_a_sheet_has_the_coarse_traits_of_rows_and_the_fine_ones_of_columns(pipeline: Make) -> None:
+    ready = pipeline("stylegan2")
+    request = Request(n=7, seed=5, mix=0.5, label="circle")
+    sheet = ready.generate(request).astype(int)
+    alone = ready.generate(Request(n=7, seed=5, label="circle")).astype(int)
+    assert len(sheet) == 49 and np.abs(sheet[::8] - alone).max() <= 1, "mixed with itself a sample is another"
+    assert len({item.tobytes() for item in sheet}) == 49
+    assert [mark.seed for mark in ready.marks(request)] == [5 + i // 7 for i in range(49)]
+    smaller = ready.generate(Request(n=2, seed=5, mix=0.5, label="circle")).astype(int)
+    assert np.abs(smaller - sheet[[0, 1, 7, 8]]).max() <= 1, "a cell depends on the size of the sheet"
+    with pytest.raises(MaquetteError, match="MQ-2104"):
+        pipeline("vae").generate(Request(mix=0.5))
+
+
 def test_between_two_normals_lies_a_normal() -> None:
     n = 4000
     way = Between(Seeds.for_samples(0, n), Seeds.for_samples(n, n), torch.full((n,), 0.5))
@@ -194,9 +210,51 @@ def test_enlarging_keeps_the_mean_of_each_block(pipeline: Make) -> None:
     assert np.abs(blocks - small[None, :, :, 0]).max() <= 0.5 + 1e-6  # rounding to whole levels
 
 
+@pytest.mark.parametrize("kind", ["diffusion", "meanflow"])
+def test_drawing_anew_keeps_more_of_a_picture_the_less_noise_it_is_mixed_with(kind: str, pipeline: Make) -> None:
+    ready = pipeline(kind)
+    known = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
+    gaps = []
+    for strength in (0.01, 0.3, 0.99):
+        made = ready.generate(Request(n=2, image=known, sampling=Sampling(strength=strength, steps=4)))
+        gaps.append(np.abs(made.astype(float) - known).mean())
+        assert (made[0] != made[1]).any()
+    assert gaps[0] < gaps[1] < gaps[2] and gaps[0] < 8
+    alone = ready.generate(Request(n=1, seed=1, image=known, sampling=Sampling(strength=0.99, steps=4)))
+    assert np.array_equal(alone[0], made[1])
+
+
+def test_sharpening_and_colouring_agree_with_what_was_seen(pipeline: Make) -> None:
+    ready = pipeline("diffusion", image.Config(size=8, channels=3))
+    seen = np.broadcast_to(np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 3 + 20, (8, 8, 3))
+    coloured = ready.generate(Request(n=2, image=seen, colour=True)).astype(float)
+    assert np.abs(coloured @ LUMA - seen[..., 0]).max() <= 0.51  # each channel is rounded
+    assert np.ptp(coloured, axis=-1).max() > 2
+    sharp = ready.generate(Request(n=2, image=seen, blur=1.0))
+    again = blur(ready.medium.to_tensor(sharp), 1.0) - ready.medium.to_tensor(seen[None].copy())
+    assert again.abs().mean() < 0.03
+
+
+def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> None:
+    ready, labels = pipeline("diffusion"), torch.tensor([1] * 4)
+    y, rows = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.ones(4)
+    with torch.inference_mode():
+        plain, always = (ready._predictor(labels, scale) for scale in (1.0, 3.0))
+        within = ready._predictor(labels, 3.0, (0.5, 2.0))
+        assert torch.equal(within(y, rows), always(y, rows)) and torch.equal(within(y, 5 * rows), plain(y, 5 * rows))
+    drawn = [
+        ready.generate(Request(n=2, label="square", sampling=Sampling(steps=8), **asked))
+        for asked in ({}, {"guidance": 9.0}, {"guidance": 9.0, "guidance_interval": (0.5, 2.0)})
+    ]
+    assert (drawn[2] != drawn[0]).any() and (drawn[2] != drawn[1]).any()
+
+
 @pytest.mark.parametrize(
     ("kind", "request_", "code"),
     [
+        ("gan", {"guidance": 2.0, "guidance_interval": (0.5, 2.0)}, "MQ-2104"),
+        ("gan", {"image": np.zeros((8, 8, 1)), "sampling": Sampling(strength=0.5)}, "MQ-2104"),
+        ("diffusion", {"image": np.zeros((8, 8, 1)), "colour": True}, "MQ-2104"),
         ("gan", {"image": np.zeros((8, 8, 1)), "mask": np.ones((8, 8), bool)}, "MQ-2104"),
         ("diffusion", {"image": np.zeros((9, 8, 1)), "mask": np.ones((8, 8), bool)}, "MQ-2106"),
         ("diffusion", {"image": np.zeros((8, 8, 1)), "mask": np.ones((3, 8), bool)}, "MQ-2106"),
@@ -236,10 +294,21 @@ def test_a_label_for_a_model_without_classes_is_refused(pipeline: Make) -> None:
         {"guidance": -0.1},
         {"between": 5000},
         {"n": 2000, "between": 1000},
+        {"n": 2000, "mix": 0.5},
+        {"mix": 1.0},
+        {"mix": 0.5, "between": 2},
         {"factor": 1},
         {"factor": 2},
         {"mask": [[True]]},
         {"image": [[0]]},
+        {"image": [[0]], "factor": 2, "blur": 1.0},
+        {"blur": 1.0},
+        {"image": [[0]], "blur": -1.0},
+        {"colour": True},
+        {"sampling": {"strength": 0.5}},
+        {"sampling": {"strength": 0}},
+        {"guidance_interval": [0.1, 2.0]},
+        {"guidance": 2.0, "guidance_interval": [2.0, 0.1]},
         {"image": [[0]], "mask": [[True]], "factor": 2},
         {"sampling": {"steps": -1}},
         {"sampling": {"temperature": 0}},

@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.colour import luma
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.solvers import ode
 from maquette.solvers.guidance import guide
 from maquette.solvers.paths import karras_levels
-from maquette.solvers.tasks import enlarge, inpaint, observe
+from maquette.solvers.tasks import blur, colourise, deblur, enlarge, inpaint, observe
 
 LEVELS = karras_levels(8, 0.01, 20.0)
 SOLVERS = sorted(ode.solvers())
@@ -70,6 +71,64 @@ def test_any_linear_observation_is_met() -> None:
     seen = observe(smooth, lambda x: x.mean(1, keepdim=True), lambda r: r.expand(-1, 2, -1, -1), grey)
     x = ode.dpm(seen, noise().double(), LEVELS)
     assert (x.mean(1, keepdim=True) - grey).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_colours_keep_how_bright_each_pixel_is(solver: str) -> None:
+    grey = Seeds.for_samples(1, 3).uniform(1, 8, 8) * 2 - 1
+    grey[:, :, 0, 0], grey[:, :, 0, 1] = -1, 1
+    start = 20 * Seeds.for_samples(0, 3).normal(3, 8, 8)
+    x = ode.find(solver)(colourise(smooth, grey), start, LEVELS, Seeds.for_samples(2, 3))
+    assert (luma(x) - grey).abs().max() < 1e-5
+    assert x.abs().max() <= 1 + 1e-5
+    assert (x - grey).abs().amax((1, 2, 3)).min() > 0.05  # there is colour
+
+
+def test_luma_of_grey_is_grey_and_green_is_the_brightest() -> None:
+    grey = torch.rand(2, 1, 3, 3)
+    torch.testing.assert_close(luma(grey.expand(-1, 3, -1, -1)), grey)
+    assert luma(torch.eye(3)[:, :, None]).flatten().argmax() == 1
+
+
+def test_a_blur_keeps_the_mean_is_its_own_adjoint_and_spreads_as_it_says() -> None:
+    x, y = torch.rand(2, 1, 3, 9, 12, dtype=torch.float64)
+    torch.testing.assert_close(blur(x, 1.5).mean((2, 3)), x.mean((2, 3)))
+    torch.testing.assert_close((blur(x, 1.5) * y).sum(), (x * blur(y, 1.5)).sum())
+    point = torch.zeros(1, 1, 33, 33, dtype=torch.float64)
+    point[..., 16, 16] = 1
+    across = (torch.arange(33) - 16) ** 2
+    assert (blur(point, 2.0).sum(2) * across).sum().item() == pytest.approx(4.0, rel=1e-3)
+    torch.testing.assert_close(blur(blur(x, 1.5), 2.0), blur(x, 2.5))  # 1.5^2 + 2^2 = 2.5^2
+
+
+@pytest.mark.parametrize("sides", [(16,), (8, 12), (4, 6, 8)])
+def test_sharpening_finds_what_the_blur_left_and_leaves_the_rest_to_the_denoiser(sides: tuple[int, ...]) -> None:
+    x = Seeds.for_samples(1, 2).uniform(2, *sides) * 2 - 1
+    wrap = deblur(lambda y, s: torch.zeros_like(y), blur(x, 0.8), 0.8)
+    found = wrap(x, torch.ones(2))
+    assert (found - x).square().mean() < 0.5 * (blur(x, 0.8) - x).square().mean()
+    assert (blur(found, 0.8) - blur(x, 0.8)).abs().max() < 0.05
+    rounded = (blur(x, 3.0) * 127.5).round() / 127.5
+    assert deblur(lambda y, s: 0 * y, rounded, 3.0)(x, torch.ones(2)).abs().max() < 2, "rounding is not blown up"
+
+
+def test_a_wrap_passes_on_where_a_step_ends() -> None:
+    seen: list[Tensor] = []
+
+    def spans(y: Tensor, s: Tensor, to: Tensor) -> Tensor:
+        seen.append(to)
+        return y
+
+    y, s, to = torch.zeros(2, 3, 4, 4), torch.ones(2), torch.zeros(2)
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    for wrap in (
+        inpaint(spans, y, mask),
+        enlarge(spans, y[..., ::2, ::2], 2),
+        colourise(spans, y[:, :1]),
+        deblur(spans, y, 1.0),
+    ):
+        wrap(y, s, to)
+    assert len(seen) == 4 and all(one is to for one in seen)
 
 
 def test_wraps_compose() -> None:

@@ -1,0 +1,112 @@
+"""A split by combinations: what is tested on is made of parts that were learnt, but never together.
+
+A caption such as "man rowing boat: dark skin tone" is a subject and a style; the recipe names the styles, and the
+subject is what is left. A share of the pairs of a subject and a style is tested on and never learnt from, and of these
+only pairs whose subject is learnt in another style, and whose style with another subject: a model that has understood
+both can make the pair, one that has learnt captions by heart cannot. Rows that the source itself tests on hold subjects
+that nobody has seen; they are put aside.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from maquette.core import files
+from maquette.core.config import Config
+from maquette.core.errors import MaquetteError
+from maquette.data.dataset import Dataset, Split
+
+Pair = tuple[str, str]
+"""A subject and a style."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combinations(Config):
+    """Which words of the captions are styles, and how many pairs are held out."""
+
+    styles: tuple[str, ...]
+    """Words as they stand in captions, such as [dark skin tone, light skin tone], or [red, blue]."""
+    share: float = 0.1
+    """Of all pairs, those that are tested on."""
+
+    def __post_init__(self) -> None:
+        self.check(len(self.styles) > 1 and all(self.styles), "styles", "at least two words")
+        self.check(0 < self.share < 1, "share", "a share in (0, 1)")
+
+    def pair(self, caption: str) -> Pair | None:
+        """
+        >>> Combinations(styles=("dark skin tone", "light skin tone")).pair("boy: dark skin tone")
+        ('boy', 'dark skin tone')
+
+        None for a caption of no style or of several; "medium-dark skin tone" is another word.
+        """
+        found = [style for style in self.styles if re.search(_word(style), caption)]
+        if len(found) != 1:
+            return None
+        subject = re.sub(_word(found[0]), " ", caption)
+        return " ".join(re.sub(r"[\s:;,]+", " ", subject).split()), found[0]
+
+    def others(self, caption: str) -> list[str]:
+        """
+        >>> Combinations(styles=("red", "blue", "pink")).others("a red key")
+        ['a blue key', 'a pink key']
+
+        The same subject in each other style; [] for a caption of no style or of several.
+        """
+        pair = self.pair(caption)
+        if pair is None:
+            return []
+        return [style.join(re.split(_word(pair[1]), caption)) for style in self.styles if style != pair[1]]
+
+
+def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Dataset:
+    """`dataset` with the held-out pairs as its test split.
+
+    Raises:
+        MaquetteError: MQ-2009 when no pair can be held out.
+    """
+    notes = dataset.train.notes()
+    pairs = [combinations.pair(caption) for _, caption in notes]
+    held = held_out({pair for pair in pairs if pair}, combinations.share, seed)
+    if not held:
+        reason = "no caption has one of them whose subject has another too"
+        todo = "name words that stand in the captions: `maquette data check` shows some"
+        raise MaquetteError(
+            "MQ-2009", path="data.combinations.styles", value=list(combinations.styles), reason=reason, todo=todo
+        )
+    tested = np.array([pair in held for pair in pairs])
+    train, test = (_rows(dataset.train, notes, np.flatnonzero(rows)) for rows in (~tested, tested))
+    mark = files.digest(f"{dataset.fingerprint} {combinations.to_tree()} {seed}".encode())
+    return replace(dataset, train=train, test=test, fingerprint=mark)
+
+
+def held_out(pairs: Iterable[Pair], share: float, seed: int) -> set[Pair]:
+    """A share of `pairs`, chosen by their hashes, such that each subject and each style is left in another pair."""
+    order = sorted(set(pairs), key=lambda pair: _hash(pair, seed))
+    subjects, styles = Counter(subject for subject, _ in order), Counter(style for _, style in order)
+    held: set[Pair] = set()
+    for subject, style in order:
+        if len(held) < round(share * len(order)) and min(subjects[subject], styles[style]) > 1:
+            held.add((subject, style))
+            subjects[subject] -= 1
+            styles[style] -= 1
+    return held
+
+
+def _rows(split: Split, notes: list[list[str]], rows: np.ndarray) -> Split:
+    kept = [notes[row] for row in rows]
+    images = None if split.images is None else split.images[rows]
+    return replace(split, items=split.items[rows], labels=split.labels[rows], notes=lambda: kept, images=images)
+
+
+def _word(style: str) -> str:
+    """A pattern for the style as a word of its own."""
+    return rf"(?<![\w-]){re.escape(style)}(?![\w-])"
+
+
+def _hash(pair: Pair, seed: int) -> bytes:
+    return hashlib.blake2b("\0".join(pair).encode(), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()

@@ -1,0 +1,165 @@
+"""Residual networks without normalisation, up to a picture and down from one (R3GAN, Huang et al. 2024, config E).
+
+Each resolution has a few bottleneck blocks h + W3 f(W2 f(W1 h)), W2 alone being 3x3; between resolutions a 1x1
+convolution changes the channels where the map is small, and interpolation or averaging its sides. In place of
+normalisation the blocks begin as nothing, and the branches' weights are smaller the more blocks there are (fix-up,
+Zhang et al. 2019a: L^(-1/4) for two layers before the last). R3GAN's 3x3 convolutions are grouped; these are plain and
+narrower instead, because a CPU is slow at groups.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Condition
+from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence
+from maquette.nets.convnet import SMALLEST, Deviation, halvings
+
+GAIN = math.sqrt(2 / (1 + 0.2**2))
+"""Of weights before a leaky unit of slope 0.2 (He et al. 2015)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(NetConfig):
+    """A code (d,) to a picture (c, h, w), or a picture to a code: generators, critics, encoders, decoders."""
+
+    width: int = 48
+    """Channels of the largest map; each halving doubles them."""
+    widest: int = 384
+    """No map has more channels than this."""
+    blocks: int = 2
+    """Residual blocks of each resolution."""
+    deviation: bool = False
+    """Whether a critic is told how much the samples of a batch differ (`convnet.Deviation`)."""
+
+    def __post_init__(self) -> None:
+        self.check(self.width > 0 and self.width % 2 == 0, "width", "a positive even number")
+        self.check(self.widest >= self.width and self.widest % 2 == 0, "widest", "an even number, at least width")
+        self.check(self.blocks > 0, "blocks", "a positive whole number")
+
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test."""
+        return cls(width=8, widest=16, blocks=1)
+
+    def build(
+        self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0
+    ) -> "Up | Down":
+        if sequence:
+            raise refuse_sequence("fixup")
+        pictures = [shape for shape in (source, target) if len(shape) == 3]
+        if timed or len(source) + len(target) != 4 or len(pictures) != 1:
+            reason = "it is told no time" if timed else "it takes a code to a picture, or a picture to a code"
+            raise _impossible(source, target, reason, "use kind unet or mlp")
+        if min(pictures[0][1:]) < SMALLEST:
+            raise _impossible(source, target, f"a side is shorter than {SMALLEST}", "use kind mlp")
+        if self.deviation and target != (1,):
+            raise _impossible(source, target, "only a critic is told a deviation", "set deviation=false")
+        return Down(self, source, target, vector) if len(source) == 3 else Up(self, source, target, vector)
+
+    def stages(self, picture: Shape) -> tuple[list[tuple[int, ...]], list[int]]:
+        """Sides and channels of the maps, from the picture's down."""
+        sides = list(halvings(*picture[1:]))
+        return sides, [min(self.width << level, self.widest) for level in range(len(sides))]
+
+
+class Up(Net):
+    """[b d] -> [b c h w]: the code, the condition's vector beside it, weighs the channels of a learnt smallest map."""
+
+    def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
+        super().__init__()
+        self.source, self.target, self.vector = source, target, vector
+        self.sides, widths = config.stages(target)
+        self.sides, widths = self.sides[::-1], widths[::-1]
+        self.basis = nn.Parameter(torch.randn(widths[0], *self.sides[0]))
+        self.weigh = _started(nn.Linear(source[0] + vector, widths[0]), 1.0)
+        self.stages, self.narrow = _stages(config, widths), _changes(widths)
+        self.last = _started(nn.Conv2d(widths[-1], target[0], 1), 1.0)
+
+    def forward(
+        self, x: Float[Tensor, "b d"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c h w"]:
+        told = x if condition.vector is None else torch.cat([x, condition.vector], 1)
+        h = self.weigh(told)[:, :, None, None] * self.basis
+        h = self.stages[0](h)
+        for narrow, stage, side in zip(self.narrow, list(self.stages)[1:], self.sides[1:], strict=True):
+            h = stage(F.interpolate(narrow(h), size=side, mode="bilinear", align_corners=False))
+        return self.last(h)
+
+
+class Down(Critic):
+    """[b c h w] -> [b d]. As in `convnet.Down` a single score is told the condition's vector by projection."""
+
+    def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
+        super().__init__()
+        self.source, self.target, self.vector = source, target, vector
+        self.sides, widths = config.stages(source)
+        self.first = _started(nn.Conv2d(source[0], widths[0], 1), 1.0)
+        self.stages, self.widen = _stages(config, widths), _changes(widths)
+        self.deviation = Deviation() if config.deviation else nn.Identity()
+        self.projects = target == (1,)
+        if vector:
+            self.told = _started(nn.Linear(vector, widths[-1] if self.projects else target[0], bias=False), 1.0)
+        features = (widths[-1] + config.deviation) * math.prod(self.sides[-1])
+        self.head = _started(nn.Linear(features, *target), 1.0)
+
+    def see(
+        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 h2 w2"]:
+        h = self.stages[0](self.first(x))
+        for widen, stage in zip(self.widen, list(self.stages)[1:], strict=True):
+            h = stage(widen(F.avg_pool2d(h, 2)))
+        return h
+
+    def say(self, seen: Float[Tensor, "b c h w"], condition: Condition = Condition()) -> Float[Tensor, "b d"]:
+        out = self.head(self.deviation(seen).movedim(1, -1).flatten(1))
+        if not self.vector:
+            return out
+        told = self.told(condition.vector)
+        return out + ((told * seen.mean((2, 3))).sum(1, keepdim=True) if self.projects else told)
+
+
+class Block(nn.Module):
+    """h + W3 f(W2 f(W1 h)), half as wide inside; `depth` is how many such blocks the network has."""
+
+    def __init__(self, width: int, depth: int):
+        super().__init__()
+        gain, inner = GAIN * depth**-0.25, width // 2
+        self.enter = _started(nn.Conv2d(width, inner, 1), gain)
+        self.inner = _started(nn.Conv2d(inner, inner, 3, padding=1), gain)
+        self.leave = _started(nn.Conv2d(inner, width, 1, bias=False), 0.0)
+
+    def forward(self, h: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        inner = F.leaky_relu(self.enter(h), 0.2, inplace=True)
+        return h + self.leave(F.leaky_relu(self.inner(inner), 0.2, inplace=True))
+
+
+def _stages(config: Config, widths: Sequence[int]) -> nn.ModuleList:
+    depth = config.blocks * len(widths)
+    return nn.ModuleList(nn.Sequential(*(Block(width, depth) for _ in range(config.blocks))) for width in widths)
+
+
+def _changes(widths: Sequence[int]) -> nn.ModuleList:
+    """1x1 convolutions from each width to the next; nothing where they are the same."""
+    return nn.ModuleList(
+        nn.Identity() if before == after else _started(nn.Conv2d(before, after, 1, bias=False), 1.0)
+        for before, after in zip(widths, widths[1:], strict=False)
+    )
+
+
+def _started(layer: nn.Linear | nn.Conv2d, gain: float) -> nn.Module:
+    """Weights N(0, gain^2 / inputs), constants 0."""
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _impossible(source: Shape, target: Shape, reason: str, todo: str) -> MaquetteError:
+    return MaquetteError("MQ-2009", path="fixup", value=f"{source} -> {target}", reason=reason, todo=todo)

@@ -1,0 +1,98 @@
+"""Held-out pairs of a subject and a style: none is learnt, and both of its parts are."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from maquette.core.errors import MaquetteError
+from maquette.data.combinations import Combinations, apart, held_out
+from maquette.data.dataset import Dataset, Split
+from maquette.data.source import Data, open_data
+from maquette.media.image import Config
+from tests.data.making import real_data
+
+TONES = tuple(f"{tone} skin tone" for tone in ("light", "medium-light", "medium", "medium-dark", "dark"))
+COLOURS = Combinations(styles=("red", "green", "blue"), share=0.2)
+
+
+def dataset(captions: list[str], unseen: tuple[str, ...] = ("a red unicorn",)) -> Dataset:
+    """Rows whose only pixel is their number, and a test split of its own."""
+
+    def split(texts: tuple[str, ...] | list[str], first: int) -> Split:
+        rows = np.arange(first, first + len(texts))
+        return Split(
+            rows.astype(np.uint8)[:, None], rows, lambda: [[f"row {first + i}", text] for i, text in enumerate(texts)]
+        )
+
+    return Dataset(
+        train=split(captions, 0), test=split(unseen, 100), classes=[], fingerprint="ab", licence="", bad=[], ignored={}
+    )
+
+
+def captions(split: Split) -> list[str]:
+    return [text for _, text in split.notes()]
+
+
+THINGS = [f"a {colour} {thing}" for colour in COLOURS.styles for thing in ("heart", "key", "sword", "gem", "coin")]
+
+
+@pytest.mark.parametrize(
+    "caption, pair",
+    [
+        ("man rowing boat: medium-dark skin tone", ("man rowing boat", "medium-dark skin tone")),
+        ("dark skin tone", ("", "dark skin tone")),
+        ("man rowing boat", None),
+        ("kiss: light skin tone, dark skin tone", None),
+    ],
+)
+def test_a_caption_is_a_subject_and_a_style(caption: str, pair: tuple[str, str] | None) -> None:
+    assert Combinations(styles=TONES).pair(caption) == pair
+
+
+def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:
+    told = [*THINGS, "a coin", *THINGS]
+    data = apart(dataset(told), COLOURS)
+    learnt, tested = ([COLOURS.pair(text) for text in captions(split)] for split in (data.train, data.test))
+    assert len(set(tested)) == 3 and not set(learnt) & set(tested) and None in learnt
+    assert {subject for subject, _ in tested} <= {pair[0] for pair in learnt if pair}
+    assert {style for _, style in tested} <= {pair[1] for pair in learnt if pair}
+    assert len(data.train) + len(data.test) == len(told)
+
+
+def test_rows_keep_their_items_and_what_nobody_has_seen_is_put_aside() -> None:
+    data = apart(dataset(THINGS), COLOURS)
+    for split in (data.train, data.test):
+        assert [THINGS[row] for row in split.items[:, 0]] == captions(split) and (split.items[:, 0] < 100).all()
+        assert np.array_equal(split.items[:, 0], split.labels)
+    assert sorted(np.concatenate([data.train.labels, data.test.labels])) == list(range(len(THINGS)))
+
+
+def test_the_last_pair_of_a_part_is_never_held_out() -> None:
+    pairs = set(itertools.product(("heart", "key"), ("red", "blue")))
+    for seed in range(20):
+        left = pairs - held_out(pairs, 0.9, seed)
+        assert {subject for subject, _ in left} == {"heart", "key"} and {style for _, style in left} == {"red", "blue"}
+    assert len({frozenset(held_out(pairs, 0.3, seed)) for seed in range(20)}) > 1
+
+
+def test_the_split_shows_in_the_fingerprint() -> None:
+    data = dataset(THINGS)
+    prints = {apart(data, COLOURS, seed).fingerprint for seed in (0, 0, 1)} | {data.fingerprint}
+    assert len(prints) == 3
+
+
+def test_words_that_no_caption_has_are_refused() -> None:
+    with pytest.raises(MaquetteError, match="data.combinations.styles"):
+        apart(dataset(THINGS), Combinations(styles=("violet", "brown")))
+    with pytest.raises(MaquetteError, match="styles"):
+        Combinations(styles=("red",))
+
+
+def test_skin_tones_of_emoji() -> None:
+    pytest.importorskip("datasets")
+    how = Combinations(styles=TONES, share=0.1)
+    source = str(real_data("emoji_noto"))
+    data = open_data(Data(source=source, combinations=how), Config(size=32, channels=3).build())
+    learnt, tested = ({how.pair(text) for text in captions(split)} for split in (data.train, data.test))
+    assert len(tested) > 100 and not learnt & tested and None not in tested

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
@@ -187,9 +188,18 @@ def _heads(width: int, head: int) -> int:
     return max(n for n in range(1, max(1, width // head) + 1) if width % n == 0)
 
 
-def norm(width: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """Torch's, whose derivative in forward mode refuses pictures that lie in memory with their channels last."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if forward_ad.unpack_dual(input).tangent is not None:
+            input = input.clone(memory_format=torch.contiguous_format)
+        return super().forward(input)
+
+
+def norm(width: int) -> GroupNorm:
     """Groups of 16 channels, or of the largest size below that divides `width` by a power of two."""
-    return nn.GroupNorm(width // math.gcd(width, 16), width)
+    return GroupNorm(width // math.gcd(width, 16), width)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

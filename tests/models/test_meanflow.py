@@ -67,15 +67,17 @@ def test_only_the_chosen_rows_differ_from_the_velocity() -> None:
     torch.testing.assert_close(goal[chosen], average(z, t, span)[chosen], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("net", [mlp.Config.tiny(), unet.Config.tiny(), dit.Config.tiny()], ids=lambda net: net.kind())
-def test_the_derivative_along_the_flow_is_that_of_the_network(net) -> None:
+def test_the_derivative_along_the_flow_is_that_of_the_network(net, layout: torch.memory_format) -> None:
     """Against a difference of second order, the beginning of the span held fixed."""
     torch.manual_seed(0)
-    model = meanflow.Config(net=net, embed=8).build(Real((1, 8, 8)))
+    model = meanflow.Config(net=net, embed=8).build(Real((3, 8, 8))).to(memory_format=layout)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
-    z, t, span, h = torch.randn(3, 1, 8, 8), torch.tensor([0.3, 0.5, 0.9]), torch.tensor([0.1, 0.5, 0.4]), 1e-2
+    z, t, span, h = torch.randn(3, 3, 8, 8), torch.tensor([0.3, 0.5, 0.9]), torch.tensor([0.1, 0.5, 0.4]), 1e-2
+    z = z.contiguous(memory_format=layout)
     with torch.no_grad():
         v = model.average(z, t, torch.zeros(3), Condition())
         ahead, behind = (model.average(z + k * h * v, t + k * h, span + k * h, Condition()) for k in (1, -1))

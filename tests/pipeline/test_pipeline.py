@@ -130,7 +130,9 @@ def test_guidance_is_linear_in_the_predictors(kind: str, pipeline: Make) -> None
     y, s = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.full((4,), 2.0)
     args = (y,) if kind == "gan" else (y, s)
     with torch.inference_mode():
-        null, one, three = (ready._predictor(Given(label=labels), scale)(*args) for scale in (0.0, 1.0, 3.0))
+        null, one, three = (
+            ready._predictor(Given(label=labels), Request(guidance=scale))(*args) for scale in (0.0, 1.0, 3.0)
+        )
     assert not torch.allclose(null, one)
     torch.testing.assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-5)
 
@@ -236,11 +238,13 @@ def test_sharpening_and_colouring_agree_with_what_was_seen(pipeline: Make) -> No
 
 
 def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> None:
-    ready, labels = pipeline("diffusion"), torch.tensor([1] * 4)
+    ready, given = pipeline("diffusion"), Given(label=torch.tensor([1] * 4))
     y, rows = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.ones(4)
     with torch.inference_mode():
-        plain, always = (ready._predictor(labels, scale) for scale in (1.0, 3.0))
-        within = ready._predictor(labels, 3.0, (0.5, 2.0))
+        plain, always, within = (
+            ready._predictor(given, Request(guidance=scale, guidance_interval=interval))
+            for scale, interval in ((1.0, None), (3.0, None), (3.0, (0.5, 2.0)))
+        )
         assert torch.equal(within(y, rows), always(y, rows)) and torch.equal(within(y, 5 * rows), plain(y, 5 * rows))
     drawn = [
         ready.generate(Request(n=2, label="square", sampling=Sampling(steps=8), **asked))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import maquette
-from benchmarks import contestants, finetune, harness, quality, speed, tasks
+from benchmarks import contestants, finetune, harness, pictures, quality, speed, tasks
 from benchmarks.harness import Measured, Round
 from maquette.evaluate.report import Cost, Report, Score, Stamp
+from maquette.evaluate.scores.intervals import Estimate
 from maquette.verbs.recipes import read, recipes
 from tests.models.made import texts
 
@@ -244,3 +245,90 @@ def test_what_was_evaluated_is_read_again(tmp_path: Path) -> None:
     costs = finetune.scores(tmp_path / "run", "data", tmp_path / "on-new")
     assert costs["likelihood"] == {"value": 2.5, "low": None, "high": None, "baselines": {}}
     assert costs["perplexity"]["value"] == 30
+
+
+def test_pictures_are_of_recipes_that_are_there() -> None:
+    for name, one in pictures.CONTESTANTS.items():
+        recipe = read(one.recipe, one.overrides)
+        codec = pictures.CODECS.get(name)
+        assert (codec is not None) == (recipe.codec == f"runs/{codec}")  # another codec than the recipe's is no codec
+        shared = [word for word in one.overrides if word.startswith(("data.", "medium."))]
+        assert codec is None or read(codec, shared).medium == recipe.medium
+        assert set(pictures.JUDGES) >= {name} or recipe.data.combinations is None
+    of_row = {row: [name for name, one in pictures.CONTESTANTS.items() if one.row == row] for row in pictures.ROWS}
+    assert all(of_row.values()) and sum(map(len, of_row.values())) == len(pictures.CONTESTANTS)
+    page = (harness.ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    assert all(f"<!-- {row} -->" in page and f"--only {row}" in page for row in pictures.ROWS)
+
+
+def test_who_compares_is_of_one_size_and_claims_are_of_somebody() -> None:
+    compared = [one for one in pictures.CONTESTANTS.values() if one.row == "compare"]
+    assert len({json.dumps(read(one.recipe, one.overrides).medium.to_tree()) for one in compared}) == 1
+    labels = {*pictures.CONTESTANTS, *(f"{name}, {way}" for name, ways in pictures.WAYS.items() for way in ways)}
+    assert {claim.one for claim in pictures.CLAIMS} <= labels
+    assert pictures.chosen(["dalle"]) == ["clip", "dalle"] and pictures.chosen(["codes"])[0] == "vqvae fashion"
+    assert pictures.chosen([]) == list(pictures.CONTESTANTS)
+
+
+def test_a_part_of_a_table_is_always_the_same(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    for split, n in (("train", 40), ("test", 7)):
+        table = pa.table({"n": list(range(n))}).replace_schema_metadata({"who": "me"})
+        pyarrow.parquet.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
+    parts = [pictures.some_of(tmp_path, 10, tmp_path / name) for name in ("one", "two", "one")]
+    one, two, again = ([pyarrow.parquet.read_table(file) for file in sorted(part.iterdir())] for part in parts)
+    assert [len(table) for table in one] == [7, 10] and one == two == again
+    assert one[1].schema.metadata[b"who"] == b"me" and len(set(one[1]["n"].to_pylist())) == 10
+
+
+def report(name: str, fid: float, seed: int = 0, data: str = "d", **beside: float) -> dict:
+    stamp = {"extractor": "domain", "weights": "0" * 64, "resize": "none", "data": data, "split": "test", "real": 9}
+    how = Stamp.from_tree(stamp | {"made": 9, "seed": seed, "software": {}}, "stamp")
+    others = {way: Estimate(value, value - 1, value + 1) for way, value in beside.items()}
+    found = (
+        Score.of("fid", Estimate(fid, fid - 1, fid + 1), how, floor=2.0),
+        Score.of("answer_psnr", Estimate(fid, fid - 1, fid + 1), how, baselines=others),
+    )
+    cost = {"parameters": 20, "samples_per_second": 4.0, "sampling_seconds": 1.0, "peak_bytes": 1, "device": "cpu"}
+    cost |= {"train_seconds": 60.0, "train_steps": 1000}
+    whole = Report(name=name, model_kind="gan", model="", seed=0, licence="", cost=Cost(**cost), scores=found)
+    return whole.to_tree()
+
+
+def test_the_table_of_pictures_puts_the_best_first_and_says_what_is_claimed() -> None:
+    common = {"images": 1066.7, "minutes": 30.0, "machine": harness.machine()}
+    runs = {"dcgan": 20.0, "r3gan": 10.0, "sagan": 19.0, "stylegan2": 5.0}
+    tree = {name: common | {"reports": {name: report(name, fid, seed=i)}} for i, (name, fid) in enumerate(runs.items())}
+    tree["stylegan2"]["reports"]["stylegan2"] = report("stylegan2", 5.0, data="other")
+    labels = {"meanflow": 8.0, "meanflow, 4 steps": 8.0, "meanflow, 50 steps": 4.0}
+    tree["meanflow"] = common | {"reports": {label: report(label, fid) for label, fid in labels.items()}}
+    small = {"bicubic": 7.0, "nearest": 6.0}
+    tree["superres"] = common | {"reports": {"superres": report("superres", 10.0, **small)}}
+    tree = json.loads(json.dumps(tree))
+    lines = pictures.table("compare", tree).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:9]] == [
+        "meanflow, 50 steps", "– real against real", "stylegan2", "meanflow", "meanflow, 4 steps", "r3gan", "sagan",
+    ]  # fmt: skip
+    assert "| dcgan | 1,000 | 20 | 1,067 | 0.25 | 20 (19 to 21) |" in lines
+    assert "- r3gan : dcgan, Fréchet distance: 0.5 (goal: at most 1)" in lines
+    assert "- sagan : dcgan, Fréchet distance: 0.95, not told apart (goal: at most 1)" in lines
+    assert "- stylegan2 : dcgan, Fréchet distance: 0.25, not comparable: data differ (goal: at most 1)" in lines
+    assert "- meanflow, 4 steps : meanflow, 50 steps, Fréchet distance: 2 (goal: at most 1.3)" in lines
+    lines = pictures.table("crafts", tree).splitlines()
+    assert "| – bicubic | | | | | 7 (6 to 8) |  |" in [line.replace("|  |  |  |  |", "| | | | |") for line in lines]
+    assert "- superres less bicubic, Answer PSNR: +3.00 dB (goal: at least 1.5)" in lines
+    assert pictures.table("codes", tree) == "Not measured yet."
+
+
+def test_pictures_that_were_measured_otherwise_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "HERE", tmp_path)
+    name = f"{pictures.FEW} faces, ADA"
+    assert not pictures.measured(name, 2, 100)
+    facts = json.loads(json.dumps(pictures.terms(name, 2, 100) | {"reports": {}}))
+    harness.write_json(pictures.folder_of(name) / "facts.json", facts)
+    assert pictures.measured(name, 2, 100)
+    assert not pictures.measured(name, 3, 100) and not pictures.measured(name, 2, 200)

@@ -1,0 +1,417 @@
+"""Pictures: models of every family, few examples, crafts, codes and words, held against each other and simpler ways.
+
+    python -m benchmarks.pictures                         30 minutes each, one after the other, all cores
+    python -m benchmarks.pictures --cores 1               side by side, one core and one thread each
+    python -m benchmarks.pictures --only crafts dcgan --minutes 2
+    python -m benchmarks.pictures --table                 write docs/pictures.md from what was measured last
+
+Each model is a process of its own that trains a recipe as it comes and evaluates it with `maquette evaluate`, whose
+report stays in its run. A model behind a codec trains that too, out of the same time. What was measured is stored as
+soon as it ends, and what was begun is resumed; `--again` begins anew. One that fails is told of, and the others go on.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.harness import (
+    RESULTS,
+    ROOT,
+    WORK,
+    child,
+    fresh,
+    machine,
+    put_between,
+    read_json,
+    side_by_side,
+    write_json,
+)
+from benchmarks.tasks import interval
+
+if TYPE_CHECKING:
+    from maquette.evaluate.report import Report
+    from maquette.train.run import Run
+
+FILE = RESULTS / "pictures.json"
+HERE = WORK / "pictures"
+PAGE = ROOT / "docs" / "pictures.md"
+CODEC = 1 / 3
+"""Share of the time that goes to the codec of a model behind one."""
+FEW = 500
+DATA = "DATA"
+"""In an override, the folder of all data sets."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A recipe on a data set below MAQUETTE_TEST_DATA; with `few`, on so many of its training pictures alone."""
+
+    row: str
+    recipe: str
+    data: str
+    overrides: tuple[str, ...] = ()
+    few: int = 0
+
+
+FAMILIES = {
+    "dcgan": ("r3gan", "stylegan2", "sagan"),
+    "vae": ("ladder", "vq-gpt"),
+    "pixelcnn": ("pixel-gpt", "vq-gpt", "maskgit"),
+    "diffusion": ("dit", "rectified-flow", "latent-diffusion", "meanflow"),
+}
+"""The foundation's model of each family, and those that are held against it."""
+CODECS = {"vq-gpt": "vqvae", "maskgit": "vqvae", "latent-diffusion": "vae-grid", "dalle": "vqvae"}
+"""Whose codes a model learns; the codec shares its overrides of data and medium."""
+JUDGES = {"dalle": "clip", "text-flow": "clip"}
+"""Who says whether a model's pictures agree with their captions."""
+STEPS = {f"{n} step{'s' * (n > 1)}": f"sampling.steps={n}" for n in (1, 2, 4, 50)}
+GUIDED = {"guidance 3": "guidance=3"}
+WAYS = {"meanflow": STEPS, "dalle": GUIDED, "text-flow": GUIDED}
+"""How else a model is drawn from than as its recipe says: fields of `maquette.evaluate.evaluate.Options`."""
+COLOUR = ("medium.channels=3",)
+PICTURES = {
+    "fashion": ("fashion_mnist", ()),
+    "emoji": ("emoji_noto", COLOUR),
+    "faces": ("faces_64", ("medium.size=64", *COLOUR)),
+}
+CHANGES = {
+    "plain": ("model.augment=[]", "model.adapt=0"),
+    "DiffAugment": ("model.augment=[colour, translation, cutout]", "model.adapt=0"),
+    "ADA": (),
+}
+GROUPS = "data.columns={label: group}"
+TONES = ", ".join(f"{tone} skin tone" for tone in ("light", "medium-light", "medium", "medium-dark", "dark"))
+UNSEEN = (GROUPS, f"data.combinations={{styles: [{TONES}], share: 0.2}}", *COLOUR)
+"""Captions of emoji whose subject and skin tone were never seen together; near copies are told from 200 of them on."""
+CONTESTANTS = {
+    **{name: Contestant("compare", name, "fashion_mnist") for plain in FAMILIES for name in (plain, *FAMILIES[plain])},
+    "pixel-gpt": Contestant("compare", "pixel-gpt", "fashion_mnist", ("medium.size=32",)),
+    **{
+        f"{FEW} {name}, {how}": Contestant("small", "small-data", PICTURES[name][0], PICTURES[name][1] + changes, FEW)
+        for name in ("fashion", "faces")
+        for how, changes in CHANGES.items()
+    },
+    **{name: Contestant("crafts", name, "fashion_mnist") for name in ("superres", "superres-gan", "inpaint")},
+    **{name: Contestant("crafts", name, "fashion_mnist") for name in ("denoise", "deblur")},
+    "colourise": Contestant("crafts", "colourise", "emoji_noto"),
+    **{
+        name: Contestant("crafts", name, "emoji_twemoji", (f"data.pair.source={DATA}/emoji_noto",))
+        for name in ("pix2pix", "cyclegan")
+    },
+    **{f"{name} {of}": Contestant("codes", name, *PICTURES[of]) for name in ("vqvae", "fsq") for of in PICTURES},
+    "clip": Contestant("words", "clip", "emoji_noto", (GROUPS,)),
+    "dalle": Contestant("words", "dalle", "emoji_noto", UNSEEN),
+    "text-flow": Contestant("words", "text-flow", "emoji_noto", (*UNSEEN, "data.captions.length=24")),
+}
+ROWS = {
+    "compare": ("fid", "kid", "precision", "recall"),
+    "small": ("fid", "kid", "recall", "near_copies"),
+    "crafts": ("answer_psnr", "answer_ssim", "answer_distance", "fid", "cycle_psnr"),
+    "codes": ("codebook", "codebook_perplexity", "psnr", "ssim"),
+    "words": (
+        "text_recall_5", "picture_recall_5", "zero_shot", "agreement_1", "agreement_5", "told_apart", "near_copies",
+        "chrf",
+    ),
+}  # fmt: skip
+"""The scores that are shown of each row."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure of one report over that of another or of a simpler way in the same report, or less it (`less`), or alone
+    (other="")."""
+
+    one: str
+    score: str
+    other: str
+    goal: float = 1.0
+    less: bool = False
+
+
+CLAIMS = [
+    *(Claim(name, "fid", plain) for plain, family in FAMILIES.items() for name in family),
+    *(Claim(f"meanflow, {way}", "fid", "meanflow, 50 steps", 1.3) for way in list(STEPS)[:3]),
+    *(
+        Claim(f"{FEW} {name}, {how}", "fid", f"{FEW} {name}, plain", 0.7)
+        for name in ("fashion", "faces")
+        for how in list(CHANGES)[1:]
+    ),
+    *(Claim(name, "answer_psnr", "bicubic", 1.5, less=True) for name in ("superres", "superres-gan")),
+    *(Claim("inpaint", "answer_psnr", way, 0.0, less=True) for way in ("mean fill", "biharmonic fill")),
+    Claim("denoise", "answer_psnr", "total variation", 0.0, less=True),
+    Claim("deblur", "answer_psnr", "Wiener filter", 0.0, less=True),
+    Claim("colourise", "answer_distance", "left grey"),
+    Claim("cyclegan", "fid", "untranslated", 0.6),
+    *(Claim("pix2pix", score, "cyclegan") for score in ("answer_psnr", "answer_ssim", "answer_distance")),
+    *(Claim(name, "codebook", "", 0.8) for name, one in CONTESTANTS.items() if one.row == "codes"),
+    *(Claim("clip", score, "chance", 10.0) for score in ("text_recall_5", "picture_recall_5")),
+    *(Claim(name + way, "agreement_1", "chance", 5.0) for name in JUDGES for way in ("", ", guidance 3")),
+]
+
+
+def folder_of(name: str) -> Path:
+    return HERE / name.replace(",", "").replace(" ", "-")
+
+
+def terms(name: str, minutes: float, samples: int) -> dict[str, Any]:
+    """What tells one measurement from another."""
+    one = CONTESTANTS[name]
+    told = dataclasses.asdict(one) | {"overrides": list(one.overrides), "ways": list(WAYS.get(name, {}).values())}
+    return told | {"minutes": minutes, "samples": samples}
+
+
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+def work(name: str, minutes: float, samples: int) -> None:
+    """The child's part: train or go on, evaluate, and store what was found."""
+    from benchmarks.peers import test_data
+
+    one, folder = CONTESTANTS[name], folder_of(name)
+    whole = test_data(one.data)
+    data = some_of(whole, one.few, folder / "data") if one.few else whole
+    words = [word.replace(DATA, str(whole.parent)) for word in one.overrides]
+    left = minutes
+    if codec := CODECS.get(one.recipe):
+        shared = [word for word in words if word.startswith(("data.", "medium."))]
+        trained(codec, data, CODEC * minutes, folder / "codec", shared)
+        words.append(f"codec={folder / 'codec'}")
+        left -= CODEC * minutes
+    run = trained(one.recipe, data, left, folder / "run", words)
+    reports = dict(evaluated(name, run, str(whole) if one.few else None, samples))
+    cost, found = reports[name].cost, {}
+    assert cost.train_steps and cost.train_seconds, "a run knows how long it was trained"
+    for label, report in reports.items():
+        scores = tuple(score for score in report.scores if score.name in ROWS[one.row])
+        found[label] = dataclasses.replace(report, name=label, scores=scores, pictures=(), notes=()).to_tree()
+    images = cost.train_steps * run.recipe.train.batch / cost.train_seconds
+    told = {"images": images, "reports": found, "machine": machine()}
+    write_json(folder / "facts.json", terms(name, minutes, samples) | told)
+
+
+def some_of(data: Path, n: int, folder: Path) -> Path:
+    """A table of `n` training pictures of `data`, picked by a seed, and of all that are held out."""
+    import numpy as np
+    import pyarrow.parquet
+
+    if not folder.exists():
+        aside = folder.with_name("unfinished")
+        aside.mkdir(exist_ok=True)
+        (test,), (train,) = (data.glob(f"{split}-*.parquet") for split in ("test", "train"))
+        shutil.copyfile(test, aside / test.name)
+        whole = pyarrow.parquet.read_table(train)
+        rows = np.sort(np.random.default_rng(0).permutation(len(whole))[:n])
+        pyarrow.parquet.write_table(whole.take(rows), aside / train.name)
+        aside.rename(folder)
+    return folder
+
+
+def trained(recipe: str, data: Path, minutes: float, out: Path, overrides: Sequence[str]) -> "Run":
+    """A new run, or one that was begun, to its end."""
+    import maquette
+
+    if (out / "recipe.json").exists():
+        return maquette.resume(out, quiet=True)
+    return maquette.train(recipe, str(data), f"{60 * minutes:g}s", out, overrides, quiet=True)
+
+
+def evaluated(name: str, run: "Run", whole: str | None, samples: int) -> Iterator[tuple[str, "Report"]]:
+    """The reports of a run by their labels: of its own way of drawing, and of the others that are asked for."""
+    import maquette
+    from maquette.core.config import override
+    from maquette.data.source import open_data
+    from maquette.evaluate.agreement import Judge
+    from maquette.evaluate.evaluate import Options, evaluate
+    from maquette.evaluate.reference import prepare
+    from maquette.evaluate.report import REPORT, Report
+    from maquette.pipeline import load
+
+    judge = folder_of(JUDGES[name]) / "run" if name in JUDGES else None
+    if not (run.path / REPORT).exists():
+        maquette.evaluate(run.path, samples, whole, quiet=True, judge=judge)
+    yield name, Report.read(run.path)
+    if name not in WAYS:
+        return
+    pipeline = load(run.path)
+    dataset = open_data(run.recipe.data, pipeline.medium)
+    reference = prepare(dataset, pipeline.medium, pipeline.device, samples)
+    jury = Judge.of(load(judge), pipeline, run.recipe.data.combinations) if judge else None
+    for way, how in WAYS[name].items():
+        out, options = folder_of(name) / way.replace(" ", "-"), Options.from_tree(override({}, [how]))
+        if not (out / REPORT).exists():
+            evaluate(pipeline, dataset, samples, reference=reference, options=options, judge=jury).write(out)
+        yield f"{name}, {way}", Report.read(out)
+
+
+def measured(name: str, minutes: float, samples: int) -> bool:
+    facts, asked = read_json(folder_of(name) / "facts.json"), terms(name, minutes, samples)
+    return {key: facts.get(key) for key in asked} == asked
+
+
+def run_all(asked: argparse.Namespace) -> None:
+    """Measure what has not been; who judges comes before those who are judged."""
+    given = asked.minutes, asked.samples
+
+    def start(name: str, cores: list[int]) -> tuple[subprocess.Popen, Path]:
+        folder = folder_of(name)
+        fresh(folder, terms(name, *given), asked.again)
+        words = ["--child", name, "--minutes", str(asked.minutes), "--samples", str(asked.samples)]
+        return child("benchmarks.pictures", words, cores, folder / "log.txt"), folder / "log.txt"
+
+    names = chosen(asked.only)
+    waiting = [name for name in names if asked.again or not measured(name, *given)]
+    for judged in (False, True):
+        side_by_side([name for name in waiting if (name in JUDGES) == judged], asked.cores, start)
+    held = read_json(FILE)
+    found = {name: read_json(folder_of(name) / "facts.json") for name in names if measured(name, *given)}
+    if found:
+        write_json(FILE, {name: (held | found)[name] for name in CONTESTANTS if name in held | found})
+    if len(met := [name for name in found if CONTESTANTS[name].row == "compare"]) > 1:
+        print(f"\n{write_page(met)}")
+
+
+def chosen(only: Sequence[str]) -> list[str]:
+    """Whom rows and names of contestants stand for, and who judges them."""
+    names = [name for name, one in CONTESTANTS.items() if not only or name in only or one.row in only]
+    judges = {JUDGES[name] for name in names if name in JUDGES}
+    return [name for name in CONTESTANTS if name in names or name in judges]
+
+
+def write_page(names: Sequence[str]) -> Path:
+    """The page of `maquette compare` for runs that it did not train; gives its path."""
+    from maquette.data.source import open_data
+    from maquette.evaluate.ranking import rank
+    from maquette.evaluate.report import Report
+    from maquette.evaluate.words import traits, verdict
+    from maquette.train.run import Run
+    from maquette.verbs import compare, study
+    from maquette.verbs.page import Study
+
+    runs = {name: Run.open(folder_of(name) / "run") for name in names}
+    reports = []
+    for name, run in runs.items():
+        report = Report.read(run.path)
+        reports.append(dataclasses.replace(report, name=name))
+        reports[-1].images.update(report.images)
+    recipe, ranking = runs[names[0]].recipe, rank(reports)
+    medium = recipe.medium.build()
+    dataset = open_data(recipe.data, medium)
+    met = Study(
+        title=recipe.data.source,
+        reports=reports,
+        command="python -m benchmarks.pictures --only compare",
+        facts=study.facts(dataset, reports, list(runs.values())),
+        verdict=verdict(ranking),
+        ranking=ranking,
+        words=traits(reports),
+        metrics=study.metrics(runs),
+        real=study.real_sheet(dataset, medium),
+        environment=study.environment(reports),
+    )
+    return study.show(HERE / "compare", compare.heading(len(names)), compare.lede(met), [met]).paths[-1]
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def table(row: str, tree: Mapping[str, Any]) -> str:
+    """A line for each report of a row, under it its simpler ways and real against real; then what is claimed."""
+    from maquette.evaluate.report import KINDS, Report
+
+    facts = {name: one for name, one in tree.items() if CONTESTANTS[name].row == row}
+    reports = {label: Report.from_tree(tree) for one in facts.values() for label, tree in one["reports"].items()}
+    if row == "compare":
+        reports = dict(sorted(reports.items(), key=lambda pair: figure(pair[1], "fid")))
+    scores = [name for name in ROWS[row] if any(report.score(name) for report in reports.values())]
+    units = {name: f", {KINDS[name].unit}" * (KINDS[name].unit not in ("", "share")) for name in scores}
+    lines = [
+        ["", "steps", "parameters", "images/s", "s a sample", *(KINDS[name].title + units[name] for name in scores)]
+    ]
+    lines.append(["---"] * len(lines[0]))
+    shown: list[float | None] = []
+    for label, report in reports.items():
+        cost, found = report.cost, [report.score(name) for name in scores]
+        images = f"{facts[label]['images']:,.0f}" if label in facts else ""
+        costs = [f"{cost.train_steps:,}", f"{cost.parameters:,}", images, f"{1 / cost.samples_per_second:.2g}"]
+        lines.append([label, *costs, *(interval(vars(score)) if score else "" for score in found)])
+        for way in dict.fromkeys(way for score in found if score for way in score.baselines):
+            others = [score.baselines.get(way) if score else None for score in found]
+            lines.append([f"– {way}", *[""] * 4, *(interval(vars(other)) if other else "" for other in others)])
+        floors = [score.floor if score else None for score in found]
+        if any(floor is not None for floor in floors) and floors != shown:
+            lines.append(["– real against real", *[""] * 4, *("" if x is None else f"{x:.3g}" for x in floors)])
+            shown = floors
+    claims = [said for claim in CLAIMS if (said := stated(claim, reports))]
+    warnings = [f"- {label}: {warning}" for label, report in reports.items() for warning in report.warnings]
+    said = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([*said, "", *claims, *warnings, "", *about(facts, reports)]) if facts else "Not measured yet."
+
+
+def figure(report: "Report", score: str) -> float:
+    """Its value; infinite where there is none."""
+    found = report.score(score)
+    return float("inf") if found is None else found.value
+
+
+def stated(claim: Claim, reports: Mapping[str, "Report"]) -> str:
+    """What was found of a claim, as a line of a list; "" where it was not measured."""
+    from maquette.evaluate.report import KINDS
+
+    one = reports[claim.one].score(claim.score) if claim.one in reports else None
+    other = reports[claim.other].score(claim.score) if claim.other in reports else None
+    than = other or (one and one.baselines.get(claim.other))
+    if one is None or (claim.other and than is None):
+        return ""
+    goal = f"(goal: at {'most' if KINDS[claim.score].better == 'lower' else 'least'} {claim.goal:g})"
+    if than is None:
+        return f"- {claim.one}, {one.title}: {one.value:.3g} {goal}"
+    value = f"{one.value - than.value:+.2f} {one.unit}" if claim.less else f"{one.value / than.value:.3g}"
+    doubt, bounds = "", (one.low, one.high, than.low, than.high)
+    if None not in bounds and one.low <= than.high and than.low <= one.high:  # type: ignore[operator]
+        doubt = ", not told apart"
+    if other is not None and (unlike := one.stamp.unlike(other.stamp)):
+        doubt = f", not comparable: {' and '.join(unlike)} differ"
+    return f"- {claim.one} {'less' if claim.less else ':'} {claim.other}, {one.title}: {value}{doubt} {goal}"
+
+
+def about(facts: Mapping[str, Any], reports: Mapping[str, "Report"]) -> Iterator[str]:
+    """How it was measured, a sentence a line."""
+    minutes = ", ".join(dict.fromkeys(f"{one['minutes']:g}" for one in facts.values()))
+    yield f"{minutes} minutes each. In brackets 95 % intervals."
+    looked = [score.stamp for report in reports.values() for score in report.scores if score.name == "fid"]
+    yield from dict.fromkeys(
+        f"Fréchet distances: extractor {s.extractor} `{s.weights[:12]}`, {s.made:,} made against {s.real:,} real "
+        f"pictures of the {s.split} split."
+        for s in looked
+    )
+    machines = [one["machine"] for one in facts.values()]
+    yield from dict.fromkeys(f"{m['processor']}, {m['cores']} core(s) each, torch {m['torch']}." for m in machines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*ROWS, *CONTESTANTS]
+    parser.add_argument("--minutes", type=float, default=30, help="of training for each")
+    parser.add_argument("--samples", type=int, default=2000, help="drawn from each and compared")
+    parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--cores", type=int, default=0, help="of each, as many side by side as fit")
+    parser.add_argument("--again", action="store_true", help="begin anew what was measured or begun before")
+    parser.add_argument("--table", action="store_true", help="only write docs/pictures.md from the results")
+    parser.add_argument("--child", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        return work(asked.child, asked.minutes, asked.samples)
+    if not asked.table:
+        run_all(asked)
+    for row in ROWS:
+        text = table(row, read_json(FILE))
+        put_between(PAGE, row, text) if asked.table else print(f"\n{row}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()

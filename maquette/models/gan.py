@@ -254,8 +254,7 @@ class GAN(Model):
 
     def _told(self, player: Player, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """What `player` receives of `given`: a vector of the label, a grid of the picture."""
-        device = next(player.parameters()).device
-        return replace(player.embed(given, n, rng), grid=self.show(given, n, device))
+        return replace(player.embed(given, n, rng), grid=self.show(given, n))
 
     def _generate(self, z: Float[Tensor, "b latent"], condition: Condition) -> Float[Tensor, "b *space"]:
         x, vector = z, condition.vector
@@ -277,7 +276,7 @@ class GAN(Model):
 
     def _shown_with(self, given: Given, n: int, rng: Seeds) -> Given:
         """`given` with its picture as the critics see it beside samples that are `_shown`."""
-        grid = self.show(given, n, next(self.parameters()).device)
+        grid = self.show(given, n)
         if self.augmentation is None or grid is None:
             return given
         return replace(given, image=self.augmentation(grid, rng.fork(1)))

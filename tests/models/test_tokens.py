@@ -199,4 +199,4 @@ def test_the_bound_of_uniform_guesses_is_exact() -> None:
 def test_prompts_are_never_hidden() -> None:
     model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((8,), 9, Marks(0, 1, 2)))
     x = torch.tensor([[0, 1, 5, 6, 2, 7, 0, 0]])
-    assert model._made(x).int().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+    assert model.made(x).int().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]

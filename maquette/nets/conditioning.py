@@ -63,20 +63,20 @@ class ImageEmbedder(nn.Module):
         space: of the samples; a picture of another size is resized, by bicubic interpolation.
     """
 
-    zero: Tensor
+    blank: Tensor
 
     def __init__(self, image: Real | None, space: Real):
         super().__init__()
         self.channels, self.sides = 0 if image is None else image.shape[0], space.shape[1:]
-        self.register_buffer("zero", torch.zeros(()), persistent=False)  # lies where the model does
+        self.register_buffer("blank", torch.zeros(self.channels, *self.sides), persistent=False)
 
     def forward(self, given: Given, n: int) -> Float[Tensor, "b c *sides"] | None:
         """The grid for `n` rows."""
         if not self.channels:
             return None
         if given.image is None:
-            return self.zero.repeat(n, self.channels, *self.sides)
-        x = given.image.to(self.zero.device).float()
+            return self.blank.expand(n, *self.blank.shape)
+        x = given.image.to(self.blank)
         return x if x.shape[2:] == self.sides else F.interpolate(x, self.sides, mode="bicubic", align_corners=False)
 
 

@@ -236,11 +236,11 @@ def test_sharpening_and_colouring_agree_with_what_was_seen(pipeline: Make) -> No
 
 
 def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> None:
-    ready, labels = pipeline("diffusion"), torch.tensor([1] * 4)
+    ready, given = pipeline("diffusion"), Given(label=torch.tensor([1] * 4))
     y, rows = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.ones(4)
     with torch.inference_mode():
-        plain, always = (ready._predictor(Given(label=labels), scale) for scale in (1.0, 3.0))
-        within = ready._predictor(Given(label=labels), 3.0, (0.5, 2.0))
+        plain, always = (ready._predictor(given, scale) for scale in (1.0, 3.0))
+        within = ready._predictor(given, 3.0, (0.5, 2.0))
         assert torch.equal(within(y, rows), always(y, rows)) and torch.equal(within(y, 5 * rows), plain(y, 5 * rows))
     drawn = [
         ready.generate(Request(n=2, label="square", sampling=Sampling(steps=8), **asked))

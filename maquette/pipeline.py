@@ -502,7 +502,7 @@ class Pipeline:
         if np.shape(item) != tuple(medium.stored):
             found, wanted = (_shown(shape) for shape in (np.shape(item), medium.stored))
             raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
-        return medium.to_tensor(np.asarray(item, medium.dtype)[None]).to(self.device)
+        return medium.to_tensor(np.array(item, medium.dtype)[None]).to(self.device)
 
     def _mask(self, mask: np.ndarray) -> Tensor:
         try:

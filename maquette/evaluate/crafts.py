@@ -167,9 +167,12 @@ def notes(taken: Lesson) -> Iterator[str]:
 
 
 def shot(taken: Lesson, made: np.ndarray, medium: Medium) -> Shot:
-    """Each row: what is given, what simpler ways make of it, what the model makes, and the truth where it is known."""
+    """Each row: what is given, what simpler ways make of it (other than leaving it so), what the model makes, and the
+    truth where it is known."""
     n = min(SHOWN, len(made))
-    columns = {"given": medium.pictured(taken.pictures[:n]), **taken.simpler, "model": made}
+    given = medium.pictured(taken.pictures[:n])
+    others = {name: items for name, items in taken.simpler.items() if not np.array_equal(items[:n], given)}
+    columns = {"given": given, **others, "model": made}
     if taken.real is not None:
         columns["real"] = taken.real
     rows = np.stack([items[:n] for items in columns.values()], 1).reshape(-1, *made.shape[1:])

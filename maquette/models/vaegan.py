@@ -6,7 +6,8 @@
 
 f are the d features before the critic's last layer, L_GAN its game against reconstructions and against what is decoded
 of N(0, I). The paper's features have unit variance by batch normalisation, and s = 1; here s^2 is the running mean of
-f^2, so that L_like means the same for any critic. The decoder's part of L_GAN is the non-saturating one.
+their variance among real samples, so that L_like means the same for any critic. The decoder's part of L_GAN is the
+non-saturating one.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from maquette.nets.tally import Tally
 
 LOSS = LOSSES["non-saturating"]
 SLOWEST = 0.01
-"""Share of a step's mean in the running mean of f^2, once there were as many steps as make this their plain mean."""
+"""Share of a step's mean in the running mean of s^2, once there were as many steps as make this their plain mean."""
 
 Seen = tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]
 
@@ -130,7 +131,8 @@ class VAEGAN(Model, Autoencoder):
             back, fresh = self._again(batch, rng)[0], self._fresh(batch, rng)
         real, again = (self._see(shown, batch.given, rng) for shown in (x, back))
         made = self._see(fresh, batch.given, rng, 2)
-        self.sizes.note(real[1].detach().square().mean(1))
+        if len(x) > 1:  # half the squared difference of two rows is the variance, on average
+            self.sizes.note((real[1] - real[1].roll(1, 0)).detach().square().mean(1) / 2)
         stats = {
             "real_score": real[0].detach().mean(),
             "made_score": made[0].detach().mean(),

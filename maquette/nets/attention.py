@@ -21,7 +21,7 @@ def attend(
     k: Float[Tensor, "b heads m d"],
     v: Float[Tensor, "b heads m d"],
     causal: bool = False,
-    allowed: Bool[Tensor, "#b #heads l m"] | None = None,
+    allowed: Bool[Tensor, "#b #heads #l m"] | None = None,
 ) -> Heads:
     """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al. 2017, equation 1).
 
@@ -85,7 +85,7 @@ class CrossAttention(nn.Module):
 
 
 def attention_map(
-    q: Heads, k: Float[Tensor, "b heads m d"], allowed: Bool[Tensor, "#b #heads l m"] | None = None
+    q: Heads, k: Float[Tensor, "b heads m d"], allowed: Bool[Tensor, "#b #heads #l m"] | None = None
 ) -> Float[Tensor, "b heads l m"]:
     """softmax(q k^T / sqrt(d)): how much each query takes from each key; rows sum to 1."""
     # scaled before the product, so that bf16 rounds small numbers

@@ -151,7 +151,8 @@ def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
     trees = {entry.name: entry.recipe.to_tree() for entry in entries}
     first, *others = trees.values()
     media = {path for tree in others for path in _differences(first["medium"], tree["medium"], "medium")}
-    paths = ["data.given", "data.pair.source", "data.pair.by", "data.other", *sorted(media)]
+    given = ["data.given", "data.pair.source", "data.pair.by", "data.other", "data.combinations"]
+    paths = [*given, *sorted(media)]
     options = {"data.source": "--data", "train.budget": "--budget"} | {path: f"{path}=…" for path in paths}
     for path, option in options.items():
         values = {name: str(_at(tree, path)) for name, tree in trees.items()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
@@ -135,27 +135,42 @@ def test_an_aid_adds_to_the_generators_loss_alone(aids: dict[str, float]) -> Non
 
 
 def test_matching_features_brings_samples_to_where_the_data_are() -> None:
-    """With no game left but features, the mean of what the critic sees is met."""
-    model = game(aids=Aids(features=1000.0), loss="least-squares")
-    found = []
+    """With next to nothing of the game left, samples go where the mean of what the critic sees is that of the data."""
+    model = aided(features=1e4)
+    there = Batch(batch(64).x * 0.1 + torch.tensor([1.0, -0.5]), Given(), batch().rng)
     mover = torch.optim.Adam(model.generator.parameters(), 1e-2)
-    for _ in range(60):
+    away, unmet = [], []
+    for step in range(100):
         model.zero_grad()
-        loss, stats = model.generator_loss(batch(64), 0.0)
+        lot = Batch(there.x, Given(), Seeds.for_batch(1, step, 64))
+        loss, stats = model.generator_loss(lot, 0.0)
         loss.backward()
         mover.step()
-        found.append(stats["features"].item())
-    assert found[-1] < 0.2 * found[0]
+        unmet.append(stats["features"].item())
+        away.append((model._make(lot, lot.rng) - lot.x).mean(0).norm().item())
+    assert unmet[-1] < 0.05 * unmet[0] and away[-1] < 0.3 * away[0]
 
 
-def test_mode_seeking_pulls_samples_apart() -> None:
+class Peak(nn.Module):
+    """D(x) = -|x - (1, 1)|^2: a critic that one sample pleases best."""
+
+    def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
+        return -(x - 1).square().sum(1, keepdim=True)
+
+
+def test_mode_seeking_keeps_samples_apart_where_the_critic_wants_one() -> None:
     spreads = []
-    for weight in (0.0, 5.0):
+    for weight in (0.0, 1.0):
         model = aided(diversity=weight)
-        trained(model, 40)
+        model.critic.net = Peak()
+        mover = torch.optim.Adam(model.generator.parameters(), 1e-2)
+        for step in range(100):
+            model.zero_grad()
+            model.generator_loss(batch(64, step=step), 0.0)[0].backward()
+            mover.step()
         with torch.no_grad():
             spreads.append(model._make(batch(256), batch(256).rng).std(0).mean().item())
-    assert spreads[1] > 1.2 * spreads[0]
+    assert spreads[0] < 0.1 and spreads[1] > 3 * spreads[0]
 
 
 @pytest.mark.parametrize("fields", [{"critics": 0}, {"features": -1.0}, {"smoothing": 0.5}])

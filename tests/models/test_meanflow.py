@@ -142,10 +142,10 @@ def blobs(n: int, seed: int) -> tuple[Tensor, Tensor]:
 def learnt() -> MeanFlow:
     torch.manual_seed(0)
     model = meanflow.Config(net=mlp.Config(width=64, depth=3), spread=(0.0, 1.5), spans=0.5).build(Real((2,)), 2)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(600):
         for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * (1 - step / 600)
+            group["lr"] = 1e-2 * (1 - step / 600)
         x, label = blobs(ROWS, step)
         loss, stats = model.loss(Batch(x, Given(label=label), Seeds.for_batch(1, step, ROWS)), step / 600)
         assert stats["error"] >= 0

@@ -70,14 +70,17 @@ def test_first_losses_against_a_silent_critic() -> None:
     assert loss.item() == pytest.approx(0.5 / 2 * stats["like"].item() + 2 * math.log(2), rel=1e-5)
 
 
-def test_the_size_of_features_is_followed() -> None:
-    model = small()
-    model.critic.net = Double()
-    model.critic_loss(batch(), 0.0)
-    model.after_step(0)
-    assert model.size.item() == pytest.approx(4 * batch().x.square().mean().item(), rel=1e-5)
-    model.after_step(1)
-    assert model.size.item() == pytest.approx(4 * batch().x.square().mean().item(), rel=1e-5)
+def test_the_spread_of_features_is_followed_wherever_their_middle_is() -> None:
+    """s^2 is the variance of 2 x, taken among real samples."""
+    for middle in (0.0, 30.0):
+        model, there = small(), Batch(batch(4000).x + middle, Given(), batch(4000).rng)
+        model.critic.net = Double()
+        model.critic_loss(there, 0.0)
+        model.after_step(0)
+        assert model.size.item() == pytest.approx(4 * batch(4000).x.var(0).mean().item(), rel=0.05)
+        before = model.size.clone()
+        model.after_step(1)
+        assert torch.equal(model.size, before), "nothing was seen"
 
 
 def test_each_loss_reaches_its_player() -> None:

@@ -76,6 +76,13 @@ def test_translation_moves_by_whole_pixels_up_to_an_eighth() -> None:
     assert set((place // 16).tolist()) == set((place % 16).tolist()) == {6, 7, 8, 9, 10}
 
 
+def test_places_are_exact_in_low_precision_too() -> None:
+    x, how = pictures(h=64, w=64), at(0.7, "translation", "geometry")
+    with torch.autocast("cpu", torch.bfloat16):
+        low = how(x, source())
+    assert torch.equal(low, how(x, source()))
+
+
 def test_geometry_keeps_the_middle_and_the_area_on_average() -> None:
     h, w = torch.meshgrid(torch.arange(33) - 16.0, torch.arange(33) - 16.0, indexing="ij")
     disc = (h.square() + w.square() < 36).float().expand(500, 1, -1, -1)

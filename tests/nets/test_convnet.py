@@ -139,7 +139,7 @@ def test_attention_stands_on_one_map(source: tuple[int, ...], target: tuple[int,
     attention.register_forward_hook(lambda _, args, out: sizes.append(out.shape[2:]))
     net(torch.randn(2, *source))
     assert sizes == [(16, 16)]
-    with pytest.raises(MaquetteError, match="MQ-2009.*attention"):
+    with pytest.raises(MaquetteError, match="MQ-2009.*no map is as small as 3"):
         convnet.Config(width=8, attention=3).build(source, target)
 
 

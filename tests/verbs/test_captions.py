@@ -47,9 +47,9 @@ def drawing(colour: str, shape: str, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 192 drawings with a text file beside each."""
+    """A folder of 320 drawings with a text file beside each."""
     folder = tmp_path_factory.mktemp("drawings")
-    for number in range(192):
+    for number in range(320):
         colour, shape = STYLES[number % 4], SHAPES[number // 4 % 4]
         Image.fromarray(drawing(colour, shape, number)).save(folder / f"{number:03d}.png")
         (folder / f"{number:03d}.txt").write_text(f"a {colour} {shape}")
@@ -64,7 +64,7 @@ def runs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for name, model, data, codec, budget in (
         ("vq", VQ, {}, "", "4steps"),
         ("clip", CLIP, words, "", "120steps"),
-        ("dalle", DALLE, apart, str(folder / "vq"), "6steps"),
+        ("dalle", DALLE, apart, str(folder / "vq"), "80steps"),
         ("flow", FLOW, apart, "", "4steps"),
     ):
         tree: dict[str, Any] = {
@@ -128,7 +128,7 @@ def test_pictures_are_made_of_words(name: str, runs: dict[str, Path]) -> None:
     assert np.array_equal(alone[0], made[1]), "sample 1 has the second prompt"
     with pytest.raises(MaquetteError, match="MQ-2105"):
         pipeline.generate(Request(n=1, history=(("a", "b"),)))
-    strong = sample(pipeline, n=4, prompt=["a red square", "a blue bar"], seed=3, guidance=4.0).items
+    strong = sample(pipeline, n=4, prompt=["a red square", "a blue bar"], seed=3, guidance=30.0).items
     assert (strong != made).any(), "guidance is by words where there are no labels"
 
 

@@ -136,7 +136,7 @@ class CycleGAN(Model, Translator):
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def condition(self, given: Given, n: int) -> Condition:
-        return Condition(grid=self.show(given, n, next(self.parameters()).device))
+        return Condition(grid=self.show(given, n))
 
     def predictor(self, condition: Condition) -> Predictor:
         """Nothing [b, 0] -> samples made of the given pictures."""

@@ -114,9 +114,8 @@ class Diffusion(Model, Likelihood, Denoiser):
     def condition(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """With `rng`, some labels and captions are hidden. A given picture never is: it is concatenated to what is
         denoised (Saharia et al. 2022)."""
-        device = next(self.parameters()).device
         told = joined(self.embed(given, n, rng), self.read(given, n, rng))
-        return replace(told, grid=self.show(given, n, device))
+        return replace(told, grid=self.show(given, n))
 
     # -- learning ---------------------------------------------------------------------------------------------------
 

@@ -222,7 +222,7 @@ class GAN(Model):
         loss, z = LOSSES[config.loss], self._noise(rng)
         made, given = self._make(batch, rng, z), self._shown_with(batch.given, len(batch), rng)
         score, seen = self._look(self._shown(made, rng, progress), given, rng)
-        ahead = score
+        ahead, real_seen = score, list[Tensor]()
         if loss.pairs or aids.features > 0:
             with torch.no_grad():
                 real_score, real_seen = self._look(self._shown(batch.x.float(), rng, progress), given, rng)
@@ -254,8 +254,7 @@ class GAN(Model):
 
     def _told(self, player: Player, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """What `player` receives of `given`: a vector of the label, a grid of the picture."""
-        device = next(player.parameters()).device
-        return replace(player.embed(given, n, rng), grid=self.show(given, n, device))
+        return replace(player.embed(given, n, rng), grid=self.show(given, n))
 
     def _generate(self, z: Float[Tensor, "b latent"], condition: Condition) -> Float[Tensor, "b *space"]:
         x, vector = z, condition.vector
@@ -277,7 +276,7 @@ class GAN(Model):
 
     def _shown_with(self, given: Given, n: int, rng: Seeds) -> Given:
         """`given` with its picture as the critics see it beside samples that are `_shown`."""
-        grid = self.show(given, n, next(self.parameters()).device)
+        grid = self.show(given, n)
         if self.augmentation is None or grid is None:
             return given
         return replace(given, image=self.augmentation(grid, rng.fork(1)))

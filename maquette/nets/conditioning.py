@@ -63,17 +63,20 @@ class ImageEmbedder(nn.Module):
         space: of the samples; a picture of another size is resized, by bicubic interpolation.
     """
 
+    zero: Tensor
+
     def __init__(self, image: Real | None, space: Real):
         super().__init__()
         self.channels, self.sides = 0 if image is None else image.shape[0], space.shape[1:]
+        self.register_buffer("zero", torch.zeros(()), persistent=False)  # lies where the model does
 
-    def forward(self, given: Given, n: int, like: torch.device | str) -> Float[Tensor, "b c *sides"] | None:
-        """The grid for `n` rows, on the device `like`."""
+    def forward(self, given: Given, n: int) -> Float[Tensor, "b c *sides"] | None:
+        """The grid for `n` rows."""
         if not self.channels:
             return None
         if given.image is None:
-            return torch.zeros(n, self.channels, *self.sides, device=like)
-        x = given.image.to(like).float()
+            return self.zero.repeat(n, self.channels, *self.sides)
+        x = given.image.to(self.zero.device).float()
         return x if x.shape[2:] == self.sides else F.interpolate(x, self.sides, mode="bicubic", align_corners=False)
 
 

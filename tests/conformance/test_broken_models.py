@@ -12,6 +12,7 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import (
     Autoencoder,
     Batch,
+    Beside,
     Condition,
     Denoiser,
     Given,
@@ -38,6 +39,9 @@ class ToyConfig(Config):
 
     def build(self, space: Space, classes: int = 0) -> "Toy":
         return Toy(self, space, classes)
+
+    def fitted(self, space: Space, classes: int, beside: Beside) -> "Toy":
+        return self.build(space, classes)
 
 
 class Toy(Model, Likelihood, Autoencoder):

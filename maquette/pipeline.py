@@ -34,6 +34,7 @@ from maquette.core.types import (
     Predictor,
     Sampling,
     Stream,
+    Stylist,
     Tokens,
     Translator,
 )
@@ -316,11 +317,16 @@ class Pipeline:
             raise MaquetteError("MQ-2137", "image")
         if space is None:
             raise MaquetteError("MQ-2138", "image", kind=self.model.config.kind(), what="picture")
-        given = torch.as_tensor(request.given, dtype=torch.float32)
-        if given.shape[1:] != space.shape or not len(given):
-            found, wanted = _shown(tuple(given.shape[1:])), _shown(space.shape)
-            raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
-        return given
+        return _fitting(request.given, space.shape, "image")
+
+    def _manners(self, request: Request) -> Tensor | None:
+        """Where samples begin in turn that are to be in the manner of pictures."""
+        if request.manner is None:
+            return None
+        if not isinstance(self.model, Stylist):
+            raise MaquetteError("MQ-2138", "manner", kind=self.model.config.kind(), what="manner")
+        with self.computing():
+            return self.model.manner(_fitting(request.manner, self.model.space.shape, "manner").to(self.device))
 
     def _captions(self, request: Request) -> Tensor | None:
         """The captions that samples are given in turn, as tokens; without a prompt each is the empty one."""
@@ -343,7 +349,7 @@ class Pipeline:
         marks = space.marks if isinstance(space, Tokens) else None
         labels, task, begun = self.labels(request), self._task(request), self._beginnings(request, spoken)
         picture = self._known(request.image, self.medium) if how.strength < 1 else None
-        pictures, captions = self._pictures(request), self._captions(request)
+        pictures, captions, manners = self._pictures(request), self._captions(request), self._manners(request)
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
         size = min(size, request.total) if isinstance(space, Tokens) else size
@@ -358,7 +364,8 @@ class Pipeline:
                 ).to(self.device)
                 bent = request.guidance, request.guidance_interval, request.back
                 predict = task(self._predictor(given, *bent))
-                start = self._begun(self._start(request, how, first, rng), owner, begun)
+                start = self._start(request, how, first, rng) if manners is None else manners[owner % len(manners)]
+                start = self._begun(start, owner, begun)
                 start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)
             listening = spoken or request.stops
             heard = [self._wording.heard(row, request.stops) for row in start.cpu().numpy()] if listening else []
@@ -532,6 +539,15 @@ def load(path: Path | str, device: str = "auto", precision: str = "fp32", compil
     if precision not in get_args(Storage):
         raise MaquetteError("MQ-2002", path="precision", wanted="fp32, bf16 or int8", value=repr(precision))
     return Pipeline(read_bundle(find_bundle(path)), devices.pick_device(device), precision, compiled)  # type: ignore[arg-type]
+
+
+def _fitting(pictures: Any, shape: tuple[int, ...], what: str) -> Tensor:
+    """`pictures` [k, *shape] as floats; raises MQ-2106 when they are of another shape, or none."""
+    x = torch.as_tensor(pictures, dtype=torch.float32)
+    if x.shape[1:] != shape or not len(x):
+        found, wanted = _shown(tuple(x.shape[1:])), _shown(shape)
+        raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
+    return x
 
 
 def _shown(shape: tuple[int, ...]) -> str:

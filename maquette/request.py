@@ -64,6 +64,9 @@ class Request(Config):
     given: Any = None
     """Pictures [k, *shape] for a model that is given one with each sample, in the space that it is given (floats):
     sample i has number i, from the beginning again after the last."""
+    manner: Any = None
+    """Pictures [k, *shape] of the samples' space (floats), in whose manner a model of styles makes those of `given`
+    over: sample i in that of number i, from the beginning again after the last."""
     back: bool = False
     """Of a model that goes both ways between two kinds: make what it is given of samples, not samples of that."""
     image: Any = None

@@ -67,6 +67,7 @@ def sample(asked: Namespace) -> None:
         form=asked.form,
         likeliest=_value(asked.logprobs),
         image=asked.image or None,
+        manner=asked.manner or None,
         mask=asked.mask,
         factor=_value(asked.factor),
         derive=asked.derive,

@@ -107,6 +107,12 @@ VERBS: dict[str, Verb] = {
                 "what it starts from, a file or a folder; may be given several times",
                 several=True,
             ),
+            Option(
+                "--manner",
+                "FILE",
+                "of a model of styles: the picture, or a folder of them, in whose manner it makes --image over",
+                several=True,
+            ),
             Option("--mask", "FILE", "white where the picture is to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),
             Option("--blur", "SIGMA", "sharpen --image, which a Gaussian of so many pixels has blurred"),

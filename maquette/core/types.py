@@ -293,6 +293,14 @@ class Translator(ABC):
         """As `predictor`, for the way back: what is given is a sample, what is drawn is of the kind that was given."""
 
 
+class Stylist(ABC):
+    """A model that makes given pictures over in the manner of others."""
+
+    @abstractmethod
+    def manner(self, x: Tensor) -> Tensor:
+        """Where drawing begins, as `start` has it, for samples in the manner of pictures `x`, row by row."""
+
+
 class Mixing(ABC):
     """A model whose samples can take their coarse traits from one start and their fine ones from another."""
 

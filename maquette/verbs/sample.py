@@ -17,6 +17,7 @@ from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.media import lettering, marks
+from maquette.media.base import Medium
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
 
@@ -54,7 +55,8 @@ def sample(
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, most, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur and
             colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that
-            is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures.
+            is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures;
+            one that knows styles takes `manner` in the same way.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -108,7 +110,7 @@ class Sheet:
 
 
 def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[str, Any]:
-    """`request` with the files of `image` and `mask` read."""
+    """`request` with the files of `image`, `manner` and `mask` read."""
     asked = dict(request)
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
@@ -117,8 +119,12 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
             raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
         pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
+        if asked.get("manner") is not None:
+            asked["manner"] = _tensors(
+                pictures_in(asked["manner"], pipeline.medium.suffixes), pipeline.medium, "manner"
+            )
         if asked.get("n") is None:
-            asked["n"] = len(asked["given"])
+            asked["n"] = max(len(asked[name]) for name in ("given", "manner") if asked.get(name) is not None)
     elif derive:
         raise MaquetteError("MQ-2138", "derive", kind=pipeline.model.config.kind(), what="picture")
     for name in ("image", "mask"):
@@ -146,6 +152,15 @@ def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
     return found
 
 
+def _tensors(pictures: Sequence[Any], medium: Medium, what: str) -> Tensor:
+    """Files and stored items [k, *shape] as `medium` sees them; raises MQ-2106 for an item of another shape."""
+    items = [medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
+    if strange := [item.shape for item in items if item.shape != medium.stored]:
+        found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
+        raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
+    return medium.to_tensor(np.stack(items))
+
+
 def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
     """What the model is given of `pictures` (files or stored items): see `derive` of `sample`."""
     craft, space = pipeline.along.craft, pipeline.medium.space
@@ -154,11 +169,7 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
         what = "mask" if mask is not None else "whole picture to take something from"
         raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
     medium = pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
-    items = [medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
-    if strange := [item.shape for item in items if item.shape != medium.stored]:
-        found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
-        raise MaquetteError("MQ-2106", "image", what="image", found=found, wanted=wanted)
-    x = medium.to_tensor(np.stack(items))
+    x = _tensors(pictures, medium, "image")
     if craft is None:
         return x
     if derive:

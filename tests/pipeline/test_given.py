@@ -14,7 +14,7 @@ from maquette.crafts import mask, shrink
 from maquette.data.along import Along
 from maquette.data.captions import Captions
 from maquette.media import image
-from maquette.models import cyclegan, diffusion, gan
+from maquette.models import adain, cyclegan, diffusion, gan
 from maquette.models.base import ModelConfig
 from maquette.nets import convnet, mlp, unet
 from maquette.pipeline import Pipeline, Request, load
@@ -129,6 +129,22 @@ def test_the_command_makes_one_of_each_picture_there_and_back(
     assert "MQ-2137" in capsys.readouterr().err and not (tmp_path / "none").exists()
     assert main(["evaluate", str(bundle), "--data", str(tmp_path / "in")]) == 2, "it does not know its pairs"
     assert "MQ-2118" in capsys.readouterr().err
+
+
+def test_a_picture_is_made_over_in_the_manner_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = saved(tmp_path / "bundle", adain.Config.tiny(), Along(picture=True))
+    photo, *paintings = files(tmp_path / "in", 4)
+    words = ["sample", str(bundle), "--device", "cpu", "--image", str(photo), "--out"]
+    assert main([*words, str(tmp_path / "one"), "--manner", str(paintings[2])]) == 0
+    several = [word for path in paintings for word in ("--manner", str(path))]
+    assert main([*words, str(tmp_path / "all"), *several]) == 0
+    one, *three = (np.asarray(Image.open(path)) for path in capsys.readouterr().out.split())
+    assert len(three) == 3 and np.array_equal(one, three[2]) and (three[0] != three[1]).any()
+    ready, other = load(bundle, "cpu"), load(saved(tmp_path / "other", CYCLE, Along(picture=True)), "cpu")
+    given = torch.zeros(1, 1, 8, 8)
+    assert code_of(lambda: other.generate(Request(n=1, given=given, manner=given))) == "MQ-2138"
+    assert code_of(lambda: ready.generate(Request(n=1, given=given, manner=torch.zeros(1, 1, 4, 4)))) == "MQ-2106"
+    assert code_of(lambda: ready.generate(Request(n=1, manner=given))) == "MQ-2137"
 
 
 def test_guidance_hides_the_label_and_not_the_picture(tmp_path: Path) -> None:

@@ -241,5 +241,5 @@ class StyleGAN2(Model, Mixing):
     def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b latent"]:
         return rng.normal(self.config.latent)
 
-    def draw(self, predict: Predictor, start: Float[Tensor, "b latent"], how: Sampling, rng: Seeds) -> Tensor:
+    def draw(self, predict: Predictor, start: Float[Tensor, "b *layers latent"], how: Sampling, rng: Seeds) -> Tensor:
         return predict(start, how.temperature)

@@ -154,8 +154,12 @@ def test_matching_features_brings_samples_to_where_the_data_are() -> None:
 class Peak(nn.Module):
     """D(x) = -|x - (1, 1)|^2: a critic that one sample pleases best."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.best = nn.Parameter(torch.ones(2))
+
     def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
-        return -(x - 1).square().sum(1, keepdim=True)
+        return -(x - self.best).square().sum(1, keepdim=True)
 
 
 def test_mode_seeking_keeps_samples_apart_where_the_critic_wants_one() -> None:

@@ -181,14 +181,17 @@ def test_the_real_command_stops_at_a_signal_and_goes_on(recipe: Path, tmp_path: 
     command = [sys.executable, "-m", "maquette"]
     words = ["train", str(recipe), "--out", "run", "--budget", "1h", "--quiet"]
     environment = os.environ | {"PYTHONPATH": str(Path(maquette.__file__).parents[1])}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, *words], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, b"") and b"Traceback" not in err
     reached = Run.open(tmp_path / "run").metrics()[-1]["step"]
     assert main(["resume", str(tmp_path / "run"), "--budget", f"{reached + 5}steps", "--quiet"]) == 0

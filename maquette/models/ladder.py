@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import (
@@ -42,6 +43,9 @@ from maquette.models.codes import active_units, log_normal, risen, sample
 from maquette.nets import convnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
+
+SMALLEST = 1e-8
+"""No law has a smaller variance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,4 +239,7 @@ def _hidden(source: int, width: int, target: int) -> nn.Module:
 
 
 def _normal(out: Float[Tensor, "b d2"]) -> Normal:
-    return Normal(*out.float().chunk(2, dim=1))
+    """sigma^2 = softplus(…), as theirs: by an exponential a message that tells nothing yet fades in a few steps, and
+    with it the gradient that could bring it back."""
+    mu, spread = out.float().chunk(2, dim=1)
+    return Normal(mu, F.softplus(spread).clamp(min=SMALLEST).log())

@@ -20,7 +20,7 @@ A, S, T = 0.8, 0.5, 0.7
 
 
 class Linear(nn.Module):
-    """x -> [gain x, log spread^2], or x itself."""
+    """x -> [gain x, what softplus makes spread^2 of], or x itself."""
 
     def __init__(self, gain: float = 1.0, spread: float | None = None):
         super().__init__()
@@ -29,7 +29,7 @@ class Linear(nn.Module):
     def forward(self, x: Tensor, t: None = None, condition: object = None) -> Tensor:
         if self.spread is None:
             return self.gain * x
-        return torch.cat([self.gain * x, torch.full_like(x, 2 * math.log(self.spread))], 1)
+        return torch.cat([self.gain * x, torch.full_like(x, math.log(math.expm1(self.spread**2)))], 1)
 
 
 def small(**fields: object) -> ladder.Config:

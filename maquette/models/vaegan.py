@@ -45,6 +45,14 @@ class Config(GameConfig):
     gamma: float = 10.0
     """Weight of likeness against the game, for the decoder: the paper's, times the number of features."""
 
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test; its critic is wide enough to tell small pictures apart, which narrower ones are not,
+        and so few steps want likeness to count for more."""
+        decoder = convnet.Config(width=8, widest=16, activation="relu")
+        critic = convnet.Config(width=16, widest=16, norm="spectral")
+        return cls(encoder=convnet.Config.tiny(), decoder=decoder, critic=critic, gamma=30.0)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(self.latent > 0, "latent", "a positive whole number")

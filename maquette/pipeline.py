@@ -192,7 +192,7 @@ class Pipeline:
         wording, known = self._wording, self.medium.asked(text)[None].to(self.device)
         with torch.inference_mode(), keeping_maps() as maps:
             if isinstance(self.model, Stream):
-                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), Request())(known, known.shape[1])
+                self._predictor(Given(label=torch.tensor([-1]).to(self.device)), 1.0)(known, known.shape[1])
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
@@ -289,10 +289,12 @@ class Pipeline:
         fine = Seeds.for_seeds((column + request.seed).tolist(), self.device)
         return self.model.mix(start, self.model.start(len(rng), how, fine), request.mix)
 
-    def _predictor(self, given: Given, request: Request) -> Predictor:
+    def _predictor(
+        self, given: Given, guidance: float, interval: tuple[float, float] | None = None, back: bool = False
+    ) -> Predictor:
         n = next(len(part) for part in vars(given).values() if part is not None)
-        condition, guidance = self.model.condition(given, n), request.guidance
-        if not request.back:
+        condition = self.model.condition(given, n)
+        if not back:
             predict = self.model.predictor(condition)
         elif isinstance(self.model, Translator):
             predict = self.model.back(condition)
@@ -304,7 +306,7 @@ class Pipeline:
         if not any(part.width and part.drop > 0 for part in embedders):
             raise MaquetteError("MQ-2102", "guidance")
         plain = self.model.predictor(self.model.condition(replace(given, label=None, text=None), n))
-        return guide(predict, plain, guidance, request.guidance_interval)
+        return guide(predict, plain, guidance, interval)
 
     def _pictures(self, request: Request) -> Tensor | None:
         """The pictures that samples are given in turn."""
@@ -360,7 +362,8 @@ class Pipeline:
                     image=None if pictures is None else pictures[owner % len(pictures)],
                     text=None if captions is None else captions[owner % len(captions)],
                 ).to(self.device)
-                predict = task(self._predictor(given, request))
+                bent = request.guidance, request.guidance_interval, request.back
+                predict = task(self._predictor(given, *bent))
                 start = self._start(request, how, first, rng) if manners is None else manners[owner % len(manners)]
                 start = self._begun(start, owner, begun)
                 start = start if picture is None else picture + start  # SDEdit (Meng et al. 2022, algorithm 1)

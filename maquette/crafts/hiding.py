@@ -3,6 +3,8 @@
 What is given has one channel more than the picture: 1 where pixels are hidden, which are 0 in all others.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -35,19 +37,21 @@ def fills(given: Given) -> dict[str, Pictures]:
 def biharmonic(x: Float[Tensor, "c h w"], hidden: Tensor) -> Float[Tensor, "c h w"]:
     """`x` with its `hidden` pixels [h, w] solved for: the sum of squared Laplacians of the whole picture is least, and
     the biharmonic equation holds there (Damelin and Hoang 2018). Beyond the border pixels are repeated."""
-    from scipy.sparse import diags, eye, kron
+    from scipy import sparse
     from scipy.sparse.linalg import spsolve
 
-    def second(n: int):  # -d^2/du^2 on n pixels in a row, mirrored at both ends
+    bands: Any = sparse  # whose types say less than its functions take
+
+    def second(n: int) -> Any:  # -d^2/du^2 on n pixels in a row, mirrored at both ends
         middle = np.full(n, 2.0)
         middle[[0, -1]] = 1.0 if n > 1 else 0.0
-        return diags([middle, np.full(n - 1, -1.0), np.full(n - 1, -1.0)], [0, 1, -1])
+        return bands.diags([middle, np.full(n - 1, -1.0), np.full(n - 1, -1.0)], [0, 1, -1])
 
     h, w = hidden.shape
     gone = hidden.flatten().numpy()
     if not gone.any() or gone.all():
         return x
-    laplacian = (kron(second(h), eye(w)) + kron(eye(h), second(w))).tocsr()
+    laplacian = (bands.kron(second(h), bands.eye(w)) + bands.kron(bands.eye(h), second(w))).tocsr()
     bending = (laplacian @ laplacian).tocsr()
     rows = bending[gone]
     flat = x.flatten(1).numpy().copy()

@@ -90,8 +90,8 @@ def _key(row: Row, by: str) -> str | None:
         value = row.columns.get(by)
         return None if value in (None, "") else str(value)
     path = PurePosixPath(row.name)
-    top = path.parts[0].lower() if len(path.parts) > 1 else ""
-    inside = path.relative_to(path.parts[0]) if top in SPLITS or top in VALIDATION else path
+    first = path.parts[0] if len(path.parts) > 1 else ""
+    inside = path.relative_to(first) if first.lower() in SPLITS or first.lower() in VALIDATION else path
     return inside.with_suffix("").as_posix()
 
 

@@ -116,7 +116,7 @@ def told_apart(
     return Found(wilson(int(right.sum()), len(made)), 1 / (others.shape[1] + 1))
 
 
-def unseen(split: Split, most: int) -> Int[np.ndarray, " n"]:
+def unseen(split: Split, most: int = MOST) -> Int[np.ndarray, " n"]:
     """At most `most` rows of `split` that have a caption, always the same ones.
 
     Raises:
@@ -138,7 +138,7 @@ def of_unseen(encoder: Encoder, split: Split, encode: Encode, classes: Sequence[
     Raises:
         MaquetteError: MQ-2152 when there are fewer than `LEAST` rows.
     """
-    rows = unseen(split, MOST)
+    rows = unseen(split)
     items, labels = np.asarray(split.items[rows]), np.asarray(split.labels)[rows]
     found = retrieval(encoder, items, encode([split.captions[row] for row in rows]))
     if classes and (labels >= 0).all():
@@ -148,7 +148,7 @@ def of_unseen(encoder: Encoder, split: Split, encode: Encode, classes: Sequence[
 
 def shot(encoder: Encoder, split: Split, encode: Encode) -> Shot:
     """Unseen captions, and the unseen pictures that lie nearest to each."""
-    rows = unseen(split, MOST)
+    rows = unseen(split)
     firsts = list({split.captions[row]: row for row in rows.tolist()}.values())[:COLUMNS]
     titles, items = [split.captions[row] for row in firsts], np.asarray(split.items[rows])
     near = (encoder.captions(encode(titles)) @ encoder.pictures(items).T).topk(min(NEAR, len(rows)), 1).indices.numpy()

@@ -92,12 +92,12 @@ def evaluate(
     medium, device = pipeline.medium, pipeline.device
     if options.exact:
         require_flow(pipeline)
+    if not pipeline.model.config.draws:
+        return _judging(pipeline, dataset, seed, options)
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
         raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
-    if not pipeline.model.config.draws:
-        return _judging(pipeline, reference, seed, options)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
     ask = Request(
@@ -120,13 +120,13 @@ def evaluate(
     scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
     if judge is not None:
         say("judging by captions")
-        plain = _plain_stamp(reference, TEST, 0, 0, seed)
+        plain = _plain_stamp(reference.dataset, TEST, 0, 0, seed)
         scores += tuple(judge.scores(pipeline, dataset, ask, plain))
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
     report = replace(
-        _report(pipeline, reference, drawn, seed, options),
+        _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,
         notes=(*_notes(reference, ask, scores), *(crafts.notes(lesson) if lesson else ())),
         warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
@@ -143,9 +143,9 @@ def _examined(
     """The report of a model that answers: what is scored are its answers to unseen questions."""
     exam = answers.examine(pipeline, reference.dataset, n, say)
     say("scoring")
-    stamp = _plain_stamp(reference, TEST, sum(map(len, exam.references)), len(exam.asked), seed)
+    stamp = _plain_stamp(reference.dataset, TEST, sum(map(len, exam.references)), len(exam.asked), seed)
     report = replace(
-        _report(pipeline, reference, exam.drawn, seed, options),
+        _report(pipeline, reference.dataset, exam.drawn, seed, options),
         scores=(*exam.scores(stamp), *_of_model(pipeline, reference, seed)),
         notes=tuple(exam.notes()),
         warnings=tuple(_warnings(exam.answers, reference)),
@@ -153,27 +153,24 @@ def _examined(
     return illustrated(report, [exam.shot(pipeline.medium)])
 
 
-def _judging(pipeline: Pipeline, reference: Reference, seed: int, options: Options) -> Report:
+def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> Report:
     """The report of a model that makes nothing: what it says of unseen pairs of a picture and a caption."""
-    test, words = reference.dataset.test, pipeline.along.captions
+    words = pipeline.along.captions
     assert isinstance(pipeline.model, TwoTowers) and words is not None, "who judges reads captions"
-    encoder = agreement.Encoder(pipeline.model, pipeline.medium, pipeline.device)
-    found = agreement.of_unseen(encoder, test, words.encode, reference.dataset.classes)
-    read = cost.timed(lambda: encoder.pictures(reference.items).numpy(), pipeline.device)
-    pairs = len(agreement.unseen(test, agreement.MOST))
+    encoder, rows = agreement.Encoder(pipeline.model, pipeline.medium, pipeline.device), agreement.unseen(data.test)
+    found = agreement.of_unseen(encoder, data.test, words.encode, data.classes)
+    read = cost.timed(lambda: encoder.pictures(np.asarray(data.test.items[rows])).numpy(), pipeline.device)
     report = replace(
-        _report(pipeline, reference, read, seed, options),
-        scores=tuple(agreement.scores(found, _plain_stamp(reference, TEST, pairs, 0, seed))),
+        _report(pipeline, data, read, seed, options),
+        scores=tuple(agreement.scores(found, _plain_stamp(data, TEST, len(rows), 0, seed))),
         notes=(
-            f"It makes nothing, and is asked about {pairs:,} unseen pairs; its speed is of pictures that it reads.",
+            f"It makes nothing, and is asked of {len(rows):,} unseen pairs; its speed is of pictures that it reads.",
         ),
     )
-    return illustrated(report, [agreement.shot(encoder, test, words.encode)])
+    return illustrated(report, [agreement.shot(encoder, data.test, words.encode)])
 
 
-def _report(
-    pipeline: Pipeline, reference: Reference, drawn: cost.Timed[np.ndarray], seed: int, options: Options
-) -> Report:
+def _report(pipeline: Pipeline, data: Dataset, drawn: cost.Timed[np.ndarray], seed: int, options: Options) -> Report:
     """Whose report it is and what it cost to draw, without scores."""
     device = pipeline.device
     return Report(
@@ -181,7 +178,7 @@ def _report(
         model_kind=pipeline.model.config.kind(),
         model=pipeline.digest,
         seed=_whole(pipeline.card.get("seed"), seed),
-        licence=reference.dataset.licence,
+        licence=data.licence,
         cost=Cost(
             parameters=cost.parameters(pipeline.model) + cost.parameters(pipeline.codec),
             samples_per_second=len(drawn.result) / drawn.seconds,
@@ -222,13 +219,15 @@ def _scores(
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
     yield from attributes.scores(reference, seen, labels, stamp)
     if lesson is not None:
-        plain = _plain_stamp(reference, TEST, len(made), len(made), ask.seed)
+        plain = _plain_stamp(reference.dataset, TEST, len(made), len(made), ask.seed)
         yield from crafts.scores(lesson, made, reference, plain)
         yield from crafts.round_trip(lesson, made, pipeline, plain)
     yield from _of_model(pipeline, reference, ask.seed)
     if isinstance(pipeline.model, Captioner) and pipeline.model.writes and pipeline.along.captions is not None:
-        yield from captions.of_unseen(pipeline, reference.dataset, _plain_stamp(reference, TEST, 0, 0, ask.seed))
-    yield from classify.scores(pipeline, reference, _plain_stamp(reference, TEST, 0, 0, ask.seed))
+        yield from captions.of_unseen(
+            pipeline, reference.dataset, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed)
+        )
+    yield from classify.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
     yield from _copies(reference, made, ask.seed)
 
 
@@ -242,7 +241,7 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         return
     items = np.asarray(split.items[rows])
     originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
-    stamp = _plain_stamp(reference, name, len(rows), len(rows), seed)
+    stamp = _plain_stamp(reference.dataset, name, len(rows), len(rows), seed)
     if isinstance(space, Tokens):
         yield Score.of("reconstruction", kept(originals, copies, space), stamp)
     else:
@@ -263,7 +262,7 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
     medium = pipeline.medium
-    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    measure, stamp = _measured(pipeline, _plain_stamp(reference.dataset, name, len(rows), 0, seed))
     unit = likelihood.unit(measure)
     if isinstance(pipeline.model, Tighter):
         with pipeline.computing():
@@ -299,7 +298,7 @@ def _by_the_flow(pipeline: Pipeline, reference: Reference, seed: int) -> Iterato
     model, (name, rows) = pipeline.model, reference.unseen
     assert isinstance(model, Denoiser), "`require_flow` was asked"
     rows, split = rows[:FLOWN], reference.dataset.test if name == TEST else reference.dataset.train
-    measure, stamp = _measured(pipeline, _plain_stamp(reference, name, len(rows), 0, seed))
+    measure, stamp = _measured(pipeline, _plain_stamp(reference.dataset, name, len(rows), 0, seed))
     with devices.autocast(pipeline.device, pipeline.precision):
         bits = likelihood.of_flow(model, _batches(pipeline, split, rows), measure)
     counted = likelihood.has_levels(measure.space)
@@ -329,18 +328,20 @@ def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score
         return
     made = made[:COPIES]
     searched = min(len(data.train), neighbours.MOST)
-    stamp = replace(_plain_stamp(reference, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE)
+    stamp = replace(
+        _plain_stamp(reference.dataset, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE
+    )
     copies = near_copies(made, data.train.items, np.asarray(unseen), medium)
     yield Score.of("near_copies", copies, stamp, neighbours.EXPECTED)
 
 
-def _plain_stamp(reference: Reference, split: str, real: int, made: int, seed: int) -> Stamp:
+def _plain_stamp(data: Dataset, split: str, real: int, made: int, seed: int) -> Stamp:
     """The stamp of a score that needs no extractor."""
     return Stamp(
         extractor="none",
         weights="",
         resize="none",
-        data=reference.dataset.fingerprint,
+        data=data.fingerprint,
         split=split,
         real=real,
         made=made,

@@ -144,7 +144,7 @@ class AdaIN(Model, Stylist):
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def condition(self, given: Given, n: int) -> Condition:
-        return Condition(grid=self.show(given, n, next(self.parameters()).device))
+        return Condition(grid=self.show(given, n))
 
     def predictor(self, condition: Condition) -> Predictor:
         """Manners -> the given pictures in them."""

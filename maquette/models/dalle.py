@@ -93,14 +93,12 @@ class Words(Embedder):
 class DALLE(Tokenwise, Captioner):
     """Its predictor goes on from a caption; keys and values of earlier places are kept while a sample is drawn."""
 
-    embed: Words  # pyright: ignore[reportIncompatibleVariableOverride]
-
     def __init__(self, config: Config, space: Tokens, classes: int, beside: Beside, text: Tokens):
         super().__init__()
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space, self.classes, self.beside, self.writes = space, classes, beside, config.backwards > 0
         width = config.net.width
-        self.embed = Words(text, width, classes, config)
+        self.embed: Words = Words(text, width, classes, config)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.table = nn.Embedding(space.vocab + 1, width)  # the last one begins a picture
         self.axes = nn.ParameterList([nn.Parameter(torch.zeros(side, width)) for side in space.shape])
         stream = (math.prod(space.shape) + 1 + text.shape[0], width)

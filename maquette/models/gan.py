@@ -222,7 +222,7 @@ class GAN(Model):
         loss, z = LOSSES[config.loss], self._noise(rng)
         made, given = self._make(batch, rng, z), self._shown_with(batch.given, len(batch), rng)
         score, seen = self._look(self._shown(made, rng, progress), given, rng)
-        ahead = score
+        ahead, real_seen = score, list[Tensor]()
         if loss.pairs or aids.features > 0:
             with torch.no_grad():
                 real_score, real_seen = self._look(self._shown(batch.x.float(), rng, progress), given, rng)

@@ -25,11 +25,11 @@ class Hidden(Model):
 
     accepts = (Tokens,)
     stepwise = True
-    space: Tokens  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, net: transformer.Config, embed: LabelEmbedder, space: Tokens):
         super().__init__()
-        self.space, self.classes = space, embed.classes
+        self.space: Tokens = space  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.classes = embed.classes
         length, width = math.prod(space.shape), net.width
         self.embed = embed
         self.table = nn.Embedding(space.vocab + 1, width)  # the last one stands for what is hidden

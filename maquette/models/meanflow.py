@@ -170,7 +170,9 @@ class MeanFlow(Model, Likelihood, Denoiser):
         exact = torch.autocast(z.device.type, enabled=False)
         with exact, sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
             z, t, span = (forward_ad.make_dual(*pair) for pair in ((z, v), (t, one), (span, one)))
-            return forward_ad.unpack_dual(self.average(z, t, span, condition)).tangent
+            risen = forward_ad.unpack_dual(self.average(z, t, span, condition)).tangent
+        assert risen is not None, "what depends on its inputs has a derivative by them"
+        return risen
 
     # -- drawing ----------------------------------------------------------------------------------------------------
 

@@ -235,7 +235,7 @@ class VQVAE(Model, Autoencoder):
         self.classes = classes
         self.quantiser = config.rounder()
         sides = tuple(side // config.factor for side in space.shape[1:])
-        self.latent = Tokens(sides, self.quantiser.size)
+        self.latent: Tokens = Tokens(sides, self.quantiser.size)  # pyright: ignore[reportIncompatibleVariableOverride]
         grid = (self.quantiser.width, *sides)
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.encoder = config.encoder.build(space.shape, grid, self.embed.width)

@@ -107,7 +107,7 @@ class Down(Critic):
         if vector:
             self.told = _started(nn.Linear(vector, widths[-1] if self.projects else target[0], bias=False), 1.0)
         features = (widths[-1] + config.deviation) * math.prod(self.sides[-1])
-        self.head = _started(nn.Linear(features, *target), 1.0)
+        self.head = _started(nn.Linear(features, target[0]), 1.0)
 
     def see(
         self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()

@@ -8,6 +8,7 @@ gain of sqrt(2) that is part of what scales the weights.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -139,12 +140,15 @@ class Synthesis(nn.Module):
         layers: how many styles it takes. The colours of a resolution are made by the style of the layer after it.
     """
 
+    noise: Tensor
+
     def __init__(self, style: int, picture: Shape, width: int, widest: int):
         super().__init__()
         self.sides = list(halvings(*picture[1:]))[::-1]
         widths = _widths(len(self.sides), width, widest)[::-1]
         self.first = nn.Parameter(torch.randn(widths[0], *self.sides[0]))
-        self.convs, self.colours = nn.ModuleList(), nn.ModuleList()
+        self.convs: Any = nn.ModuleList()
+        self.colours = nn.ModuleList()
         before = None
         for channels, side in zip(widths, self.sides, strict=True):
             if before is not None:

@@ -119,7 +119,7 @@ def log_density(
             y = (z * scale).reshape(shape).requires_grad_()
             x = denoise(y, y.new_full((len(y),), s))
             pulled = [torch.autograd.grad(x, y, e, retain_graph=e is not signs[-1])[0] for e in signs]
-        trace = sum((p * e).flatten(1).sum(1) for p, e in zip(pulled, signs, strict=True)) / probes
+        trace = torch.stack([(p * e).flatten(1).sum(1) for p, e in zip(pulled, signs, strict=True)]).mean(0)
         moved = z / scale**2 - x.detach().flatten(1) / scale
         return torch.cat([moved, (1 - trace / d)[:, None]], 1)
 

@@ -162,7 +162,8 @@ def inspect(learner: Learner) -> None:
     except (RuntimeError, ValueError, TypeError) as bad:
         raise MaquetteError("MQ-7011", "model", reason=" ".join(str(bad).split())) from bad
     if tuple(x.shape[1:]) != learner.codec.space.shape:
-        reason = f"it draws {tuple(x.shape[1:])}, the medium or codec has {learner.codec.space.shape}"
+        who = "codec" if learner.coding.kind else "medium"
+        reason = f"it draws {tuple(x.shape[1:])}, the {who} has {learner.codec.space.shape}"
         raise MaquetteError("MQ-7011", "model", reason=reason)
 
 

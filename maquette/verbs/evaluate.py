@@ -67,9 +67,11 @@ def evaluate(
     jury = None if judge is None else Judge.of(load(judge, device), pipeline, asked.combinations)
     dataset = open_data(asked, pipeline.medium)
     say, seed = speaker(quiet), seed or 0
-    reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
+    reference = None
+    if pipeline.model.config.draws:
+        reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
     report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury)
-    if precision != "fp32":
+    if precision != "fp32" and reference is not None:
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
         pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
         report.images.update(pictures)

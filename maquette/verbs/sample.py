@@ -145,7 +145,7 @@ def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
     several = list(image) if isinstance(image, list | tuple) else [image]
     found: list[Any] = []
     for one in several:
-        inside = sorted(Path(one).iterdir()) if isinstance(one, str | Path) and Path(one).is_dir() else [one]
+        inside: list[Any] = sorted(Path(one).iterdir()) if isinstance(one, str | Path) and Path(one).is_dir() else [one]
         found += [path for path in inside if len(inside) == 1 or path.suffix.lower() in suffixes]
     if not found:
         raise MaquetteError("MQ-3002", str(image), what="picture", todo=f"they end in {', '.join(sorted(suffixes))}")
@@ -168,8 +168,7 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
     if craft is None and (mask is not None or derive):
         what = "mask" if mask is not None else "whole picture to take something from"
         raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
-    whole = craft is None or derive
-    medium = pipeline.medium.shaped(space if whole else craft.brought(space))
+    medium = pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
     x = _tensors(pictures, medium, "image")
     if craft is None:
         return x

@@ -50,13 +50,13 @@ def style(
     if out.suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="out", wanted="a file name that ends in .png", value=repr(str(out)))
     medium, maps, digest = _features(Path(features), size, place, quiet)
-    pictures = [medium.to_tensor(medium.read(Path(path))[None]).to(place) for path in (content, manner)]
+    one, other = (medium.to_tensor(medium.read(Path(path))[None]).to(place) for path in (content, manner))
 
     def tell(step: int, found: Losses) -> None:
         if step % EVERY == 0 or step == steps:
             say(f"step {step}  content {float(found.content):.4g}, style {float(found.style):.4g}")
 
-    made = medium.from_tensor(stylise(*pictures, maps, strength, steps, say=tell).cpu())
+    made = medium.from_tensor(stylise(one, other, maps, strength, steps, say=tell).cpu())
     return exits.emit(list(made), [out.stem], medium, out.parent, [Mark(digest, 0)], visible)[0]
 
 

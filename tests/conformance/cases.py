@@ -108,6 +108,19 @@ def makers() -> list[str]:
     return [kind for kind in kinds("models") if config_class("models", kind).draws]  # type: ignore[attr-defined]
 
 
+def speechless() -> list[str]:
+    """The kinds that can be told nothing, or a label alone: those that cannot do without captions are left out."""
+
+    def made(kind: str, space: Space) -> bool:
+        try:
+            tiny(config_class("models", kind)).fitted(space)  # type: ignore[attr-defined]
+        except MaquetteError as refused:
+            return refused.code != "MQ-2150"
+        return True
+
+    return [kind for kind in kinds("models") if all(made(kind, space) for space in SPACES)]
+
+
 def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
     """(name, config, space): each kind on all spaces that it accepts, and each of its variants on the first of them."""
     for kind in makers():

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Likelihood, Real
 from maquette.evaluate import domain
@@ -21,7 +20,7 @@ from maquette.evaluate.report import Report
 from maquette.media import text
 from maquette.media.base import MediumConfig
 from maquette.pipeline import Pipeline, Request
-from tests.conformance.cases import config_class, fitted, variants
+from tests.conformance.cases import config_class, fitted, speechless, variants
 from tests.evaluate.made import CPU, PLANE, SMALL, digits, known, pipeline, ring
 
 N = 100
@@ -65,7 +64,7 @@ DISTANCES = {"fid", "kid", "precision", "recall", "density", "coverage"}
 # -- every family -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [k for k in kinds("models") if "label" in config_class("models", k).takes])
+@pytest.mark.parametrize("kind", [k for k in speechless() if "label" in config_class("models", k).takes])
 def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) -> None:
     ready = untrained(kind, SMALL, CLASSES)
     if ready is None:

@@ -164,4 +164,5 @@ def test_captions_are_kept_by_the_bundle_and_read_by_its_tokenizer() -> None:
     assert beside.text == captions.space and beside.image is None
     assert Along.from_tree(along.to_tree(), "along") == along
     with pytest.raises(MaquetteError, match="MQ-2136"):
-        FLOW.fitted(MEDIUM.build().space, 0, beside)
+        PIX.fitted(MEDIUM.build().space, 0, beside)
+    assert FLOW.fitted(MEDIUM.build().space, 0, beside).beside == beside

@@ -21,13 +21,13 @@ from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
 from maquette.solvers.tasks import blur
-from tests.conformance.cases import config_class, fitted, variants
+from tests.conformance.cases import config_class, fitted, speechless, variants
 
 CLASSES = ["circle", "square", "7"]
 Make = Callable[..., Pipeline]
 POINTS = points.Config()
-LABELLED = [kind for kind in kinds("models") if "label" in config_class("models", kind).takes]  # type: ignore[attr-defined]
-"""Kinds that can be asked for a label; the others need a picture, see `test_given.py`."""
+LABELLED = [kind for kind in speechless() if "label" in config_class("models", kind).takes]  # type: ignore[attr-defined]
+"""Kinds that can be asked for a label alone; see `test_given.py` and `tests/verbs/test_captions.py` for the others."""
 
 
 def tiny_for(kind: str, space: Space) -> ModelConfig | None:
@@ -241,10 +241,8 @@ def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> No
     ready, given = pipeline("diffusion"), Given(label=torch.tensor([1] * 4))
     y, rows = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.ones(4)
     with torch.inference_mode():
-        plain, always, within = (
-            ready._predictor(given, Request(guidance=scale, guidance_interval=interval))
-            for scale, interval in ((1.0, None), (3.0, None), (3.0, (0.5, 2.0)))
-        )
+        plain, always = (ready._predictor(given, scale) for scale in (1.0, 3.0))
+        within = ready._predictor(given, 3.0, (0.5, 2.0))
         assert torch.equal(within(y, rows), always(y, rows)) and torch.equal(within(y, 5 * rows), plain(y, 5 * rows))
     drawn = [
         ready.generate(Request(n=2, label="square", sampling=Sampling(steps=8), **asked))

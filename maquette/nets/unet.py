@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
@@ -187,9 +188,16 @@ def _heads(width: int, head: int) -> int:
     return max(n for n in range(1, max(1, width // head) + 1) if width % n == 0)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation with a derivative in forward mode in every memory layout; torch's wants rows in one piece."""
+
+    def forward(self, input: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+        return super().forward(input if forward_ad.unpack_dual(input).tangent is None else input.contiguous())
+
+
 def norm(width: int) -> nn.GroupNorm:
     """Groups of 16 channels, or of the largest size below that divides `width` by a power of two."""
-    return nn.GroupNorm(width // math.gcd(width, 16), width)
+    return GroupNorm(width // math.gcd(width, 16), width)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

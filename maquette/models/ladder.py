@@ -78,6 +78,11 @@ class Config(ModelConfig):
         self.check(0 <= self.warmup <= 1, "warmup", "a share in [0, 1]")
         self.check(0 <= self.label_drop < 1, "label_drop", "a share in [0, 1)")
 
+    @classmethod
+    def tiny(cls) -> "Config":
+        """Small enough for a test: of two numbers, the default's 48 codes learn nothing in its 200 steps."""
+        return cls(latents=(8, 4))
+
     def build(self, space: Space, classes: int = 0) -> "Ladder":
         if not isinstance(space, Real):
             hint = "use a kind that takes tokens, or a codec to reals"

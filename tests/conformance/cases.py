@@ -126,9 +126,9 @@ def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
     for kind in makers():
         for name, config in variants(config_class("models", kind)):
             found = ((fitted(config, space), space) for space in SPACES)  # type: ignore[arg-type]
-            possible = ((config, space) for config, space in found if config is not None)
-            for config, space in possible if name == "default" else itertools.islice(possible, 1):
-                yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", config, space
+            possible = ((fit, space) for fit, space in found if fit is not None)
+            for fit, space in possible if name == "default" else itertools.islice(possible, 1):
+                yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", fit, space
 
 
 def shown_cases() -> Iterator[tuple[str, ModelConfig, Space]]:

@@ -1,6 +1,8 @@
 """What is done between steps: logging, validation, sheets, checkpoints. None of it changes a bit of what is learnt."""
 
 import math
+import time
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +21,8 @@ from maquette.train.warnings import Warnings
 
 HELD_OUT, HELD_OUT_TOKENS = 512, 1 << 16
 """How many held-out items a validation looks at, always the same ones; of sequences fewer, of so many tokens in all."""
+LOOKS = 0.1
+"""Share of a budget of seconds beyond which validation and sheets take no more of it: a minute is for learning."""
 SPOKEN = 16
 """Samples that are written out where they are words."""
 TOGETHER, TOGETHER_TOKENS = 64, 1 << 13
@@ -33,6 +37,7 @@ class Keeper:
         self.log = Log(run, learner.clock, learner.recipe.train.batch, quiet, learner.clock.step + 1)
         self._warnings = Warnings()
         self._main = learner.ranks.main
+        self._looked = 0.0  # seconds, of this process
         self._best = float(read_card(run.bundle).get("held_out_loss", "inf"))
 
     def note(self, stats: Stats) -> None:
@@ -44,6 +49,15 @@ class Keeper:
         if now or clock.over or clock.step % log.EVERY == 0:
             rates = {f"{player}.rate": m.settings.rate(clock.progress) for player, m in self.learner.movers.items()}
             self.log.flush(clock, self.learner.ranks, rates)
+
+    def look(self, at: Callable[[], None]) -> None:
+        """`validate` or `draw`; but where seconds are the budget, not while looks have had more than their share of
+        those so far. The last look is always taken: it lies behind the budget."""
+        clock = self.learner.clock
+        if clock.limit is None or clock.over or self._looked <= LOOKS * clock.seconds_here:
+            began = time.monotonic()
+            at()
+            self._looked += time.monotonic() - began
 
     def validate(self) -> None:
         """The held-out loss into both logs, and a warning if its statistics ask for one."""

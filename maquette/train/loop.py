@@ -34,9 +34,9 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
         clock.tick(stop=signals.asked)
         keeper.log_line()
         if clock.passed(settings.validate_every):
-            keeper.validate()
+            keeper.look(keeper.validate)
         if clock.passed(settings.sample_every):
-            keeper.draw()
+            keeper.look(keeper.draw)
         if clock.passed(settings.checkpoint_every) or clock.asked_to_stop:
             keeper.save()
         if clock.asked_to_stop and not clock.over:

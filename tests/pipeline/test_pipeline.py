@@ -130,9 +130,7 @@ def test_guidance_is_linear_in_the_predictors(kind: str, pipeline: Make) -> None
     y, s = ready.model.start(4, Sampling(), Seeds.for_samples(0, 4)), torch.full((4,), 2.0)
     args = (y,) if kind == "gan" else (y, s)
     with torch.inference_mode():
-        null, one, three = (
-            ready._predictor(Given(label=labels), Request(guidance=scale))(*args) for scale in (0.0, 1.0, 3.0)
-        )
+        null, one, three = (ready._predictor(Given(label=labels), scale)(*args) for scale in (0.0, 1.0, 3.0))
     assert not torch.allclose(null, one)
     torch.testing.assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-5)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,13 @@ from maquette.core import config
 from maquette.core.config import Config, kinds, override, parse_json, parse_yaml, read_yaml
 from maquette.core.errors import MaquetteError
 from maquette.train.recipe import Recipe
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_floats() -> None:
+    """Numbers below 1e-38 are not counted as 0, as they are wherever a test has trained before in this process."""
+    torch.set_flush_denormal(False)
+
 
 GOOD = """
 # a recipe

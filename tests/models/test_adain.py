@@ -118,8 +118,8 @@ def test_colours_are_taken_on_in_one_pass() -> None:
         wave = torch.where((torch.arange(8) + rng.integers(4, 1)) % 4 < 2, 1.0, -1.0)[:, None, None, :]
         return (colour + contrast * wave).expand(n, *SPACE.shape).contiguous()
 
-    movers = {name: torch.optim.Adam(player.parameters(), 3e-3) for name, player in made.players().items()}
-    for step in range(300):
+    movers = {name: torch.optim.Adam(player.parameters(), 1e-3) for name, player in made.players().items()}
+    for step in range(500):
         rows = Batch(stripes(32 * step), Given(image=stripes(32 * step + 16)), Seeds.for_batch(1, step, 16))
         for turn in made.turns():
             movers[turn.player].zero_grad()

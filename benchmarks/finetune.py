@@ -241,7 +241,7 @@ def judged(run: Path, base: Path, old: str, new: str, case: Case) -> dict[str, A
     from maquette.pipeline import Request, load
     from maquette.train.run import Run
 
-    said = load(run).say(Request(n=2, prompt=case.prompt, most=MADE, sampling=Sampling(top_p=0.95)))
+    said = load(run).say(Request(n=2, prompt=case.prompt, max_tokens=MADE, sampling=Sampling(top_p=0.95)))
     found: dict[str, Any] = {name: scores(run, data, run / f"on-{name}") for name, data in (("new", new), ("old", old))}
     if run != base:
         found["more"] = {"new": more(run, base, new), "old": more(run, base, old)}

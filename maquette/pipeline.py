@@ -383,7 +383,7 @@ class Pipeline:
     def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""
         words = request.prompt if self.along.captions is None else None  # else they are given, and begin nothing
-        known = (request.image, request.opening, words, request.most, request.filled)
+        known = (request.image, request.opening, words, request.max_tokens, request.filled)
         if not self.codec.lossless and (spoken or any(part is not None for part in known)):
             raise MaquetteError(
                 "MQ-2104", task="begin from what is known: it makes codes, which are decoded when whole"
@@ -465,23 +465,23 @@ class Pipeline:
             return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
         if self.along.captions is not None and not spoken:  # words that are given, and begin nothing
             return []
-        if request.prompt is None and request.most is None and request.filled is None and not spoken:
+        if request.prompt is None and request.max_tokens is None and request.filled is None and not spoken:
             return []
         prompts = (request.prompt or "",) if not isinstance(request.prompt, tuple) else request.prompt
         begun = [self._bounded(self.medium.asked(prompt, request.history), request) for prompt in prompts]
         return [beginning.to(self.device) for beginning in begun]
 
     def _bounded(self, known: Tensor, request: Request) -> Tensor:
-        """`known` with what a template or `most` says of the places after it."""
+        """`known` with what a template or `max_tokens` says of the places after it."""
         places = self.model.space.shape[0]
         if request.filled is not None:
             known = torch.cat([known, self._wording.template(request.filled)])
             if len(known) > places:
                 raise MaquetteError("MQ-2121", "template", what="template", tokens=len(known), most=places - 1)
-        elif request.most is not None:
-            if request.most >= places:
-                raise MaquetteError("MQ-2132", "most", asked=request.most, most=places - 1)
-            known = torch.cat([known, torch.full((min(request.most, places - len(known)),), MAKE)])
+        elif request.max_tokens is not None:
+            if request.max_tokens >= places:
+                raise MaquetteError("MQ-2132", "max_tokens", asked=request.max_tokens, most=places - 1)
+            known = torch.cat([known, torch.full((min(request.max_tokens, places - len(known)),), MAKE)])
         else:
             return known
         assert isinstance(self.model.space, Tokens) and self.model.space.marks is not None, "words have marks"

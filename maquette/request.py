@@ -49,7 +49,7 @@ class Request(Config):
     """Words to go on from or to answer; of several, sample i has the i-th, from the beginning again after the last."""
     history: tuple[tuple[str, str], ...] = ()
     """Questions and answers before the prompt, for those who answer."""
-    most: int | None = None
+    max_tokens: int | None = None
     """At most so many tokens are made; none: until the text ends or the model's context is full."""
     stop: tuple[str, ...] | str = ()
     """Strings that end a text: it is cut before the first of them in what was made."""
@@ -110,14 +110,18 @@ class Request(Config):
             raise MaquetteError("MQ-2105", first="guidance_interval", second="a guidance other than 1")
 
     def _check_words(self) -> None:
-        self.check(self.most is None or self.most >= 1, "most", "a whole number of tokens from 1 on")
+        self.check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "a whole number of tokens from 1 on")
         self.check(0 <= self.likeliest <= MAX_LIKELIEST, "likeliest", f"a whole number from 0 to {MAX_LIKELIEST}")
         good = len(self.stops) <= MAX_STOPS and all(1 <= len(stop) <= MAX_STOP for stop in self.stops)
         self.check(good, "stop", f"at most {MAX_STOPS} texts of 1 to {MAX_STOP} characters")
         self.check(self.template is None or forms.GAP in self.template, "template", f"a text with {forms.GAP} in it")
         self.check(self.form is None or self.form in forms.FORMS, "form", "one of " + ", ".join(forms.FORMS))
         self.check(self.form is None or self.template is None, "form", "left out where a template is given")
-        self.check(self.most is None or self.filled is None, "most", "left out where a template or form says how many")
+        self.check(
+            self.max_tokens is None or self.filled is None,
+            "max_tokens",
+            "left out where a template or form says how many",
+        )
         if self.history and self.prompt is None:
             raise MaquetteError("MQ-2105", first="history", second="prompt")
 
@@ -153,7 +157,8 @@ class Said:
             Their sum is log p(what was made | what was known) where a model goes from left to right; where it uncovers
             places in any order, each is given what was visible then.
         likeliest: at each of them the likeliest tokens and their log-probabilities; empty unless asked for.
-        ended: "stop" when the model or a stop string ended it, "length" when `most`, a template or the context did.
+        ended: "stop" when the model or a stop string ended it, "length" when `max_tokens`, a template or the context
+            did.
         item: the stored tokens as they were made, of those after a stop string END.
     """
 

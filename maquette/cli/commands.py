@@ -61,7 +61,7 @@ def sample(asked: Namespace) -> None:
         between=_value(asked.interpolate),
         mix=_value(asked.mix),
         prompt=asked.prompt,
-        most=_value(asked.max_tokens),
+        max_tokens=_value(asked.max_tokens),
         stop=asked.stop,
         template=asked.template,
         form=asked.form,
@@ -94,7 +94,7 @@ def chat(asked: Namespace) -> None:
     from maquette.verbs.chat import Conversation
 
     how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")
-    given = {"seed": _value(asked.seed), "most": _value(asked.max_tokens), "stop": asked.stop, "sampling": how}
+    given = {"seed": _value(asked.seed), "max_tokens": _value(asked.max_tokens), "stop": asked.stop, "sampling": how}
     talk = Conversation(load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled), **given)
     _say("The answers are made by a model. /new begins anew, /quit or Ctrl-D ends.")
     for line in _lines():

@@ -232,7 +232,7 @@ VERBS: dict[str, Verb] = {
         ("check", "FOLDER"),
         (
             Option("--move-bad", "DIR", "move the files that cannot be read there"),
-            Option("--recipe", "RECIPE", "read the files as this recipe would", "dcgan"),
+            Option("--recipe", "RECIPE", "read the files as this recipe would (default: by what they are)", ""),
         ),
         overrides=True,
         example="maquette data check photos/ --move-bad bad/",

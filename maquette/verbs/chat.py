@@ -11,7 +11,7 @@ from maquette.pipeline import Pipeline, load
 from maquette.request import Request
 
 ROOM = 4
-"""A share of the context, one in so many tokens, is kept free for an answer unless `most` says how long it may be."""
+"""A share of the context, one in so many tokens, is kept free for an answer unless `max_tokens` says how long it is."""
 
 
 class Conversation:
@@ -21,7 +21,8 @@ class Conversation:
 
     Args:
         source: a run, a bundle or a loaded pipeline.
-        request: the fields of `Request` for each answer: seed (answer i is drawn from seed + i), most, stop, sampling.
+        request: the fields of `Request` for each answer: seed (answer i is drawn from seed + i), max_tokens, stop and
+            sampling.
 
     Attributes:
         turns: the questions and answers that the next answer will be given.
@@ -79,4 +80,4 @@ class Conversation:
             if bad.code != "MQ-2121":
                 raise
             return False
-        return known + (self._request.most or context // ROOM) <= context
+        return known + (self._request.max_tokens or context // ROOM) <= context

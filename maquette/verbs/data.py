@@ -1,22 +1,49 @@
 """Look over samples before learning from them."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
+from maquette.media import decode
+from maquette.media import text as text_medium
 from maquette.verbs.recipes import read
+
+PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
+"""Recipes, with a change, whose media read files that no recipe was named for."""
 
 
 def check(
-    folder: Path | str, recipe: str = "dcgan", overrides: Sequence[str] = (), move_bad: Path | str | None = None
+    folder: Path | str, recipe: str = "", overrides: Sequence[str] = (), move_bad: Path | str | None = None
 ) -> CheckReport:
     """Counts, sizes, copies, leakage between splits, and every file that cannot be read, by name.
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files.
+        recipe: whose medium reads the files; "" for one of text where there are text files and no picture, else for
+            one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
-    return look(folder, read(recipe, overrides).medium.build(), move_bad)
+    name, *changes = (recipe,) if recipe else _suited(Path(folder))
+    return look(folder, read(name, [*changes, *overrides]).medium.build(), move_bad)
+
+
+def _suited(path: Path) -> tuple[str, ...]:
+    """The recipe that reads what is there, by its suffixes."""
+    text = text_medium.Config().suffixes
+    found = False
+    for name in _names(path):
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in decode.SUFFIXES:
+            return PICTURES
+        found = found or suffix in text
+    return TEXT if found else PICTURES
+
+
+def _names(path: Path) -> Iterator[str]:
+    if not path.is_dir():
+        yield path.name
+    for _, _, names in os.walk(path):
+        yield from names

@@ -53,10 +53,10 @@ def sample(
         derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
-            prompt, history, most, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur and
-            colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model that
-            is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends pictures;
-            one that knows styles takes `manner` in the same way.
+            prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
+            and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model
+            that is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends
+            pictures; one that knows styles takes `manner` in the same way.
 
     Raises:
         MaquetteError: nothing has been written then.

@@ -60,7 +60,7 @@ def test_what_is_said_is_what_is_made(kind: str, make: Make) -> None:
 def test_at_most_so_many_tokens_are_made(kind: str, make: Make) -> None:
     pipeline = make(kind)
     for most in (1, 7, 80):
-        said = pipeline.say(Request(n=6, prompt=("a", "abc", ""), most=most, sampling=Sampling(temperature=2.0)))
+        said = pipeline.say(Request(n=6, prompt=("a", "abc", ""), max_tokens=most, sampling=Sampling(temperature=2.0)))
         assert all(len(one.tokens) <= most for one in said)
         assert most == 80 or all(len(one.tokens) == most or one.ended == "stop" for one in said)
         assert most == 1 or any(len(one.tokens) > 1 for one in said)
@@ -68,8 +68,8 @@ def test_at_most_so_many_tokens_are_made(kind: str, make: Make) -> None:
 
 @pytest.mark.parametrize("most", [0, -1, 81, 10**9])
 def test_a_length_that_cannot_be_is_refused(most: int, make: Make) -> None:
-    with pytest.raises(MaquetteError, match="MQ-2002.*most|MQ-2132.*context holds 80"):
-        make("gpt").say(Request.from_tree({"most": most}))
+    with pytest.raises(MaquetteError, match="MQ-2002.*max_tokens|MQ-2132.*context holds 80"):
+        make("gpt").say(Request.from_tree({"max_tokens": most}))
 
 
 @left_to_right
@@ -118,17 +118,17 @@ def test_a_model_of_all_places_is_cut_when_it_is_done(make: Make) -> None:
 @pytest.mark.parametrize("tokenizer", ["character", "byte"])
 def test_the_pieces_of_each_sample_are_what_it_says(kind: str, tokenizer: str, make: Make) -> None:
     pipeline = make(kind, tokenizer=tokenizer)
-    request = Request(n=4, seed=5, prompt=("春眠", "", "a"), most=60)
+    request = Request(n=4, seed=5, prompt=("春眠", "", "a"), max_tokens=60)
     assert streamed(pipeline, request) == [one.text for one in pipeline.say(request)]
     assert any("\ufffd" in text for text in streamed(pipeline, request)), "no half character was made"
 
 
 @left_to_right
 def test_more_samples_than_are_drawn_together(kind: str, make: Make) -> None:
-    pipeline, request = make(kind, length=12), Request(n=70, most=4)
+    pipeline, request = make(kind, length=12), Request(n=70, max_tokens=4)
     said = pipeline.say(request)
     assert streamed(pipeline, request) == [one.text for one in said] and len(said) == 70
-    assert pipeline.say(Request(seed=69, most=4))[0].text == said[69].text
+    assert pipeline.say(Request(seed=69, max_tokens=4))[0].text == said[69].text
 
 
 @every
@@ -143,7 +143,7 @@ def test_prompts_of_uneven_length_say_together_what_each_says_alone(kind: str, h
 
 
 def test_the_consumer_of_a_stream_computes_as_it_did(make: Make) -> None:
-    for _ in make("gpt").stream(Request(most=3)):
+    for _ in make("gpt").stream(Request(max_tokens=3)):
         assert not torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
 
 
@@ -228,7 +228,7 @@ def test_a_search_reads_each_place_once(kind: str, make: Make, monkeypatch: pyte
 def test_one_beam_says_what_greedy_decoding_says(kind: str, make: Make) -> None:
     pipeline, prompts = make(kind), ("春", "ab", "花落知多少")
     one, greedy = (
-        pipeline.say(Request(n=3, prompt=prompts, most=30, sampling=how))
+        pipeline.say(Request(n=3, prompt=prompts, max_tokens=30, sampling=how))
         for how in (Sampling(beams=1), Sampling(top_k=1))
     )
     assert [a.text for a in one] == [b.text for b in greedy]
@@ -298,7 +298,7 @@ def test_gaps_need_tokens_of_one_letter(make: Make) -> None:
         ({"template": "□" * 1_000_000}, "MQ-2121.*more than 80"),
         ({"prompt": "春" * 60, "template": "□" * 60}, "MQ-2121.*template is 121"),
         ({"template": "□", "form": "wujue"}, "MQ-2002.*form"),
-        ({"template": "□", "most": 3}, "MQ-2002.*most"),
+        ({"template": "□", "max_tokens": 3}, "MQ-2002.*max_tokens"),
         ({"form": "haiku"}, "MQ-2002.*五绝"),
         ({"stop": ""}, "MQ-2002.*stop"),
         ({"stop": ["a"] * 17}, "MQ-2002.*stop"),
@@ -326,7 +326,7 @@ def test_nan_is_no_number(name: str) -> None:
         with pytest.raises(MaquetteError, match="MQ-2002"):
             Request.from_tree({"sampling": {name: wrong}})
         with pytest.raises(MaquetteError, match="MQ-2002"):
-            Request.from_tree({"most": wrong})
+            Request.from_tree({"max_tokens": wrong})
 
 
 def test_what_a_model_of_all_places_cannot_do_is_refused(make: Make) -> None:
@@ -351,6 +351,6 @@ def test_an_answer_has_no_marks_and_knows_what_was_said_before(kind: str, make: 
 
 @every
 def test_an_empty_question_is_refused(kind: str, make: Make) -> None:
-    for tree in ({}, {"prompt": ""}, {"prompt": " \n"}, {"most": 5}):
+    for tree in ({}, {"prompt": ""}, {"prompt": " \n"}, {"max_tokens": 5}):
         with pytest.raises(MaquetteError, match="MQ-2130"):
             make(kind, asks=True).say(Request.from_tree(tree))

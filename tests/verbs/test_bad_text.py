@@ -73,3 +73,16 @@ def test_one_line_of_200_megabytes_is_learnt_from_in_little_memory(tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) < 1000, "megabytes"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "notes/a.md"])
+def test_text_is_looked_over_as_text_without_a_recipe(name: str, tmp_path: Path, capsys) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("good text " * 50)
+    place = path if name == "a.txt" else tmp_path
+    assert main(["data", "check", str(place)]) == 0
+    assert "1" in capsys.readouterr().out
+    path.write_bytes(b"\xff")
+    assert main(["data", "check", str(place)]) == 3
+    assert "not UTF-8" in "".join(capsys.readouterr())

@@ -29,19 +29,19 @@ def talk(monkeypatch: pytest.MonkeyPatch, typed: str, *words: str) -> int:
 
 def test_each_answer_is_given_what_was_said_before(bundle: Path) -> None:
     pipeline = load(bundle, "cpu")
-    conversation = Conversation(pipeline, seed=3, most=5)
+    conversation = Conversation(pipeline, seed=3, max_tokens=5)
     first = "".join(conversation.ask("春"))
     second = "".join(conversation.ask("花"))
-    assert first == pipeline.say(Request(prompt="春", seed=3, most=5))[0].text
-    assert second == pipeline.say(Request(prompt="花", seed=4, most=5, history=(("春", first),)))[0].text
+    assert first == pipeline.say(Request(prompt="春", seed=3, max_tokens=5))[0].text
+    assert second == pipeline.say(Request(prompt="花", seed=4, max_tokens=5, history=(("春", first),)))[0].text
     assert conversation.turns == [("春", first), ("花", second)]
     conversation.begin_anew()
     third = "".join(conversation.ask("花"))
-    assert third == pipeline.say(Request(prompt="花", seed=5, most=5))[0].text
+    assert third == pipeline.say(Request(prompt="花", seed=5, max_tokens=5))[0].text
 
 
 def test_the_oldest_turns_fall_away_when_the_context_is_full(bundle: Path) -> None:
-    conversation = Conversation(bundle, "cpu", most=6)
+    conversation = Conversation(bundle, "cpu", max_tokens=6)
     for number in range(12):
         answer = "".join(conversation.ask("春眠不覺曉，處處"))
         assert conversation.turns[-1] == ("春眠不覺曉，處處", answer)
@@ -58,7 +58,7 @@ def test_what_is_typed_is_answered_line_by_line(bundle: Path, monkeypatch: pytes
     typed = "春\n\n花\n/new\n春\n/quit\nnever\n"
     assert talk(monkeypatch, typed, str(bundle), "--max-tokens", "4", "--device", "cpu") == 0
     out, err = capsys.readouterr()
-    conversation = Conversation(bundle, "cpu", most=4)
+    conversation = Conversation(bundle, "cpu", max_tokens=4)
     expected = ["".join(conversation.ask("春")), "".join(conversation.ask("花"))]
     conversation.begin_anew()
     expected.append("".join(conversation.ask("春")))

@@ -252,7 +252,7 @@ def test_models_of_pictures_take_no_words(tmp_path: Path) -> None:
     ).path
     with pytest.raises(MaquetteError, match="MQ-2104"):
         maquette.sample(path, prompt="a cat")
-    for asked in ({"sampling": {"top_k": 3}}, {"most": 3}, {"template": "□"}, {"stop": "a"}, {"likeliest": 3}):
+    for asked in ({"sampling": {"top_k": 3}}, {"max_tokens": 3}, {"template": "□"}, {"stop": "a"}, {"likeliest": 3}):
         with pytest.raises(MaquetteError, match="MQ-2104"):
             maquette.sample(path, **asked)
     with pytest.raises(MaquetteError, match="MQ-2104"):

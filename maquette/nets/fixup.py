@@ -35,6 +35,8 @@ class Config(NetConfig):
     """No map has more channels than this."""
     blocks: int = 2
     """Residual blocks of each resolution."""
+    patch: int = 1
+    """Pixels on a side of what one place of the largest map stands for; with 2 the costliest resolution is left out."""
     deviation: bool = False
     """Whether a critic is told how much the samples of a batch differ (`convnet.Deviation`)."""
 
@@ -42,6 +44,7 @@ class Config(NetConfig):
         self.check(self.width > 0 and self.width % 2 == 0, "width", "a positive even number")
         self.check(self.widest >= self.width and self.widest % 2 == 0, "widest", "an even number, at least width")
         self.check(self.blocks > 0, "blocks", "a positive whole number")
+        self.check(self.patch > 0, "patch", "a positive whole number")
 
     @classmethod
     def tiny(cls) -> "Config":
@@ -57,15 +60,23 @@ class Config(NetConfig):
         if timed or len(source) + len(target) != 4 or len(pictures) != 1:
             reason = "it is told no time" if timed else "it takes a code to a picture, or a picture to a code"
             raise _impossible(source, target, reason, "use kind unet or mlp")
-        if min(pictures[0][1:]) < SMALLEST:
-            raise _impossible(source, target, f"a side is shorter than {SMALLEST}", "use kind mlp")
+        if any(side % self.patch for side in pictures[0][1:]):
+            todo = "use a divisor of the sides for fixup.patch"
+            raise _impossible(source, target, f"patches of {self.patch} do not divide it", todo)
+        if min(pictures[0][1:]) < SMALLEST * self.patch:
+            raise _impossible(source, target, f"a side is shorter than {SMALLEST * self.patch}", "use kind mlp")
         if self.deviation and target != (1,):
             raise _impossible(source, target, "only a critic is told a deviation", "set deviation=false")
         return Down(self, source, target, vector) if len(source) == 3 else Up(self, source, target, vector)
 
+    def edge(self, source: int, target: int) -> nn.Module:
+        """The convolution next to the picture; one of patches sees those around, too, or their edges would show."""
+        kernel = 1 if self.patch == 1 else 3
+        return _started(nn.Conv2d(source, target, kernel, padding=kernel // 2), 1.0)
+
     def stages(self, picture: Shape) -> tuple[list[tuple[int, ...]], list[int]]:
         """Sides and channels of the maps, from the picture's down."""
-        sides = list(halvings(*picture[1:]))
+        sides = list(halvings(*(side // self.patch for side in picture[1:])))
         return sides, [min(self.width << level, self.widest) for level in range(len(sides))]
 
 
@@ -80,7 +91,8 @@ class Up(Net):
         self.basis = nn.Parameter(torch.randn(widths[0], *self.sides[0]))
         self.weigh = _started(nn.Linear(source[0] + vector, widths[0]), 1.0)
         self.stages, self.narrow = _stages(config, widths), _changes(widths)
-        self.last = _started(nn.Conv2d(widths[-1], target[0], 1), 1.0)
+        self.last = config.edge(widths[-1], target[0] * config.patch**2)
+        self.patch = config.patch
 
     def forward(
         self, x: Float[Tensor, "b d"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
@@ -90,7 +102,7 @@ class Up(Net):
         h = self.stages[0](h)
         for narrow, stage, side in zip(self.narrow, list(self.stages)[1:], self.sides[1:], strict=True):
             h = stage(F.interpolate(narrow(h), size=side, mode="bilinear", align_corners=False))
-        return self.last(h)
+        return F.pixel_shuffle(self.last(h), self.patch)
 
 
 class Down(Critic):
@@ -100,7 +112,8 @@ class Down(Critic):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
         self.sides, widths = config.stages(source)
-        self.first = _started(nn.Conv2d(source[0], widths[0], 1), 1.0)
+        self.first = config.edge(source[0] * config.patch**2, widths[0])
+        self.patch = config.patch
         self.stages, self.widen = _stages(config, widths), _changes(widths)
         self.deviation = Deviation() if config.deviation else nn.Identity()
         self.projects = target == (1,)
@@ -112,7 +125,7 @@ class Down(Critic):
     def see(
         self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
     ) -> Float[Tensor, "b c2 h2 w2"]:
-        h = self.stages[0](self.first(x))
+        h = self.stages[0](self.first(F.pixel_unshuffle(x, self.patch)))
         for widen, stage in zip(self.widen, list(self.stages)[1:], strict=True):
             h = stage(widen(F.avg_pool2d(h, 2)))
         return h

@@ -19,6 +19,23 @@ def test_code_to_picture_and_back(size: int, channels: int) -> None:
     assert x.shape == (2, channels, size, size) and down(x).shape == (2, 6)
 
 
+def test_with_patches_the_largest_map_is_smaller() -> None:
+    config = fixup.Config(width=8, widest=16, blocks=1, patch=2)
+    up, down = config.build((5,), (3, 32, 28)), config.build((3, 32, 28), (1,))
+    assert up.sides[-1] == down.sides[0] == (16, 14)
+    assert down(up(torch.randn(2, 5))).shape == (2, 1)
+    # each pixel of a picture counts, in a place of its own
+    x = torch.zeros(1, 3, 32, 28, requires_grad=True)
+    seen = torch.autograd.grad(down.first(torch.nn.functional.pixel_unshuffle(x, 2))[:, :, 5, 5].sum(), x)[0]
+    assert (seen != 0).any(1).sum() == 36, "three by three patches of two by two pixels"
+
+
+@pytest.mark.parametrize("side", [9, 6])
+def test_patches_must_divide_the_picture_and_leave_a_map(side: int) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2009.*fixup"):
+        fixup.Config(patch=2).build((5,), (1, side, side))
+
+
 def test_nothing_normalises() -> None:
     """Twice the picture, twice the features: but for constants, which start at 0."""
     down = SMALL.build((1, 16, 16), (1,))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.core.seeds import Seeds
-from maquette.nets.style import GAIN, Dense, Judge, Mapping, Modulated, Synthesis
+from maquette.nets.style import GAIN, Dense, Judge, Mapping, Modulated, Synthesis, fused
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -29,11 +29,20 @@ def test_modulation_is_that_of_each_rows_own_weights() -> None:
 def test_demodulation_gives_unit_variance(doubles: bool) -> None:
     """Whatever the style: the leaky unit's gain, squared, is what remains."""
     torch.manual_seed(0)
-    layer = Modulated(32, 64, 4 if doubles else 3, 8, doubles)
+    layer = Modulated(32, 64, 3, 8, doubles)
     w = 5 * noise(16, 8)  # styles far from 1
     out = layer(noise(16, 32, 16, 16), w, (32, 32) if doubles else (16, 16))[:, :, 2:-2, 2:-2]
     assert layer.affine(w).std() > 2
     assert (out / GAIN).var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_a_map_doubles_by_repeating_places_before_a_convolution() -> None:
+    weight, x = noise(3, 5, 3, 3), noise(2, 3, 4, 6, seed=1)
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = F.conv2d(repeated, weight.flip(2, 3).transpose(0, 1), padding=1)
+    assert torch.allclose(F.conv_transpose2d(x, fused(weight), stride=2, padding=1), expected, atol=1e-5)
+    flat = F.conv_transpose2d(torch.ones(1, 3, 8, 8), fused(weight), stride=2, padding=1)[:, :, 2:-2, 2:-2]
+    assert flat.std(dim=(2, 3)).max() < 1e-5, "a flat map stays flat: there is no checkerboard"
 
 
 def test_colours_are_not_demodulated() -> None:

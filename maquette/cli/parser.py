@@ -189,6 +189,7 @@ VERBS: dict[str, Verb] = {
             Option("--exact", "", "of a model that removes noise: what data cost its flow as well (takes minutes)"),
             PRECISION,
             DEVICE,
+            QUIET,
         ),
         example="maquette evaluate runs/dcgan",
     ),

@@ -259,6 +259,14 @@ class Autoencoder(ABC):
     def decode(self, z: Tensor) -> Tensor: ...
 
 
+class Judging(ABC):
+    """A model that learns with a critic, whose eye can be asked for."""
+
+    @abstractmethod
+    def realness(self, x: Tensor) -> Float[Tensor, " b"]:
+        """The critic's score of samples without a label, of several critics the mean; differentiable in `x`."""
+
+
 class TwoTowers(ABC):
     """A model that puts samples and captions into one space, where those that belong together lie close."""
 

@@ -1,4 +1,5 @@
-"""The pictures of a report: samples, one column a class, neighbours, reconstructions, the way between samples."""
+"""The pictures of a report: samples, one column a class, neighbours, reconstructions, axes of codes, where a critic
+looks, the way between samples."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from maquette.core.types import Autoencoder, Real, Sampling
+from maquette.core.seeds import Seeds
+from maquette.core.types import Autoencoder, Given, Judging, Real, Sampling
+from maquette.evaluate.inside import axis_effects, saliency, traversal
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
 from maquette.evaluate.scores.prdc import BLOCK
@@ -24,6 +27,8 @@ NEAR = 3
 AXES = 10
 """At most so many axes of a code have a row."""
 REACH = 2.5
+PROBES = 16
+"""Codes at which each axis is tried."""
 
 
 def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Shot]:
@@ -43,6 +48,10 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
         yield _reconstructions(pipeline, reference)
     if codes and not flat:
         yield from _traversal(pipeline, reference)
+    if isinstance(pipeline.model, Judging) and pipeline.model.space == medium.space and not flat:
+        if not codes:
+            yield from _noise_axes(pipeline, ask)
+        yield _looks(pipeline, reference, made)
     yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask)
 
 
@@ -120,6 +129,51 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
         f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items."
     )
     yield "traversal", "Axes of the code", caption, pipeline.medium.sheet(items, COLUMNS)
+
+
+@torch.inference_mode()
+def _noise_axes(pipeline: Pipeline, ask: Request) -> Iterator[Shot]:
+    """Along the axes of the noise that change samples most; nothing where noise is no plain vector."""
+    model, how = pipeline.model, ask.sampling or Sampling()
+    z = model.start(PROBES, how, Seeds.for_samples(ask.seed, PROBES)).to(pipeline.device)
+    if z.dim() != 2:
+        return
+
+    def predict(z: torch.Tensor) -> torch.Tensor:
+        drawn = model.predictor(model.condition(Given(), len(z)))
+        with pipeline.computing():
+            return model.draw(drawn, z, how, Seeds.for_samples(ask.seed, len(z)))
+
+    effects = axis_effects(predict, z)
+    axes = effects.argsort(descending=True)[:AXES]
+    items = pipeline.decoded(traversal(predict, z[:1], axes, REACH, COLUMNS))
+    most, least = effects.max().item(), effects.min().item()
+    caption = (
+        f"Each row changes one number of the noise of the first sample, from -{REACH:g} to {REACH:g}: the {len(axes)} "
+        f"of {len(effects)} that change samples most. One standard deviation changes a pixel by {most:.3f} along the "
+        f"first of them and by {least:.3f} along the last of all (root mean square, black to white being 2)."
+    )
+    yield "traversal", "Axes of the noise", caption, pipeline.medium.sheet(items, COLUMNS)
+
+
+def _looks(pipeline: Pipeline, reference: Reference, made: np.ndarray) -> Shot:
+    """Pairs of a picture and where the critic looks in it, real ones above made ones."""
+    model, medium = pipeline.model, pipeline.medium
+    assert isinstance(model, Judging)
+    items = np.concatenate([reference.items[:COLUMNS], made[:COLUMNS]])
+    where = saliency(model.realness, pipeline.encoded(items).clone(), Seeds.for_samples(0, len(items)))
+    maps = medium.pictured(2 * where[:, None].cpu() - 1)
+    pairs = np.stack([items, maps], 1).reshape(-1, *items.shape[1:])
+    caption = (
+        "Pairs: a picture, and how much the critic's score of it depends on each pixel. The upper half are real, of "
+        f"the {reference.split} split, the lower half made."
+    )
+    return (
+        "saliency",
+        "Where the critic looks",
+        caption,
+        medium.sheet(pairs, COLUMNS, ["picture", "seen"] * (COLUMNS // 2)),
+    )
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Beside, Condition, Given, Predictor, Real, Sampling, Space, Stats, Turn
+from maquette.core.types import Batch, Beside, Condition, Given, Judging, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.adversarial import (
     LOSSES,
     Aids,
@@ -103,7 +103,7 @@ class Config(GameConfig):
         return model
 
 
-class GAN(Model):
+class GAN(Model, Judging):
     """Two players. Made samples are squashed by tanh where the space has levels, and left as they are elsewhere."""
 
     accepts = (Real,)
@@ -306,6 +306,10 @@ class GAN(Model):
 
     def _squash(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b *space"]:
         return x.float().tanh() if self.space.levels else x.float()
+
+    def realness(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, " b"]:
+        told = self.critic.embed(Given(), len(x))
+        return torch.cat([net(x, condition=told) for net in self.critic.nets], 1).flatten(1).mean(1).float()
 
     # -- samples ------------------------------------------------------------------------------------------------------
 

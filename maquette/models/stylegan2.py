@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Condition, Given, Mixing, Predictor, Real, Sampling, Space, Stats, Turn
+from maquette.core.types import Batch, Condition, Given, Judging, Mixing, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.adversarial import LOSSES, GameConfig, Player, Scores, slopes, spread, square
 from maquette.models.base import Model, refuse_space
 from maquette.nets.conditioning import LabelEmbedder
@@ -88,7 +88,7 @@ class Generator(nn.Module):
         self.synthesis = Synthesis(config.latent, space.shape, config.width, config.widest)
 
 
-class StyleGAN2(Model, Mixing):
+class StyleGAN2(Model, Mixing, Judging):
     """Two players. Made samples are not squashed; where the space has levels, those that are drawn are cut to [-1, 1].
 
     Attributes:
@@ -208,6 +208,9 @@ class StyleGAN2(Model, Mixing):
 
     def _judge(self, x: Float[Tensor, "b *space"], given: Given, rng: Seeds) -> Scores:
         return self.critic.net(x, self.critic.embed(given, len(x), rng.fork(0)).vector)
+
+    def realness(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, " b"]:
+        return self.critic.net(x, self.critic.embed(Given(), len(x)).vector).squeeze(1)
 
     # -- samples ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Autoencoder, Batch, Condition, Given, Predictor, Real, Sampling, Space, Stats, Turn
+from maquette.core.types import (
+    Autoencoder,
+    Batch,
+    Condition,
+    Given,
+    Judging,
+    Predictor,
+    Real,
+    Sampling,
+    Space,
+    Stats,
+    Turn,
+)
 from maquette.models.adversarial import LOSSES, GameConfig, Player, spread
 from maquette.models.base import Model, refuse_space
 from maquette.models.codes import active_units, kl_to_standard_normal, sample
@@ -66,7 +78,7 @@ class Config(GameConfig):
         return VAEGAN(self, space, classes)
 
 
-class VAEGAN(Model, Autoencoder):
+class VAEGAN(Model, Autoencoder, Judging):
     """Three players. What is decoded is squashed by tanh where the space has levels, and left as it is elsewhere."""
 
     accepts = (Real,)
@@ -185,6 +197,9 @@ class VAEGAN(Model, Autoencoder):
     def _unlike(self, real: Seen, made: Seen) -> Float[Tensor, ""]:
         """L_like, in nats per sample."""
         return (real[1] - made[1]).square().sum(1).mean() / (2 * self.size.clamp(min=1e-6))
+
+    def realness(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, " b"]:
+        return self.critic.nets[0](x, condition=self.critic.embed(Given(), len(x))).float().squeeze(1)
 
     # -- codes and samples --------------------------------------------------------------------------------------------
 

@@ -100,6 +100,7 @@ CHINESE = {
     "neighbours": "最近的训练样本",
     "reconstructions": "重建",
     "traversal": "编码的各个维度",
+    "saliency": "判别器看哪里",
     "interpolation": "样本之间",
     "bigram": "二元模型",
     "5-gram": "五元模型",

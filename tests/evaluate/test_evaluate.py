@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Autoencoder, Likelihood, Real
+from maquette.core.types import Autoencoder, Judging, Likelihood, Real
 from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
 from maquette.evaluate.reference import Reference, prepare
@@ -78,6 +78,8 @@ def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) 
     listed = [picture.name for picture in report.pictures]
     assert listed[:3] == ["samples", "classes", "neighbours"] and "interpolation" in listed
     assert ("reconstructions" in listed) == isinstance(ready.model, Autoencoder)
+    assert ("saliency" in listed) == isinstance(ready.model, Judging)
+    assert "traversal" in listed or not isinstance(ready.model, Judging)
     for png in report.images.values():
         assert Image.open(io.BytesIO(png)).format == "PNG"
     assert report.cost.parameters == sum(p.numel() for p in ready.model.parameters())

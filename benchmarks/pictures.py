@@ -3,7 +3,7 @@
     python -m benchmarks.pictures                         30 minutes each, one after the other, all cores
     python -m benchmarks.pictures --cores 1               side by side, one core and one thread each
     python -m benchmarks.pictures --only crafts dcgan --minutes 2
-    python -m benchmarks.pictures --table                 write docs/pictures.md from what was measured last
+    python -m benchmarks.pictures --table                 write docs/pictures.md and docs/sheets from the last results
 
 Each model is a process of its own that trains a recipe as it comes and evaluates it with `maquette evaluate`, whose
 report stays in its run. A model behind a codec trains that too, out of the same time. What was measured is stored as
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 FILE = RESULTS / "pictures.json"
 HERE = WORK / "pictures"
 PAGE = ROOT / "docs" / "pictures.md"
+SHEETS = ROOT / "docs" / "sheets"
+SHOWN = 4
+"""Rows of samples on a sheet of the docs."""
 CODEC = 1 / 3
 """Share of the time that goes to the codec of a model behind one."""
 FEW = 500
@@ -114,8 +117,8 @@ ROWS = {
     "crafts": ("answer_psnr", "answer_ssim", "answer_distance", "fid", "cycle_psnr"),
     "codes": ("codebook", "codebook_perplexity", "psnr", "ssim"),
     "words": (
-        "text_recall_5", "picture_recall_5", "zero_shot", "agreement_1", "agreement_5", "told_apart", "near_copies",
-        "chrf",
+        "text_recall_5", "picture_recall_5", "zero_shot", "agreement_1", "agreement_5", "told_apart", "label_accuracy",
+        "near_copies", "chrf",
     ),
 }  # fmt: skip
 """The scores that are shown of each row."""
@@ -150,7 +153,12 @@ CLAIMS = [
     *(Claim("pix2pix", score, "cyclegan") for score in ("answer_psnr", "answer_ssim", "answer_distance")),
     *(Claim(name, "codebook", "", 0.8) for name, one in CONTESTANTS.items() if one.row == "codes"),
     *(Claim("clip", score, "chance", 10.0) for score in ("text_recall_5", "picture_recall_5")),
-    *(Claim(name + way, "agreement_1", "chance", 5.0) for name in JUDGES for way in ("", ", guidance 3")),
+    *(
+        Claim(name + way, score, "chance", 5.0)
+        for name in JUDGES
+        for way in ("", ", guidance 3")
+        for score in ("agreement_1", "label_accuracy")
+    ),
 ]
 
 
@@ -319,6 +327,18 @@ def write_page(names: Sequence[str]) -> Path:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
+def sheets(tree: Mapping[str, Any]) -> None:
+    """The first samples of each report as a picture of the docs, where they are nobody's but the model's."""
+    from PIL import Image
+
+    SHEETS.mkdir(exist_ok=True)
+    for name in tree:
+        sheet = folder_of(name) / "run" / "pictures" / "samples.png"
+        if (CONTESTANTS[name].row == "compare" or name in JUDGES) and sheet.exists():
+            whole = Image.open(sheet)
+            whole.crop((0, 0, whole.width, whole.height * SHOWN // 8)).save(SHEETS / f"{name}.png", optimize=True)
+
+
 def table(row: str, tree: Mapping[str, Any]) -> str:
     """A line for each report of a row, under it its simpler ways and real against real; then what is claimed."""
     from maquette.evaluate.report import KINDS, Report
@@ -401,7 +421,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--cores", type=int, default=0, help="of each, as many side by side as fit")
     parser.add_argument("--again", action="store_true", help="begin anew what was measured or begun before")
-    parser.add_argument("--table", action="store_true", help="only write docs/pictures.md from the results")
+    parser.add_argument(
+        "--table", action="store_true", help="only write docs/pictures.md and docs/sheets from the results"
+    )
     parser.add_argument("--child", choices=CONTESTANTS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
@@ -411,6 +433,8 @@ def main() -> None:
     for row in ROWS:
         text = table(row, read_json(FILE))
         put_between(PAGE, row, text) if asked.table else print(f"\n{row}\n\n{text}")
+    if asked.table:
+        sheets(read_json(FILE))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
+from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.media.base import Medium
 from maquette.pipeline import DENOISING, Pipeline, Request
@@ -210,10 +211,13 @@ def _scores(
     pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request, lesson: crafts.Lesson | None = None
 ) -> Iterator[Score]:
     """Every score that applies, in the order of a report. One that is not finite is left out."""
-    labels = np.array(ask.label if isinstance(ask.label, tuple) else [-1] * len(made))
+    told, chance = ask.prompt is not None, 1 / max(1, len(reference.dataset.classes))
+    unasked = reference.labels if told else np.full(len(made), -1)  # a caption asks for what has its label
+    labels = np.array(ask.label) if isinstance(ask.label, tuple) else unasked
     seen = reference.extractor.see(made, reference.medium, reference.device)
     stamp = reference.stamp(len(made), ask.seed)
     beside = {"fid": crafts.distances(lesson, reference)} if lesson else {}
+    beside |= {"label_accuracy": {agreement.CHANCE: Estimate(chance)}} if told else {}
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))

@@ -1,6 +1,7 @@
 """Pictures and words through every verb: an encoder of both, DALL-E behind a codec, a flow that reads captions."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,21 @@ def test_pictures_are_made_of_words(name: str, runs: dict[str, Path]) -> None:
         pipeline.generate(Request(n=1, history=(("a", "b"),)))
     strong = sample(pipeline, n=4, prompt=["a red square", "a blue bar"], seed=3, guidance=30.0).items
     assert (strong != made).any(), "guidance is by words where there are no labels"
+
+
+def test_a_classifier_of_labels_judges_what_captions_asked_for(
+    runs: dict[str, Path], drawings: Path, tmp_path: Path
+) -> None:
+    for path in sorted(drawings.glob("*.txt")):
+        place = tmp_path / "labelled" / path.read_text().split()[1]
+        place.mkdir(parents=True, exist_ok=True)
+        for side in (path, path.with_suffix(".png")):
+            shutil.copy(side, place)
+    evaluate(runs["flow"], n=60, data=str(tmp_path / "labelled"), out=tmp_path, device="cpu", quiet=True)
+    found = scores(tmp_path)["label_accuracy"]
+    assert found["baselines"]["chance"]["value"] == 0.25 and 0 <= found["value"] <= 1
+    evaluate(runs["flow"], n=60, out=tmp_path / "plain", device="cpu", quiet=True)
+    assert "label_accuracy" not in scores(tmp_path / "plain"), "nothing there has a label"
 
 
 def test_codes_are_made_of_words_behind_a_codec(runs: dict[str, Path]) -> None:

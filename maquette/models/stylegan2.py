@@ -32,7 +32,7 @@ LOSS = LOSSES["non-saturating"]
 SLOWEST = 0.005
 """Share of a step's mean in the running mean of styles, once there were as many steps as make this their plain mean."""
 PATIENT = 0.01
-"""The same for the length a, from the start (Karras et al. 2020b, appendix B)."""
+"""The same for the length a (Karras et al. 2020b, appendix B, who begin at 0: short runs would learn to be flat)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class StyleGAN2(Model, Mixing, Judging):
         style, n = self.styles_seen.take()
         self.centre.lerp_(style, max(1 / (1 + step), SLOWEST) * (n > 0))
         length, n = self.lengths_seen.take()
-        self.length.lerp_(length, PATIENT * (n > 0))
+        self.length.lerp_(length, max(1 / (1 + step // self.config.path_every), PATIENT) * (n > 0))
         if self.augmentation is not None:
             self.augmentation.adapt()
 

@@ -69,13 +69,14 @@ def test_path_length_of_a_linear_map() -> None:
         loss, stats = model.path_loss(batch(space=space), 0.0)
         assert loss.item() == pytest.approx(2 * 8 * (3 * y - a).square().mean().item(), rel=1e-4)
         assert stats["length"].item() == pytest.approx(3 * y.mean().item(), rel=1e-4)
-    model.length.fill_(0.0)
     model.lengths_seen.take()
-    model.path_loss(batch(space=space), 0.0)
-    model.after_step(0)
-    assert model.length.item() == pytest.approx(0.01 * 3 * y.mean().item(), rel=1e-4)
-    model.after_step(1)
-    assert model.length.item() == pytest.approx(0.01 * 3 * y.mean().item(), rel=1e-4), "a step without the turn counts"
+    for step, share in ((0, 1.0), (8, 0.5), (16, 1 / 3), (8000, 0.01)):
+        model.length.fill_(0.0)
+        model.path_loss(batch(space=space), 0.0)
+        model.after_step(step)
+        assert model.length.item() == pytest.approx(share * 3 * y.mean().item(), rel=1e-4)
+        model.after_step(step + 1)
+        assert model.length.item() == pytest.approx(share * 3 * y.mean().item(), rel=1e-4), "no turn, no change"
 
 
 def test_path_length_is_a_gradient_of_every_weight_of_the_generator() -> None:

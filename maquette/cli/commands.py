@@ -172,7 +172,7 @@ def evaluate(asked: Namespace) -> None:
 
     made = evaluate(
         asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
-        exact=asked.exact, judge=asked.judge, quiet=asked.quiet,
+        exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught,
     )  # fmt: skip
     _say(made.table)
     _print_all(made.paths)

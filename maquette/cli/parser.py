@@ -187,6 +187,7 @@ VERBS: dict[str, Verb] = {
                 "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"
             ),
             Option("--exact", "", "of a model that removes noise: what data cost its flow as well (takes minutes)"),
+            Option("--taught", "", "of a model of labels: what classifiers learn from its pictures (takes minutes)"),
             PRECISION,
             DEVICE,
             QUIET,

@@ -264,7 +264,8 @@ class Judging(ABC):
 
     @abstractmethod
     def realness(self, x: Tensor) -> Float[Tensor, " b"]:
-        """The critic's score of samples without a label, of several critics the mean; differentiable in `x`."""
+        """The critic's score of samples without a label, of several critics the mean; differentiable in `x`. Where a
+        picture is given with each sample the critic cannot be asked without one."""
 
 
 class TwoTowers(ABC):

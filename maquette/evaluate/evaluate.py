@@ -26,7 +26,7 @@ from maquette.core.types import (
 )
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours
+from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours, taught
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -61,6 +61,8 @@ class Options(Config):
     extractor: Choice = "auto"
     exact: bool = False
     """Whether what unseen items cost is also asked of the flow; the model must then be one that removes noise."""
+    taught: bool = False
+    """Whether classifiers are taught by what is made; the model must then make pictures of these data's labels."""
 
 
 def evaluate(
@@ -87,12 +89,14 @@ def evaluate(
 
     Raises:
         MaquetteError: MQ-2083 too few samples, MQ-2084 too few questions, MQ-2152 too few captions, MQ-2104 a model
-            without a flow that is asked for it, MQ-6080 samples that are not finite, and what the pipeline,
+            without a flow or labels that is asked for them, MQ-6080 samples that are not finite, and what the pipeline,
             `choose_extractor` and a reference that does not fit (MQ-7021) raise.
     """
     medium, device = pipeline.medium, pipeline.device
     if options.exact:
         require_flow(pipeline)
+    if options.taught:
+        taught.require_labels(pipeline, dataset)
     if not pipeline.model.config.draws:
         return _judging(pipeline, dataset, seed, options)
     if reference is None:
@@ -126,6 +130,8 @@ def evaluate(
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
+    if options.taught:
+        scores += (taught.score(pipeline, dataset, seed, _plain_stamp(dataset, TEST, 0, 0, seed), say),)
     report = replace(
         _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,

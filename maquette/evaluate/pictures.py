@@ -48,7 +48,8 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
         yield _reconstructions(pipeline, reference)
     if codes and not flat:
         yield from _traversal(pipeline, reference)
-    if isinstance(pipeline.model, Judging) and pipeline.model.space == medium.space and not flat:
+    alone = pipeline.model.space == medium.space and pipeline.model.beside.image is None
+    if isinstance(pipeline.model, Judging) and alone and not flat:
         if not codes:
             yield from _noise_axes(pipeline, ask)
         yield _looks(pipeline, reference, made)

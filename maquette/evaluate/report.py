@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
     "label_accuracy": Kind(
         "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
     ),
+    "taught_accuracy": Kind(
+        "Accuracy taught",
+        "share",
+        "higher",
+        "Share of unseen real pictures whose label a classifier knows that learnt from made ones alone.",
+    ),
     "attribute_accuracy": Kind(
         "Attribute accuracy",
         "share",

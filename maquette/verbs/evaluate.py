@@ -15,6 +15,7 @@ from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import import_inception
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import Report, Score
+from maquette.evaluate.taught import require_labels
 from maquette.evaluate.words import traits
 from maquette.media.base import Medium
 from maquette.pipeline import Pipeline, load
@@ -39,6 +40,7 @@ def evaluate(
     precision: str = "fp32",
     exact: bool = False,
     judge: Path | str | None = None,
+    taught: bool = False,
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -51,6 +53,7 @@ def evaluate(
             process that can do nothing else, kept in the cache folder, and used from then on.
         precision: of the weights; the report then says what they lose by it.
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
+        taught: also what classifiers learn from made pictures, real ones and both, which takes minutes.
         judge: a run or bundle that compares pictures with captions, for a model that makes pictures of them.
 
     Raises:
@@ -66,11 +69,13 @@ def evaluate(
     asked = source(pipeline, origin, data)
     jury = None if judge is None else Judge.of(load(judge, device), pipeline, asked.combinations)
     dataset = open_data(asked, pipeline.medium)
+    if taught:
+        require_labels(pipeline, dataset)
     say, seed = speaker(quiet), seed or 0
     reference = None
     if pipeline.model.config.draws:
         reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
-    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury)
+    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury, taught=taught)
     if precision != "fp32" and reference is not None:
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
         pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
@@ -80,7 +85,11 @@ def evaluate(
     out = folder if out is None else Path(out)
     wrote = report.write(out)
     words = ["maquette", "evaluate", str(run), *(["--data", data] if data else []), *(["-n", str(n)] if n else [])]
-    words += [*(["--exact"] if exact else []), *(["--judge", str(judge)] if judge is not None else [])]
+    words += [
+        *(["--exact"] if exact else []),
+        *(["--taught"] if taught else []),
+        *(["--judge", str(judge)] if judge is not None else []),
+    ]
     shown = study.show(
         out,
         (report.name, report.name),
@@ -110,10 +119,11 @@ def measure(
     quiet: bool = False,
     exact: bool = False,
     judge: Judge | None = None,
+    taught: bool = False,
 ) -> Report:
     """The report of a loaded model; `run` tells how long it trained."""
     seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
-    options = Options(name=name, train_seconds=seconds, exact=exact)
+    options = Options(name=name, train_seconds=seconds, exact=exact, taught=taught)
     how = {"reference": reference, "options": options, "judge": judge, "say": speaker(quiet)}
     return score(pipeline, dataset, n or SAMPLES, seed, **how)
 

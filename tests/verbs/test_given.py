@@ -76,6 +76,7 @@ def test_it_is_scored_beside_simpler_ways(run: Run, tmp_path: Path, monkeypatch:
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Answer PSNR" in page and "双三次插值" in page
     assert (tmp_path / "report" / "pictures" / "answers.png").exists()
+    assert not (tmp_path / "report" / "pictures" / "saliency.png").exists(), "its critic sees the given picture too"
 
 
 def test_recipes_that_are_given_different_pictures_are_not_compared(recipe: Path, tmp_path: Path) -> None:

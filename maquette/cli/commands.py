@@ -170,9 +170,11 @@ def evaluate(asked: Namespace) -> None:
     n, seed = _number(asked.n, "-n"), _number(asked.seed, "--seed")
     from maquette.verbs.evaluate import evaluate
 
+    how = _chosen(asked, "steps", "temperature") | ({"solver": asked.solver} if asked.solver else {})
     made = evaluate(
         asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
         exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught,
+        guidance=_value(asked.guidance), sampling=how,
     )  # fmt: skip
     _say(made.table)
     _print_all(made.paths)

@@ -40,6 +40,9 @@ QUIET = Option("--quiet", "", "no progress on stderr")
 PRECISION = Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32")
 COMPILED = Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
+GUIDANCE = Option("--guidance", "G", "strength of the label or the words (1: as learnt)", "1")
+SOLVER = Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm")
+STEPS = Option("--steps", "K", "of the solver")
 TEMPERATURE = Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1")
 TOKENS = (
     Option("--top-k", "K", "of tokens: only the K likeliest (1: always the likeliest)"),
@@ -82,10 +85,10 @@ VERBS: dict[str, Verb] = {
             Option("--prompt", "TEXT", "words to go on from or to answer"),
             SEED,
             Option("--label", "LABEL", "class name or number, several with commas, or `each` for all in turn"),
-            Option("--guidance", "G", "strength of the label (1: as learnt)", "1"),
+            GUIDANCE,
             Option("--guidance-interval", "LOW,HIGH", "guide at levels of noise above LOW up to HIGH alone"),
-            Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm"),
-            Option("--steps", "K", "of the solver"),
+            SOLVER,
+            STEPS,
             TEMPERATURE,
             Option("--eta", "E", "share of fresh noise a step, 0 to 1", "0"),
             *TOKENS,
@@ -182,6 +185,10 @@ VERBS: dict[str, Verb] = {
             Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
+            GUIDANCE,
+            SOLVER,
+            STEPS,
+            TEMPERATURE._replace(default=None),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
             Option(
                 "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"

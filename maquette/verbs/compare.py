@@ -14,6 +14,7 @@ from typing import Any
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.data.source import documents, open_data
+from maquette.evaluate.evaluate import Options
 from maquette.evaluate.ranking import rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
@@ -111,7 +112,7 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
                 reference = reference or prepare(
                     dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
                 )
-                report = measure(pipeline, dataset, terms.n, 0, run, reference, entry.name, terms.quiet)
+                report = measure(pipeline, dataset, terms.n, 0, run, reference, Options(name=entry.name), terms.quiet)
                 report.write(entry.folder)
     reports = [Report.read(entry.folder) for entry in entries]
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}

@@ -3,8 +3,9 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
@@ -41,6 +42,8 @@ def evaluate(
     exact: bool = False,
     judge: Path | str | None = None,
     taught: bool = False,
+    guidance: float = 1.0,
+    sampling: Mapping[str, Any] = {},
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -54,6 +57,8 @@ def evaluate(
         precision: of the weights; the report then says what they lose by it.
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
         taught: also what classifiers learn from made pictures, real ones and both, which takes minutes.
+        guidance: strength of the labels or captions that samples are asked by.
+        sampling: fields of `Sampling`, such as steps, where samples are not to be drawn in the model's own way.
         judge: a run or bundle that compares pictures with captions, for a model that makes pictures of them.
 
     Raises:
@@ -62,7 +67,8 @@ def evaluate(
     """
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
-    folder = Path(run)
+    folder, tree = Path(run), {"exact": exact, "taught": taught, "guidance": guidance}
+    options = Options.from_tree(tree | ({"sampling": dict(sampling)} if sampling else {}))
     pipeline, origin = load(folder, device, precision), opened(folder)
     if exact:
         require_flow(pipeline)
@@ -75,7 +81,7 @@ def evaluate(
     reference = None
     if pipeline.model.config.draws:
         reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
-    report = measure(pipeline, dataset, n, seed, origin, reference, quiet=quiet, exact=exact, judge=jury, taught=taught)
+    report = measure(pipeline, dataset, n, seed, origin, reference, options, quiet, jury)
     if precision != "fp32" and reference is not None:
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
         pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
@@ -90,6 +96,8 @@ def evaluate(
         *(["--taught"] if taught else []),
         *(["--judge", str(judge)] if judge is not None else []),
     ]
+    words += [*(["--guidance", f"{guidance:g}"] if guidance != 1 else [])]
+    words += [word for name, value in sampling.items() for word in (f"--{name}", str(value))]
     shown = study.show(
         out,
         (report.name, report.name),
@@ -115,15 +123,13 @@ def measure(
     seed: int,
     run: Run | None,
     reference: Reference | None = None,
-    name: str = "",
+    options: Options = Options(),
     quiet: bool = False,
-    exact: bool = False,
     judge: Judge | None = None,
-    taught: bool = False,
 ) -> Report:
     """The report of a loaded model; `run` tells how long it trained."""
     seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
-    options = Options(name=name, train_seconds=seconds, exact=exact, taught=taught)
+    options = dataclasses.replace(options, train_seconds=seconds)
     how = {"reference": reference, "options": options, "judge": judge, "say": speaker(quiet)}
     return score(pipeline, dataset, n or SAMPLES, seed, **how)
 

@@ -27,7 +27,8 @@ FROZEN = {
     "attention": "RUN|BUNDLE --prompt --out --device",
     "caption": "RUN|BUNDLE PICTURE… --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
-    "evaluate": "RUN -n --data --out --seed --inception --judge --exact --taught --precision --device --quiet",
+    "evaluate": "RUN -n --data --out --seed --guidance --solver --steps --temperature --inception "
+    "--judge --exact --taught --precision --device --quiet",
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",

@@ -56,3 +56,22 @@ def test_a_report_with_the_flow(denoiser: Path, tmp_path: Path, monkeypatch: pyt
     flow, most = report.score("flow_likelihood"), report.score("likelihood")
     assert flow is not None and most is not None and flow.bound and flow.unit == most.unit
     assert np.isfinite(flow.value) and "--exact" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_of_another_way_of_drawing(denoiser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain, "PASSES", 640)
+    words = ["evaluate", str(denoiser), "-n", "60", "--steps", "3", "--solver", "euler", "--guidance", "2", "--quiet"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    (note,) = [note for note in Report.read(tmp_path).notes if note.startswith("Drawn with")]
+    assert "guidance 2" in note and "steps 3" in note and "solver euler" in note
+    assert "--guidance 2 --steps 3 --solver euler" in (tmp_path / "report.html").read_text()
+
+
+def test_a_way_that_cannot_be_is_refused(denoiser: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, said in (
+        (["--steps", "0"], "steps"),
+        (["--solver", "magic"], "magic"),
+        (["--guidance", "-1"], "guidance"),
+    ):
+        assert main(["evaluate", str(denoiser), "-n", "60", *asked]) == 2
+        assert said in capsys.readouterr().err

@@ -174,7 +174,7 @@ def evaluate(asked: Namespace) -> None:
     made = evaluate(
         asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
         exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught,
-        guidance=_value(asked.guidance), sampling=how,
+        drawn=_chosen(asked, "guidance") | ({"sampling": how} if how else {}),
     )  # fmt: skip
     _say(made.table)
     _print_all(made.paths)

@@ -185,7 +185,7 @@ VERBS: dict[str, Verb] = {
             Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
-            GUIDANCE,
+            GUIDANCE._replace(default=None),
             SOLVER,
             STEPS,
             TEMPERATURE._replace(default=None),

@@ -5,6 +5,7 @@ the same one: what is tested on is never learnt from, on either side. A row with
 be read, and is named.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from maquette.data.dataset import Reading, Row, Source
 from maquette.data.folder import SPLITS, VALIDATION
 
 NAME = "name"
+NUMBERED = re.compile(r"\w*:\d+")
+"""How the rows of tables are called, which have no names of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,8 @@ def _key(row: Row, by: str) -> str | None:
     if by != NAME:
         value = row.columns.get(by)
         return None if value in (None, "") else str(value)
+    if NUMBERED.fullmatch(row.name):
+        return None
     path = PurePosixPath(row.name)
     first = path.parts[0] if len(path.parts) > 1 else ""
     inside = path.relative_to(first) if first.lower() in SPLITS or first.lower() in VALIDATION else path

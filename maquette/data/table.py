@@ -34,15 +34,16 @@ def read_metadata(path: Path, text: str | None = None, columns: Mapping[str, str
     """`file_name` (relative to the table's folder) -> its label, caption and other columns.
 
     Args:
-        columns: what the recipe calls the caption.
+        columns: what the recipe calls the label and the caption.
 
     Raises:
-        MaquetteError: MQ-3014 for a missing column, a name that stands twice or leads out of the folder, text that is
-            not UTF-8, CSV or JSON.
+        MaquetteError: MQ-3002 when a column that it names is not there, MQ-3014 for a missing column, a name that
+            stands twice or leads out of the folder, text that is not UTF-8, CSV or JSON.
     """
     entries: dict[str, Entry] = {}
     found = records(path, text)
-    caption = caption_column(dict.fromkeys(key for record in found for key in record), columns, str(path))
+    there = dict.fromkeys(key for record in found for key in record)
+    labels, caption = label_columns(there, columns, str(path)), caption_column(there, columns, str(path))
     for line, record in enumerate(found, 1):
         name = record.get("file_name", "")
         if not name:
@@ -52,7 +53,7 @@ def read_metadata(path: Path, text: str | None = None, columns: Mapping[str, str
             raise MaquetteError("MQ-3014", str(path), reason=f"row {line} leads out of the folder: {name}")
         if normal.as_posix() in entries:
             raise MaquetteError("MQ-3014", str(path), reason=f"{name} stands there twice")
-        entries[normal.as_posix()] = Entry(_label(record), record.get(caption, ""), record)
+        entries[normal.as_posix()] = Entry(_label(record, labels), record.get(caption, ""), record)
     return entries
 
 
@@ -187,8 +188,8 @@ def _record(tree: object, line: int) -> dict[str, str]:
     return {key: "" if value is None else str(value) for key, value in tree.items()}
 
 
-def _label(record: dict[str, str]) -> str | None:
-    return next((record[name] for name in LABELS if record.get(name)), None)
+def _label(record: dict[str, str], names: Iterable[str] = LABELS) -> str | None:
+    return next((record[name] for name in names if record.get(name)), None)
 
 
 def _items(path: Path, text: str, medium: Medium) -> list[Row]:

@@ -21,6 +21,8 @@ from maquette.core.types import TwoTowers
 from maquette.data.combinations import Combinations
 from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.bag import tf_idf
+from maquette.evaluate.classify import FREQUENT
+from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.pictures import Shot
 from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
@@ -185,8 +187,11 @@ class Judge:
             raise MaquetteError("MQ-2153", "judge", reason=reason)
         return cls(Encoder(judge.model, judge.medium, judge.device), captions.encode, judge.digest, combinations)
 
-    def scores(self, pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp) -> Iterator[Score]:
-        """What it says of pictures that `pipeline` makes of unseen captions, in the way of `ask`.
+    def scores(
+        self, pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, extractor: Extractor
+    ) -> Iterator[Score]:
+        """What it says of pictures that `pipeline` makes of unseen captions, in the way of `ask`, and which labels the
+        extractor takes them for where these captions have some.
 
         Args:
             stamp: of scores without an extractor.
@@ -199,9 +204,21 @@ class Judge:
         told = tuple(labels.tolist()) if ask.label is not None and bool((labels >= 0).all()) else None
         made = pipeline.generate(replace(ask, n=len(rows), prompt=tuple(captions), label=told))
         near = np.asarray(dataset.train.items[nearest_captions(dataset.train.captions, captions)])
-        own, *others = (self._found(items, captions) for items in (made, np.asarray(test.items[rows]), near))
+        groups = made, np.asarray(test.items[rows]), near
+        own, *others = (self._found(items, captions) for items in groups)
         signed = replace(stamp, extractor="judge", weights=self.digest, real=len(rows), made=len(rows))
         yield from scores(own, signed, dict(zip((REAL, NEAREST), others, strict=True)))
+        if extractor.labels and told is None and (labels >= 0).all():
+            taken = [self._taken(extractor, items, labels) for items in groups]
+            most, simpler = np.bincount(labels).max() / len(rows), dict(zip((REAL, NEAREST), taken[1:], strict=True))
+            named = replace(signed, extractor=extractor.name, weights=extractor.digest, resize=extractor.resize)
+            yield Score.of("label_accuracy", taken[0], named, baselines={FREQUENT: Estimate(most)} | simpler)
+
+    def _taken(self, extractor: Extractor, items: np.ndarray, labels: Int[np.ndarray, " n"]) -> Estimate:
+        """How many items the extractor takes for what they should be."""
+        logits = extractor.see(items, self.encoder.medium, self.encoder.device).logits
+        assert logits is not None, "it knows labels"
+        return wilson(int((logits.argmax(1).numpy() == labels).sum()), len(labels))
 
     def _found(self, items: np.ndarray, captions: Sequence[str]) -> dict[str, Found]:
         found = agreement(self.encoder, items, self.encode(captions))

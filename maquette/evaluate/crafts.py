@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.types import Batch, Given, Real, Translator
-from maquette.data.batches import held_out
+from maquette.data.batches import held_out, shuffled
 from maquette.data.dataset import Split
 from maquette.evaluate.neighbours import nearest
 from maquette.evaluate.pictures import Shot
@@ -45,11 +45,13 @@ class Lesson:
         given: of each row, on the CPU.
         real: the true answers as stored items; None where nobody knows them.
         simpler: what other ways make of the same rows, by their names, as stored items.
+        captions: of the same rows.
     """
 
     given: Given
     real: np.ndarray | None
     simpler: Mapping[str, np.ndarray]
+    captions: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> Float[Tensor, "n c h w"]:
@@ -60,7 +62,9 @@ class Lesson:
         """`request` with what is given, a row for each of its samples."""
         labels = self.given.label
         known = labels is not None and bool((labels >= 0).all())
-        return replace(request, given=self.pictures, label=tuple(labels.tolist()) if known else None)  # type: ignore[union-attr]
+        told = tuple(labels.tolist()) if known else None  # type: ignore[union-attr]
+        words = None if request.prompt is None else self.captions
+        return replace(request, given=self.pictures, label=told, prompt=words)
 
 
 def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] = lambda line: None) -> Lesson:
@@ -78,7 +82,9 @@ def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] 
     items = {name: medium.from_tensor(x) for name, x in ways.items()}
     if known and data.train.others is None and (craft is None or not ways):
         items[NEAREST] = _nearest(data.train, image, medium, reference.seed)
-    return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items)
+    asked = shuffled(len(data.test), reference.seed)[: len(rows)]
+    captions = tuple(data.test.captions[row] for row in asked) if pipeline.along.captions else ()
+    return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items, captions)
 
 
 def _together(batches: Iterator[Batch]) -> Batch:

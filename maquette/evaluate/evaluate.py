@@ -33,7 +33,6 @@ from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
-from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
 from maquette.media.base import Medium
 from maquette.pipeline import DENOISING, Pipeline, Request
@@ -98,11 +97,16 @@ def evaluate(
     if options.taught:
         taught.require_labels(pipeline, dataset)
     if not pipeline.model.config.draws:
+        if options.guidance != 1 or options.sampling is not None:
+            raise MaquetteError("MQ-2151", "model", kind=pipeline.model.config.kind())
         return _judging(pipeline, dataset, seed, options)
     if reference is None:
         reference = prepare(dataset, medium, device, n, seed, options.extractor, say)
     if reference.medium.space != medium.space or reference.dataset.fingerprint != dataset.fingerprint:
         raise MaquetteError("MQ-7021", made=medium.space, real=reference.medium.space)
+    if pipeline.along.captions is not None and not any(reference.captions):
+        todo = "name their column with data.columns={caption: COLUMN}, or evaluate on data that have some"
+        raise MaquetteError("MQ-3002", "data", what="caption", todo=todo)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
     ask = Request(
@@ -126,12 +130,12 @@ def evaluate(
     if judge is not None:
         say("judging by captions")
         plain = _plain_stamp(reference.dataset, TEST, 0, 0, seed)
-        scores += tuple(judge.scores(pipeline, dataset, ask, plain))
+        scores += tuple(judge.scores(pipeline, dataset, ask, plain, reference.extractor))
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
     if options.taught:
-        scores += (taught.score(pipeline, dataset, seed, _plain_stamp(dataset, TEST, 0, 0, seed), say),)
+        scores += (taught.score(pipeline, dataset, ask, _plain_stamp(dataset, TEST, 0, 0, seed), say),)
     report = replace(
         _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,
@@ -217,13 +221,10 @@ def _scores(
     pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request, lesson: crafts.Lesson | None = None
 ) -> Iterator[Score]:
     """Every score that applies, in the order of a report. One that is not finite is left out."""
-    told, chance = ask.prompt is not None, 1 / max(1, len(reference.dataset.classes))
-    unasked = reference.labels if told else np.full(len(made), -1)  # a caption asks for what has its label
-    labels = np.array(ask.label) if isinstance(ask.label, tuple) else unasked
+    labels = np.array(ask.label if isinstance(ask.label, tuple) else [-1] * len(made))
     seen = reference.extractor.see(made, reference.medium, reference.device)
     stamp = reference.stamp(len(made), ask.seed)
     beside = {"fid": crafts.distances(lesson, reference)} if lesson else {}
-    beside |= {"label_accuracy": {agreement.CHANCE: Estimate(chance)}} if told else {}
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))

@@ -1,8 +1,8 @@
 """What made pictures teach: classifiers that learn from made pictures, from real ones, and from both.
 
-All are asked for the labels of unseen real pictures. The share that the first gets right is the classification accuracy
-score (Ravuri and Vinyals 2019); whether the third knows more than the second says whether made pictures are of use
-where real ones are few. All see as many pictures in training, counted with repetition.
+All are asked for the labels of unseen real pictures; real and made are equally many. The share that the first gets
+right is the classification accuracy score (Ravuri and Vinyals 2019); whether the third knows more than the second says
+whether made pictures are of use where real ones are few. All see as many pictures in training, counted with repetition.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LEAST = 20
 """Fewer unseen pictures with a label are not asked."""
 MOST = 10_000
 """At most so many pictures are made."""
-REAL, BOTH = "real alone", "real and made"
+MADE, REAL, BOTH = "made alone", "real alone", "real and made"
 
 
 def require_labels(pipeline: Pipeline, dataset: Dataset) -> None:
@@ -34,29 +34,32 @@ def require_labels(pipeline: Pipeline, dataset: Dataset) -> None:
         raise MaquetteError("MQ-3002", "taught", what=f"{LEAST} unseen pictures with a label", todo="hold more out")
 
 
-def score(pipeline: Pipeline, dataset: Dataset, seed: int, stamp: Stamp, say: Callable[[str], None]) -> Score:
-    """The accuracy that made pictures alone teach, that of real ones and of both beside it."""
-    train, test = _labelled(dataset.train), _labelled(dataset.test)
-    rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:MOST])
-    say(f"drawing {len(rows)} samples to teach a classifier by")
-    images = None if train.images is None else train.images[rows]
-    ask = Request(n=len(rows), seed=seed, label=tuple(train.labels[rows].tolist()), given=images)
-    made = Split(pipeline.generate(ask), train.labels[rows])
-    both = Split(np.concatenate([train.items, made.items]), np.concatenate([train.labels, made.labels]))
+def score(pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, say: Callable[[str], None]) -> Score:
+    """The accuracy that pictures made in the way of `ask` teach, that of real ones and of both beside it.
+
+    Args:
+        stamp: of scores without an extractor.
+    """
+    train, test = _labelled(dataset.train, MOST, ask.seed), _labelled(dataset.test, domain.HELD, ask.seed)
+    given = None if train.images is None else pipeline.medium.to_tensor(train.images)
+    say(f"drawing {len(train)} samples to teach a classifier by")
+    made = pipeline.generate(
+        replace(ask, n=len(train), label=tuple(train.labels.tolist()), given=given, prompt=None, opening=None)
+    )
+    both = Split(np.concatenate([train.items, made]), np.concatenate([train.labels, train.labels]))
     found = {}
-    for name, lessons in (("made alone", made), (REAL, train), (BOTH, both)):
+    for name, lessons in ((MADE, Split(made, train.labels)), (REAL, train), (BOTH, both)):
         say(f"teaching a classifier: {name}")
         data = replace(dataset, train=lessons, test=test)
-        network = domain.train(data, pipeline.medium, "labels", len(data.classes), seed, pipeline.device)
-        asked = min(domain.HELD, len(test))
-        found[name] = wilson(round(network.accuracy * asked), asked)
-    value = found.pop("made alone")
-    return Score.of("taught_accuracy", value, replace(stamp, made=len(rows), real=len(test)), baselines=found)
+        network = domain.train(data, pipeline.medium, "labels", len(data.classes), ask.seed, pipeline.device)
+        found[name] = wilson(round(network.accuracy * len(test)), len(test))
+    value = found.pop(MADE)
+    return Score.of("taught_accuracy", value, replace(stamp, made=len(train), real=len(test)), baselines=found)
 
 
-def _labelled(split: Split) -> Split:
-    """The rows of `split` that have a label."""
+def _labelled(split: Split, most: int, seed: int) -> Split:
+    """At most `most` rows of `split` that have a label."""
     labels = np.asarray(split.labels)
-    rows = np.flatnonzero(labels >= 0)
-    images = None if split.images is None else split.images[rows]
+    rows = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(labels >= 0))[:most])
+    images = None if split.images is None else np.asarray(split.images[rows])
     return Split(np.asarray(split.items[rows]), labels[rows], images=images)

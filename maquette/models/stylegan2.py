@@ -179,7 +179,8 @@ class StyleGAN2(Model, Mixing, Judging):
             (slope,) = torch.autograd.grad(along, styles, create_graph=True)
             length = slope.float().square().sum(2).mean(1).sqrt()
             self.lengths_seen.note(length.detach())
-            penalty = (length - self.length).square().mean()
+            mean = torch.where(self.length > 0, self.length, length.detach().mean())  # the first time there is none
+            penalty = (length - mean).square().mean()
         stats = {"path": penalty.detach(), "length": length.detach().mean()}
         return self.config.path * self.config.path_every * penalty, stats
 

@@ -21,6 +21,8 @@ from maquette.nets.base import Shape
 from maquette.nets.convnet import Deviation, halvings
 
 GAIN = math.sqrt(2)
+FAINT = 0.2
+"""Size of the weights that make colours when learning begins: at 1 a picture begins as loud noise, to be unlearnt."""
 
 Vector = Float[Tensor, "b d"]
 Map = Float[Tensor, "b c h w"]
@@ -64,16 +66,24 @@ class Modulated(nn.Module):
     Args:
         doubles: the sides, to those given with each call, by repeating each place before the convolution.
         demodulates: leave out the division and the gain where False, as for the layers that make colours.
+        start: the size of the weights when learning begins.
     """
 
     def __init__(
-        self, source: int, target: int, kernel: int, style: int, doubles: bool = False, demodulates: bool = True
+        self,
+        source: int,
+        target: int,
+        kernel: int,
+        style: int,
+        doubles: bool = False,
+        demodulates: bool = True,
+        start: float = 1.0,
     ):
         super().__init__()
         self.doubles, self.demodulates = doubles, demodulates
         self.affine = Dense(style, source, bias=1.0)
         shape = (source, target) if doubles else (target, source)
-        self.weight = nn.Parameter(torch.randn(*shape, kernel, kernel))
+        self.weight = nn.Parameter(start * torch.randn(*shape, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(target))
         # a transposed convolution of stride 2 adds up a quarter of its kernel at each place
         self.share = 1 / 4 if doubles else 1.0
@@ -165,7 +175,7 @@ class Synthesis(nn.Module):
             if before is not None:
                 self.convs.append(Layer(before, channels, style, side, doubles=True))
             self.convs.append(Layer(channels, channels, style, side))
-            self.colours.append(Modulated(channels, picture[0], 1, style, demodulates=False))
+            self.colours.append(Modulated(channels, picture[0], 1, style, demodulates=False, start=FAINT))
             before = channels
         self.layers = len(self.convs) + 1
         self._places = [math.prod(layer.side) for layer in self.convs]

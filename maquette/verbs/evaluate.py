@@ -42,8 +42,7 @@ def evaluate(
     exact: bool = False,
     judge: Path | str | None = None,
     taught: bool = False,
-    guidance: float = 1.0,
-    sampling: Mapping[str, Any] = {},
+    drawn: Mapping[str, Any] = {},
 ) -> Shown:
     """Draw from a run or a bundle, compare with real samples, and write `report.json`, pictures and `report.html`.
 
@@ -57,8 +56,7 @@ def evaluate(
         precision: of the weights; the report then says what they lose by it.
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
         taught: also what classifiers learn from made pictures, real ones and both, which takes minutes.
-        guidance: strength of the labels or captions that samples are asked by.
-        sampling: fields of `Sampling`, such as steps, where samples are not to be drawn in the model's own way.
+        drawn: how, where not in the model's own way: guidance, and sampling with fields of `Sampling` such as steps.
         judge: a run or bundle that compares pictures with captions, for a model that makes pictures of them.
 
     Raises:
@@ -67,8 +65,7 @@ def evaluate(
     """
     if inception is not None:
         speaker(quiet)(f"standard network kept as {import_inception(inception)}")
-    folder, tree = Path(run), {"exact": exact, "taught": taught, "guidance": guidance}
-    options = Options.from_tree(tree | ({"sampling": dict(sampling)} if sampling else {}))
+    folder, options = Path(run), Options.from_tree({"exact": exact, "taught": taught, **drawn})
     pipeline, origin = load(folder, device, precision), opened(folder)
     if exact:
         require_flow(pipeline)
@@ -96,8 +93,8 @@ def evaluate(
         *(["--taught"] if taught else []),
         *(["--judge", str(judge)] if judge is not None else []),
     ]
-    words += [*(["--guidance", f"{guidance:g}"] if guidance != 1 else [])]
-    words += [word for name, value in sampling.items() for word in (f"--{name}", str(value))]
+    flags = {"guidance": drawn.get("guidance"), **drawn.get("sampling", {})}
+    words += [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
     shown = study.show(
         out,
         (report.name, report.name),

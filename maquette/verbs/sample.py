@@ -115,7 +115,9 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:
-        for what in (name for name in ("factor", "blur", "colour") if asked.get(name)):  # it does what it has learnt
+        again = {"strength": (asked.get("sampling") or {}).get("strength", 1) != 1}
+        ways = {name: asked.get(name) for name in ("factor", "blur", "colour")} | again
+        for what in (name for name, wanted in ways.items() if wanted):  # it does what it has learnt
             raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
         pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
@@ -125,6 +127,8 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
             )
         if asked.get("n") is None:
             asked["n"] = max(len(asked[name]) for name in ("given", "manner") if asked.get(name) is not None)
+    elif derive and pipeline.model.beside.image is not None:
+        raise MaquetteError("MQ-2137", "derive")
     elif derive:
         raise MaquetteError("MQ-2138", "derive", kind=pipeline.model.config.kind(), what="picture")
     for name in ("image", "mask"):
@@ -172,6 +176,9 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
     x = _tensors(pictures, medium, "image")
     if craft is None:
         return x
+    if derive and mask is not None:
+        what = "mask of a picture from which something is taken anyway"
+        raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
     if derive:
         return craft.take(x, Seeds.for_samples(seed, len(x)).fork(GIVEN))
     if isinstance(mask, str | Path):

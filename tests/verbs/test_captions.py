@@ -141,11 +141,12 @@ def test_a_classifier_of_labels_judges_what_captions_asked_for(
         place.mkdir(parents=True, exist_ok=True)
         for side in (path, path.with_suffix(".png")):
             shutil.copy(side, place)
-    evaluate(runs["flow"], n=60, data=str(tmp_path / "labelled"), out=tmp_path, device="cpu", quiet=True)
+    evaluate(runs["flow"], 60, str(tmp_path / "labelled"), tmp_path, device="cpu", quiet=True, judge=runs["clip"])
     found = scores(tmp_path)["label_accuracy"]
-    assert found["baselines"]["chance"]["value"] == 0.25 and 0 <= found["value"] <= 1
-    evaluate(runs["flow"], n=60, out=tmp_path / "plain", device="cpu", quiet=True)
-    assert "label_accuracy" not in scores(tmp_path / "plain"), "nothing there has a label"
+    assert set(found["baselines"]) == {"most frequent label", "real pictures", "picture of the nearest caption"}
+    assert 0.25 <= found["baselines"]["most frequent label"]["value"] < 1 and found["stamp"]["split"] == "test"
+    evaluate(runs["flow"], n=60, data=str(tmp_path / "labelled"), out=tmp_path / "plain", device="cpu", quiet=True)
+    assert "label_accuracy" not in scores(tmp_path / "plain"), "no unseen caption was asked"
 
 
 def test_codes_are_made_of_words_behind_a_codec(runs: dict[str, Path]) -> None:

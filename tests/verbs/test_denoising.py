@@ -69,7 +69,7 @@ def test_a_report_of_another_way_of_drawing(denoiser: Path, tmp_path: Path, monk
 
 def test_a_way_that_cannot_be_is_refused(denoiser: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for asked, said in (
-        (["--steps", "0"], "steps"),
+        (["--steps", "-1"], "steps"),
         (["--solver", "magic"], "magic"),
         (["--guidance", "-1"], "guidance"),
     ):

@@ -153,6 +153,7 @@ CLAIMS = [
     *(Claim(name, "codebook", "", 0.8) for name, one in CONTESTANTS.items() if one.row == "codes"),
     *(Claim("clip", score, "chance", 10.0) for score in ("text_recall_5", "picture_recall_5")),
     *(Claim(name + way, "agreement_1", "chance", 5.0) for name in JUDGES for way in ("", ", guidance 3")),
+    *(Claim(name + ", guidance 3", "told_apart", "picture of the nearest caption") for name in JUDGES),
 ]
 
 

@@ -32,7 +32,8 @@ LOSS = LOSSES["non-saturating"]
 SLOWEST = 0.005
 """Share of a step's mean in the running mean of styles, once there were as many steps as make this their plain mean."""
 PATIENT = 0.01
-"""The same for the length a (Karras et al. 2020b, appendix B, who begin at 0: short runs would learn to be flat)."""
+"""The same for the length a (Karras et al. 2020b, appendix B). Theirs stays near the 0 that it begins at for hundreds of
+turns, and a short run would learn to be flat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +180,7 @@ class StyleGAN2(Model, Mixing, Judging):
             (slope,) = torch.autograd.grad(along, styles, create_graph=True)
             length = slope.float().square().sum(2).mean(1).sqrt()
             self.lengths_seen.note(length.detach())
-            mean = torch.where(self.length > 0, self.length, length.detach().mean())  # the first time there is none
-            penalty = (length - mean).square().mean()
+            penalty = (length - self.length).square().mean()
         stats = {"path": penalty.detach(), "length": length.detach().mean()}
         return self.config.path * self.config.path_every * penalty, stats
 

@@ -30,7 +30,7 @@ def diffusers():
         out_channels=1,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 64),
+        block_out_channels=(16, 32, 32),
         latent_channels=16,
         num_vq_embeddings=256,
         norm_num_groups=8,

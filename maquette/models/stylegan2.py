@@ -32,7 +32,7 @@ LOSS = LOSSES["non-saturating"]
 SLOWEST = 0.005
 """Share of a step's mean in the running mean of styles, once there were as many steps as make this their plain mean."""
 PATIENT = 0.01
-"""The same for the length a (Karras et al. 2020b, appendix B). Theirs stays near the 0 that it begins at for hundreds of
+"""The same for the length a (Karras et al. 2020b, appendix B). Theirs stays near the 0 it begins at for hundreds of
 turns, and a short run would learn to be flat."""
 
 

@@ -82,6 +82,7 @@ class Coding:
             return self.kind
         numbers = {name: value.flatten().tolist() for name, value in sorted(self.whitening.items())}
         tree = [self.autoencoder.model_config.to_tree(), self.autoencoder.digest, numbers]
+        tree += [self.autoencoder.coding.kind] if self.autoencoder.coding.kind else []
         return files.digest(json.dumps(tree, sort_keys=True).encode())
 
     def build(self, medium: MediumConfig, examples: Tensor | None = None) -> Codec:
@@ -101,10 +102,11 @@ class Coding:
             raise MaquetteError("MQ-2063", str(self.folder), differences=", ".join(differing))
         with torch.random.fork_rng(devices=[]):
             model = self.autoencoder.build()
-        if not isinstance(model, Autoencoder) or self.autoencoder.coding.kind:
-            reason = "stands behind a codec itself" if self.autoencoder.coding.kind else "has no codes to decode"
+        inner = self.autoencoder.coding
+        if not isinstance(model, Autoencoder) or inner.folder is not None:
+            reason = "has no codes to decode" if inner.folder is None else "stands behind a trained codec itself"
             raise MaquetteError("MQ-2062", str(self.folder), kind=model.config.kind(), reason=reason)
-        codec = LatentCodec(model, source.space, examples)
+        codec = LatentCodec(model, source.space, examples, inner.build(medium))
         if self.whitening:
             self._check_whitening(codec)
             for name, value in codec.whitening.items():

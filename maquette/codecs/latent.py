@@ -1,14 +1,15 @@
 """A trained autoencoder as a codec, so that a second model learns its codes: latent diffusion, VQ codes and the like.
 
 What Rombach et al. 2022 (section 3.3) and EDM2 do by a constant per channel is done here from examples: real codes are
-shifted and scaled to mean 0 and standard deviation 1, whatever autoencoder they come from. Tokens pass as they are.
+shifted and scaled to mean 0 and standard deviation 1, whatever autoencoder they come from. Tokens pass as they are. An
+autoencoder of spectrograms, which stands behind a codec that learns nothing, is one of sounds together with that.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.codecs.base import Codec
+from maquette.codecs.base import Codec, Identity
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Real, Space
 
@@ -26,6 +27,7 @@ class LatentCodec(Codec):
         source: the space of its samples.
         examples: samples [b, *source.shape] whose codes say what mean and spread are; a few hundred suffice. Without
             them codes stay as they are until `whitening` is put in.
+        inner: the codec that the autoencoder itself stands behind, one that learns nothing.
 
     Raises:
         MaquetteError: MQ-2061 when the codes of the examples are not finite.
@@ -34,9 +36,12 @@ class LatentCodec(Codec):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, autoencoder: Autoencoder, source: Space, examples: Tensor | None = None):
+    def __init__(
+        self, autoencoder: Autoencoder, source: Space, examples: Tensor | None = None, inner: Codec | None = None
+    ):
         super().__init__()
         self.autoencoder, self.source = autoencoder, source
+        self.inner = Identity(source) if inner is None else inner
         latent = autoencoder.latent
         self.space = Real(latent.shape) if isinstance(latent, Real) else latent  # whitened, levels are gone
         self.eval().requires_grad_(False)
@@ -45,7 +50,7 @@ class LatentCodec(Codec):
             mean, std = torch.zeros_like(ones), ones
             if examples is not None:
                 with torch.no_grad():
-                    codes = torch.cat([autoencoder.encode(part) for part in examples.split(TOGETHER)])
+                    codes = torch.cat([autoencoder.encode(self.inner.encode(x)) for x in examples.split(TOGETHER)])
                 mean, std = statistics(codes.float())
             self.register_buffer("mean", mean)
             self.register_buffer("std", std)
@@ -56,11 +61,12 @@ class LatentCodec(Codec):
         return dict(self.named_buffers(recurse=False))
 
     def encode(self, x: Tensor) -> Tensor:
-        z = self.autoencoder.encode(x)
+        z = self.autoencoder.encode(self.inner.encode(x))
         return (z - self.mean) / self.std if isinstance(self.space, Real) else z
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.autoencoder.decode(z * self.std + self.mean if isinstance(self.space, Real) else z)
+        z = z * self.std + self.mean if isinstance(self.space, Real) else z
+        return self.inner.decode(self.autoencoder.decode(z))
 
 
 def statistics(z: Float[Tensor, "b c *space"]) -> tuple[Float[Tensor, "1 c *ones"], Float[Tensor, "1 c *ones"]]:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.codecs.latent import LatentCodec
+from maquette.codecs.mel import Mel
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Real, Space, Tokens
 
@@ -90,3 +91,19 @@ def test_whitening_is_what_examples_said_and_can_be_put_back() -> None:
 def test_codes_that_are_not_finite_are_refused() -> None:
     with pytest.raises(MaquetteError, match="MQ-2061"):
         LatentCodec(Linear(), SOURCE, torch.full((2, 2, 4, 4), float("nan")))
+
+
+def test_codes_of_spectrograms_are_codes_of_sounds() -> None:
+    """An autoencoder behind a codec that learns nothing is whitened, encodes and decodes through that."""
+    source = Real((2, 16), levels=65536)
+    inner = Mel(source, 250)
+    assert inner.space.shape == (2, 2, 4)
+
+    class Halves(Linear):
+        latent = Real((2, 2, 4))
+
+    x = 0.3 * torch.randn(64, 2, 16, generator=torch.Generator().manual_seed(0))
+    codec = LatentCodec(Halves(), source, x, inner)
+    z = codec.encode(x)
+    assert z.shape == (64, 2, 2, 4) and z.mean().abs() < 1e-4
+    torch.testing.assert_close(codec.decode(z), inner.decode(inner.encode(x)), atol=1e-2, rtol=0)

@@ -23,6 +23,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 
 from maquette.core import cancel
 from maquette.core.errors import MaquetteError
@@ -102,9 +103,9 @@ def facts(data: bytes, name: str, rate: int, item: np.ndarray, samples: int, pie
         notes = {
             f"{format} under another suffix": suffix in SUFFIXES and suffix not in CONTAINERS[format].suffixes,
             f"resampled from {codec.rate:,} to {rate:,} samples per second": codec.rate != rate,
-            f"{codec.channels} channels, mixed into one": codec.channels > 1 and channels == 1,
-            f"{codec.channels} channels, their mean on both sides": codec.channels > 2 and channels == 2,
-            "one channel, on both sides": codec.channels == 1 and channels == 2,
+            f"mixed into one of {codec.channels} channels": codec.channels > 1 and channels == 1,
+            f"on both sides the mean of {codec.channels} channels": codec.channels > 2 and channels == 2,
+            "on both sides the same, of one channel": codec.channels == 1 and channels == 2,
             "shorter than an item: silence follows": len(item) < samples,
             "longer than an item: only its beginning is read": not pieces and seconds * rate >= samples + 1,
             "silent": not item.any(),
@@ -202,9 +203,10 @@ def _opened(data: bytes) -> Iterator[tuple[InputContainer, AudioStream]]:
         raise _Refused("it is text, not sound" if text else f"not sound: {names}")
     try:
         file = av.open(io.BytesIO(data), format=CONTAINERS[format].format, metadata_errors="replace")
-    except av.FFmpegError:
+    except FFmpegError:
         raise _Refused(f"the header of this {format} file is damaged") from None
     with file:
+        assert isinstance(file, InputContainer)
         stream = next(iter(file.streams.audio), None)
         if stream is None:
             raise _Refused("it has no sound")

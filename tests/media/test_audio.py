@@ -100,9 +100,9 @@ def test_the_facts_of_a_file() -> None:
     double = tone(seconds=0.125, rate=2 * RATE, channels=2)
     assert notes(raw_wav(double.tobytes(), 2 * RATE, 2), "a.wav") == (
         "resampled from 16,000 to 8,000 samples per second",
-        "2 channels, mixed into one",
+        "mixed into one of 2 channels",
     )
-    assert notes(raw_wav(x.tobytes()), "a.wav", Audio(RATE, 1000, 2)) == ("one channel, on both sides",)
+    assert notes(raw_wav(x.tobytes()), "a.wav", Audio(RATE, 1000, 2)) == ("on both sides the same, of one channel",)
     assert notes(raw_wav(bytes(2000)), "a.wav") == ("silent",)
     assert notes(raw_wav(b"\x05\x00" * 1000), "a.wav") == ("constant: there is nothing to hear",)
     assert notes(raw_wav((8 * x.clip(-4095, 4095)).tobytes()), "a.wav") == ()
@@ -201,6 +201,16 @@ def test_titles_stand_over_columns() -> None:
     plain, titled = pixels(MEDIUM.sheet(items, 3)), pixels(MEDIUM.sheet(items, 3, ["a", "b", "c"]))
     assert titled.shape[0] == plain.shape[0] + 18 and np.array_equal(titled[18:], plain)
     assert (titled[:18] < 100).any()
+
+
+def test_more_titles_than_columns_stand_over_each_item() -> None:
+    items = np.stack([tone()[:1000]] * 6)
+    plain, titled = pixels(MEDIUM.sheet(items, 3)), pixels(MEDIUM.sheet(items, 3, list("abcdef")))
+    tall = HIGH + SPECTRUM_HIGH + 4
+    for row in range(2):
+        start = row * (tall + 18)
+        assert (titled[start + 4 : start + 18] < 100).any()
+        assert np.array_equal(titled[start + 22 : start + 18 + tall], plain[row * tall + 4 : (row + 1) * tall])
 
 
 @pytest.mark.parametrize("samples", [16, 100, 100_000])

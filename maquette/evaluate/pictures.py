@@ -66,7 +66,7 @@ def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
 
 def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     """Each row: a made sample, the training items nearest in features, and those nearest in pixels."""
-    medium, train = reference.medium, reference.dataset.train.items
+    medium, train = reference.medium, reference.learnt.train.items
     first = made[:COLUMNS]
     seen = reference.extractor.see(first, medium, reference.device).features
     alike = nearest(seen, iter(reference.pool_features.split(BLOCK)), NEAR).rows

@@ -50,6 +50,7 @@ class Reference:
         split: where `items` come from; `floor_split`: where the second real set comes from.
         rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which
             the floors are the scores of.
+        learnt: what the models have learnt from, as far as it can be had: copies and neighbours are looked for there.
     """
 
     dataset: Dataset
@@ -66,6 +67,7 @@ class Reference:
     seen: Seen
     other: np.ndarray
     other_labels: np.ndarray
+    learnt: Dataset
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ class Reference:
     @cached_property
     def copied(self) -> dict[str, float]:
         """How much of unseen real items stands in the training data: the floors of copies; {} where none is unseen."""
-        test = self.dataset.test
+        test = self.learnt.test
         if not len(test):
             return {}
         unseen = np.asarray(test.items[picked(test, COPIES, self.seed)])
@@ -161,7 +163,7 @@ class Reference:
     @cached_property
     def pool(self) -> np.ndarray:
         """Training items among which neighbours in features are looked for."""
-        return np.asarray(self.dataset.train.items[picked(self.dataset.train, self.extractor.pool, self.seed)])
+        return np.asarray(self.learnt.train.items[picked(self.learnt.train, self.extractor.pool, self.seed)])
 
     @cached_property
     def pool_features(self) -> Tensor:
@@ -181,11 +183,15 @@ def prepare(
     seed: int = 0,
     extractor: Choice = "auto",
     say: Callable[[str], None] = lambda line: None,
+    learnt: Dataset | None = None,
 ) -> Reference:
     """Pick the real samples and look at them.
 
     The test split is compared with, and the training split gives the floor. Where the test split is small, both are
     halves of the training split. `n` falls to what there is: where pictures are given, to the held-out ones.
+
+    Args:
+        learnt: what the models have learnt from, where that is not `dataset`; items of the same medium.
 
     Raises:
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
@@ -196,7 +202,8 @@ def prepare(
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
-    chosen = choose_extractor(dataset, medium, device, extractor, 0, say)
+    learnt = learnt or dataset
+    chosen = choose_extractor(dataset, medium, device, extractor, 0, say, learnt.train.items)
     splits = {TRAIN: dataset.train, TEST: dataset.test}
     items, others = np.asarray(splits[names[0]].items[real]), np.asarray(splits[names[1]].items[other])
     return Reference(
@@ -214,6 +221,7 @@ def prepare(
         seen=chosen.see(items, medium, device),
         other=others,
         other_labels=np.asarray(splits[names[1]].labels)[other],
+        learnt=learnt,
     )
 
 

@@ -64,7 +64,7 @@ def test_the_score_stands_beside_that_of_real_pictures() -> None:
     seen = Pixels().see(items, medium, CPU)
     reference = Reference(
         dataset=data, medium=medium, extractor=Pixels(), device=CPU, n=160, seed=0, split="test", floor_split="train",
-        rows=np.arange(160), items=items, labels=labels, seen=seen, other=items, other_labels=labels,
+        rows=np.arange(160), items=items, labels=labels, seen=seen, other=items, other_labels=labels, learnt=data,
     )  # fmt: skip
     (perfect,) = scores(reference, seen, labels, STAMP)
     assert (perfect.name, perfect.value, perfect.floor) == ("attribute_accuracy", 1.0, 1.0)

@@ -48,8 +48,8 @@ class Reference:
     Attributes:
         n, seed: how many are compared, and the seed that picked them.
         split: where `items` come from; `floor_split`: where the second real set comes from.
-        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which
-            the floors are the scores of.
+        rows, items, labels, seen: n real samples, and which of the split they are. other: n others, which the floors
+            are the scores of.
         learnt: what the models have learnt from, as far as it can be had: copies and neighbours are looked for there.
     """
 
@@ -66,7 +66,6 @@ class Reference:
     labels: np.ndarray
     seen: Seen
     other: np.ndarray
-    other_labels: np.ndarray
     learnt: Dataset
 
     @cached_property
@@ -81,9 +80,29 @@ class Reference:
 
     @cached_property
     def floors(self) -> dict[str, float]:
-        """Every score of real samples against real ones, at the same n."""
+        """Every score of real samples against real ones, at the same n; how many labels are right of unseen ones."""
         seen = self.extractor.see(self.other, self.medium, self.device)
-        return {name: estimate.value for name, estimate in self.score(self.other, seen, self.other_labels).items()}
+        nothing_asked = np.full(len(self.other), -1)
+        found = {name: estimate.value for name, estimate in self.score(self.other, seen, nothing_asked).items()}
+        if self.extractor.labels and self.unlearnt is not None:
+            seen, labels = self.unlearnt
+            assert seen.logits is not None, "who tells labels has logits"
+            found["label_accuracy"] = float((seen.logits.argmax(1).numpy() == labels).mean())
+        return found
+
+    @cached_property
+    def unlearnt(self) -> tuple[Seen, np.ndarray] | None:
+        """Real samples with labels from which no classifier has learnt: those of the test split; None where it has
+        none. The others are told better than unseen ones can be."""
+        test = self.dataset.test
+        rows = self.rows if self.split == TEST else picked(test, self.n, self.seed)
+        known = np.asarray(test.labels)[rows] >= 0
+        if not known.any():
+            return None
+        rows, seen = rows[known], self.seen
+        if self.split != TEST:
+            return self.extractor.see(np.asarray(test.items[rows]), self.medium, self.device), test.labels[rows]
+        return Seen(seen.features[known], None if seen.logits is None else seen.logits[known]), test.labels[rows]
 
     def score(self, items: np.ndarray, seen: Seen, labels: np.ndarray) -> dict[str, Estimate]:
         """Every score of `items` that compares them with the real ones; `labels` are what was asked, -1 for nothing."""
@@ -220,7 +239,6 @@ def prepare(
         labels=np.asarray(splits[names[0]].labels)[real],
         seen=chosen.see(items, medium, device),
         other=others,
-        other_labels=np.asarray(splits[names[1]].labels)[other],
         learnt=learnt,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maquette.core.errors import MaquetteError
+from maquette.data import sprites
 from maquette.data.combinations import Combinations, apart, held_out
 from maquette.data.dataset import Dataset, Split
 from maquette.data.source import Data, open_data
@@ -48,6 +49,24 @@ THINGS = [f"a {colour} {thing}" for colour in COLOURS.styles for thing in ("hear
 )
 def test_a_caption_is_a_subject_and_a_style(caption: str, pair: tuple[str, str] | None) -> None:
     assert Combinations(styles=TONES).pair(caption) == pair
+
+
+def test_an_article_goes_with_the_style() -> None:
+    how = Combinations(styles=("red", "orange", "blue"))
+    for caption in ("a red key", "an orange key", "A blue key", "red key"):
+        assert (how.pair(caption) or "")[0] == "key", caption
+    assert how.others("an orange key") == ["a red key", "a blue key"]
+    assert how.others("Two apes and A red\ta") == ["Two apes and An orange\ta", "Two apes and A blue\ta"]
+    assert how.others("panda red") == ["panda orange", "panda blue"]
+
+
+def test_every_colour_of_a_sprite_is_a_style() -> None:
+    """Of twelve kinds in eight colours each kind is one subject, however its caption begins."""
+    how = Combinations(styles=tuple(sprites.COLOURS))
+    pairs = {label: how.pair(caption) for label, caption in sprites.CAPTIONS.items()}
+    assert all(pair == (label.split()[1], label.split()[0]) for label, pair in pairs.items())
+    for caption in sprites.CAPTIONS.values():
+        assert set(how.others(caption)) < set(sprites.CAPTIONS.values()) and len(how.others(caption)) == 7
 
 
 def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:

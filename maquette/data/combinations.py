@@ -19,7 +19,7 @@ import numpy as np
 from maquette.core import files
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
-from maquette.data.dataset import Dataset, Split
+from maquette.data.dataset import Dataset
 
 Pair = tuple[str, str]
 """A subject and a style."""
@@ -72,8 +72,7 @@ def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Datase
     Raises:
         MaquetteError: MQ-2009 when no pair can be held out.
     """
-    notes = dataset.train.notes()
-    pairs = [combinations.pair(caption) for _, caption in notes]
+    pairs = [combinations.pair(caption) for _, caption in dataset.train.notes()]
     held = held_out({pair for pair in pairs if pair}, combinations.share, seed)
     if not held:
         reason = "no caption has one of them whose subject has another too"
@@ -82,7 +81,7 @@ def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Datase
             "MQ-2009", path="data.combinations.styles", value=list(combinations.styles), reason=reason, todo=todo
         )
     tested = np.array([pair in held for pair in pairs])
-    train, test = (_rows(dataset.train, notes, np.flatnonzero(rows)) for rows in (~tested, tested))
+    train, test = (dataset.train.picked(np.flatnonzero(rows)) for rows in (~tested, tested))
     mark = files.digest(f"{dataset.fingerprint} {combinations.to_tree()} {seed} {sorted(held)}".encode())
     return replace(dataset, train=train, test=test, fingerprint=mark)
 
@@ -98,12 +97,6 @@ def held_out(pairs: Iterable[Pair], share: float, seed: int) -> set[Pair]:
             subjects[subject] -= 1
             styles[style] -= 1
     return held
-
-
-def _rows(split: Split, notes: list[list[str]], rows: np.ndarray) -> Split:
-    kept = [notes[row] for row in rows]
-    images = None if split.images is None else split.images[rows]
-    return replace(split, items=split.items[rows], labels=split.labels[rows], notes=lambda: kept, images=images)
 
 
 def _word(style: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Tokens
-from maquette.data.dataset import Dataset
+from maquette.data.dataset import Dataset, Items
 from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
@@ -142,7 +142,7 @@ def choose_extractor(
     choice: Choice = "auto",
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
-    learnt: np.ndarray | None = None,
+    learnt: Items | None = None,
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 

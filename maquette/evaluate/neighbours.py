@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.data.dataset import Items
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.prdc import squared_distances
 from maquette.media.base import Medium
@@ -58,13 +59,13 @@ def pixels(items: np.ndarray, medium: Medium) -> Float[Tensor, "n d"]:
     return x.flatten(1)
 
 
-def pixel_blocks(items: np.ndarray, medium: Medium) -> Iterator[Float[Tensor, "m d"]]:
+def pixel_blocks(items: Items, medium: Medium) -> Iterator[Float[Tensor, "m d"]]:
     """The same of many items, a block at a time."""
     for start in range(0, min(len(items), MOST), BLOCK):
         yield pixels(items[start : start + BLOCK], medium)
 
 
-def near_copies(made: np.ndarray, train: np.ndarray, unseen: np.ndarray, medium: Medium) -> Estimate:
+def near_copies(made: np.ndarray, train: Items, unseen: np.ndarray, medium: Medium) -> Estimate:
     """Share of `made` items that are near copies of `train` items, where `unseen` real ones set the measure."""
     both = torch.cat([pixels(made, medium), pixels(unseen, medium)])
     distances = nearest(both, pixel_blocks(train, medium)).distances[:, 0]

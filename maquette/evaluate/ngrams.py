@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.data.dataset import Items
 from maquette.evaluate.bag import Bag
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
@@ -44,10 +45,10 @@ class Ngrams(Extractor):
     def __init__(
         self,
         medium: Medium,
-        train: np.ndarray,
+        train: Items,
         labels: np.ndarray = np.empty(0),
         classes: int = 0,
-        learnt: np.ndarray | None = None,
+        learnt: Items | None = None,
     ):
         self.medium, self.given = medium, 0 if medium.whole else medium.stored[0] // 4
         rows = np.asarray((train if learnt is None else learnt)[: SEARCHED // medium.stored[0]])

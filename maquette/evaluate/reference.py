@@ -99,10 +99,10 @@ class Reference:
         known = np.asarray(test.labels)[rows] >= 0
         if not known.any():
             return None
-        rows, seen = rows[known], self.seen
+        rows, seen, told = rows[known], self.seen, torch.from_numpy(known)
         if self.split != TEST:
             return self.extractor.see(np.asarray(test.items[rows]), self.medium, self.device), test.labels[rows]
-        return Seen(seen.features[known], None if seen.logits is None else seen.logits[known]), test.labels[rows]
+        return Seen(seen.features[told], None if seen.logits is None else seen.logits[told]), test.labels[rows]
 
     def score(self, items: np.ndarray, seen: Seen, labels: np.ndarray) -> dict[str, Estimate]:
         """Every score of `items` that compares them with the real ones; `labels` are what was asked, -1 for nothing."""

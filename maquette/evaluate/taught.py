@@ -41,7 +41,7 @@ def score(pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, say:
         stamp: of scores without an extractor.
     """
     train, test = _labelled(dataset.train, MOST, ask.seed), _labelled(dataset.test, domain.HELD, ask.seed)
-    given = None if train.images is None else pipeline.medium.to_tensor(train.images)
+    given = None if train.images is None else pipeline.medium.to_tensor(np.asarray(train.images))
     say(f"drawing {len(train)} samples to teach a classifier by")
     made = pipeline.generate(
         replace(ask, n=len(train), label=tuple(train.labels.tolist()), given=given, prompt=None, opening=None)

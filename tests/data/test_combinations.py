@@ -1,6 +1,9 @@
 """Held-out pairs of a subject and a style: none is learnt, and both of its parts are."""
 
 import itertools
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,9 +85,28 @@ def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:
 def test_rows_keep_their_items_and_what_nobody_has_seen_is_put_aside() -> None:
     data = apart(dataset(THINGS), COLOURS)
     for split in (data.train, data.test):
-        assert [THINGS[row] for row in split.items[:, 0]] == captions(split) and (split.items[:, 0] < 100).all()
-        assert np.array_equal(split.items[:, 0], split.labels)
+        rows = np.asarray(split.items)[:, 0]
+        assert [THINGS[row] for row in rows] == captions(split) and (rows < 100).all()
+        assert np.array_equal(rows, split.labels)
     assert sorted(np.concatenate([data.train.labels, data.test.labels])) == list(range(len(THINGS)))
+
+
+def test_nothing_of_the_items_is_copied(tmp_path: Path) -> None:
+    """64 MiB on the disk are split by the numbers of their rows, and read as batches ask for them."""
+    told = 16 * THINGS
+    mapped = np.memmap(tmp_path / "items", np.uint8, mode="w+", shape=(len(told), (64 << 20) // len(told)))
+    mapped[:, 0] = np.arange(len(told))
+    whole = dataset(told)
+    tracemalloc.start()
+    data = apart(replace(whole, train=replace(whole.train, items=mapped, images=mapped)), COLOURS)
+    again = data.train.picked(np.arange(3, 9))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    for split in (data.train, data.test, again):
+        assert split.images is not None and len(split.images) == len(split)
+        assert np.array_equal(split.items[:][:, 0], split.labels)
+        assert split.items[2][0] == split.labels[2] == split.images[np.array([2])][0, 0]
+        assert [told[row] for row in split.labels] == captions(split)
 
 
 def test_the_last_pair_of_a_part_is_never_held_out() -> None:

@@ -176,6 +176,20 @@ def test_what_is_augmented_is_encoded_each_time(runs: dict[str, Path], tmp_path:
     assert load(run.path, "cpu").generate(Request(n=1)).shape == (1, 8, 8, 1)
 
 
+def test_codes_of_another_layout_are_other_codes(runs: dict[str, Path]) -> None:
+    """Each run learns to the bit what its own codec says, not what one of another layout has left in the cache."""
+    made = []
+    for layout in ("contiguous", "channels_last", "contiguous"):
+        asked = recipe(NOISE, runs["grid"], seed=5)
+        learner = prepare(dataclasses.replace(asked, train=dataclasses.replace(asked.train, layout=layout)))
+        split = learner.dataset.train
+        x = learner.medium.to_tensor(torch.from_numpy(np.asarray(split.items[:64])))
+        with torch.inference_mode():
+            assert split.codes is not None and np.array_equal(learner.codec.encode(x).numpy(), split.codes[:64])
+        made.append(len(list(files.cache_folder().glob("codes-*"))))
+    assert made == [made[0], made[0] + 1, made[0] + 1]
+
+
 def test_training_goes_on_from_a_model_behind_a_codec(runs: dict[str, Path], tmp_path: Path) -> None:
     """With the whitening that its weights know, whatever the data."""
     beginning = begin(runs["noise"])

@@ -137,6 +137,13 @@ class Pipeline:
             x = (x if craft is None or image is None else craft.keep(x, image)).cpu()
         return self.medium.from_tensor(x.float() if x.is_floating_point() else x)
 
+    def kept(self, items: np.ndarray) -> np.ndarray:
+        """What the codec leaves of stored items [n, *medium.stored]: all of them, where it loses nothing."""
+        if self.codec.lossless or not len(items):
+            return items
+        starts = range(0, len(items), JUDGED)
+        return np.concatenate([self.decoded(self.encoded(items[start : start + JUDGED])) for start in starts])
+
     def captioned(self, items: np.ndarray) -> list[str]:
         """What the model says that it sees in stored items [n, *medium.stored].
 

@@ -18,7 +18,7 @@ from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds, mix
 from maquette.core.types import Batch, Given
-from maquette.data.dataset import Split
+from maquette.data.dataset import Items, Split
 from maquette.media.base import Medium
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -187,7 +187,7 @@ class Feed:
         codes = torch.from_numpy(self.split.codes[rows]).to(self.device, non_blocking=True)
         return codes if codes.is_floating_point() else codes.long()
 
-    def _tensors(self, items: np.ndarray, rows: np.ndarray, change: Change | None) -> torch.Tensor:
+    def _tensors(self, items: Items, rows: np.ndarray, change: Change | None) -> torch.Tensor:
         chosen = torch.from_numpy(items[rows]).to(self.device, non_blocking=True)  # bytes: a quarter of the samples
         x = self.medium.to_tensor(chosen)
         return x if change is None else change(x)

@@ -7,6 +7,7 @@ both can make the pair, one that has learnt captions by heart cannot. Rows that 
 that nobody has seen; they are put aside.
 """
 
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -18,7 +19,7 @@ import numpy as np
 from maquette.core import files
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
-from maquette.data.dataset import Dataset, Split
+from maquette.data.dataset import Dataset
 
 Pair = tuple[str, str]
 """A subject and a style."""
@@ -42,7 +43,8 @@ class Combinations(Config):
         >>> Combinations(styles=("dark skin tone", "light skin tone")).pair("boy: dark skin tone")
         ('boy', 'dark skin tone')
 
-        None for a caption of no style or of several; "medium-dark skin tone" is another word.
+        None for a caption of no style or of several; "medium-dark skin tone" is another word. An article before the
+        style goes with it: "a red key" and "an orange key" are the same subject.
         """
         found = [style for style in self.styles if re.search(_word(style), caption)]
         if len(found) != 1:
@@ -52,15 +54,16 @@ class Combinations(Config):
 
     def others(self, caption: str) -> list[str]:
         """
-        >>> Combinations(styles=("red", "blue", "pink")).others("a red key")
-        ['a blue key', 'a pink key']
+        >>> Combinations(styles=("red", "blue", "orange")).others("a red key")
+        ['a blue key', 'an orange key']
 
         The same subject in each other style; [] for a caption of no style or of several.
         """
         pair = self.pair(caption)
         if pair is None:
             return []
-        return [style.join(re.split(_word(pair[1]), caption)) for style in self.styles if style != pair[1]]
+        others = [style for style in self.styles if style != pair[1]]
+        return [re.sub(_word(pair[1]), functools.partial(_said, style), caption) for style in others]
 
 
 def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Dataset:
@@ -69,8 +72,7 @@ def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Datase
     Raises:
         MaquetteError: MQ-2009 when no pair can be held out.
     """
-    notes = dataset.train.notes()
-    pairs = [combinations.pair(caption) for _, caption in notes]
+    pairs = [combinations.pair(caption) for _, caption in dataset.train.notes()]
     held = held_out({pair for pair in pairs if pair}, combinations.share, seed)
     if not held:
         reason = "no caption has one of them whose subject has another too"
@@ -79,8 +81,8 @@ def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Datase
             "MQ-2009", path="data.combinations.styles", value=list(combinations.styles), reason=reason, todo=todo
         )
     tested = np.array([pair in held for pair in pairs])
-    train, test = (_rows(dataset.train, notes, np.flatnonzero(rows)) for rows in (~tested, tested))
-    mark = files.digest(f"{dataset.fingerprint} {combinations.to_tree()} {seed}".encode())
+    train, test = (dataset.train.picked(np.flatnonzero(rows)) for rows in (~tested, tested))
+    mark = files.digest(f"{dataset.fingerprint} {combinations.to_tree()} {seed} {sorted(held)}".encode())
     return replace(dataset, train=train, test=test, fingerprint=mark)
 
 
@@ -97,15 +99,15 @@ def held_out(pairs: Iterable[Pair], share: float, seed: int) -> set[Pair]:
     return held
 
 
-def _rows(split: Split, notes: list[list[str]], rows: np.ndarray) -> Split:
-    kept = [notes[row] for row in rows]
-    images = None if split.images is None else split.images[rows]
-    return replace(split, items=split.items[rows], labels=split.labels[rows], notes=lambda: kept, images=images)
-
-
 def _word(style: str) -> str:
-    """A pattern for the style as a word of its own."""
-    return rf"(?<![\w-]){re.escape(style)}(?![\w-])"
+    """A pattern for the style as a word of its own, with an indefinite article and the space after it as its groups."""
+    return rf"(?:\b([Aa])n?(\s+))?(?<![\w-]){re.escape(style)}(?![\w-])"
+
+
+def _said(style: str, place: re.Match[str]) -> str:
+    """`style` in the place of another, with the article that it takes."""
+    article, space = place.groups()
+    return style if article is None else f"{article}{'n' * (style[0] in 'aeiou')}{space}{style}"
 
 
 def _hash(pair: Pair, seed: int) -> bytes:

@@ -81,6 +81,27 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Some rows of stored items, read when they are asked for: what is mapped from a file stays there."""
+
+    items: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        """As of an array along its first axis."""
+        return self.items[self.rows[which]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.items[self.rows], dtype)
+
+
+Items = np.ndarray | Picked
+
+
+@dataclass(frozen=True)
 class Split:
     """Some samples, ready to be cut into batches.
 
@@ -95,12 +116,12 @@ class Split:
         codes: of the items [n, *codec.space.shape], where a codec's were computed once.
     """
 
-    items: np.ndarray
+    items: Items
     labels: np.ndarray
     notes: Callable[[], list[list[str]]] = list
     texts: np.ndarray | None = None
-    images: np.ndarray | None = None
-    others: np.ndarray | None = None
+    images: Items | None = None
+    others: Items | None = None
     craft: CraftConfig | None = None
     codes: np.ndarray | None = None
 
@@ -121,6 +142,19 @@ class Split:
     def shows(self) -> bool:
         """Whether a picture is given with each row."""
         return self.craft is not None or self.images is not None or self.others is not None
+
+    def picked(self, rows: np.ndarray) -> "Split":
+        """These rows of it, as its reader left it; only their labels are copied."""
+
+        def some(items: Items) -> Items:
+            return Picked(items.items, items.rows[rows]) if isinstance(items, Picked) else Picked(items, rows)
+
+        def notes() -> list[list[str]]:
+            every = self.notes()
+            return [every[row] for row in rows]
+
+        images = None if self.images is None else some(self.images)
+        return replace(self, items=some(self.items), labels=self.labels[rows], notes=notes, images=images)
 
 
 @dataclass(frozen=True, kw_only=True)

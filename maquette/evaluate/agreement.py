@@ -191,7 +191,7 @@ class Judge:
         self, pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, extractor: Extractor
     ) -> Iterator[Score]:
         """What it says of pictures that `pipeline` makes of unseen captions, in the way of `ask`, and which labels the
-        extractor takes them for where these captions have some.
+        extractor takes them for where these captions have several (of one alone everything would be right).
 
         Args:
             stamp: of scores without an extractor.
@@ -208,7 +208,7 @@ class Judge:
         own, *others = (self._found(items, captions) for items in groups)
         signed = replace(stamp, extractor="judge", weights=self.digest, real=len(rows), made=len(rows))
         yield from scores(own, signed, dict(zip((REAL, NEAREST), others, strict=True)))
-        if extractor.labels and told is None and (labels >= 0).all():
+        if extractor.labels and told is None and (labels >= 0).all() and len(np.unique(labels)) > 1:
             taken = [self._taken(extractor, items, labels) for items in groups]
             most, simpler = np.bincount(labels).max() / len(rows), dict(zip((REAL, NEAREST), taken[1:], strict=True))
             named = replace(signed, extractor=extractor.name, weights=extractor.digest, resize=extractor.resize)

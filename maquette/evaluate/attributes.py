@@ -51,7 +51,8 @@ class Attributes:
 
 
 def scores(reference: Reference, seen: Seen, asked: Int[np.ndarray, " n"], stamp: Stamp) -> Iterator[Score]:
-    """The share of attributes that made pictures have, beside that of real ones; nothing where labels are one thing."""
+    """The share of attributes that made pictures have, beside that of unseen real ones where there are some; nothing
+    where labels are one thing."""
     data, table = reference.dataset, parts(reference.dataset.classes)
     train = np.asarray(data.train.labels)
     if table is None or (asked < 0).any() or (reference.labels < 0).any() or len(reference.medium.space.shape) != 3:
@@ -62,5 +63,8 @@ def scores(reference: Reference, seen: Seen, asked: Int[np.ndarray, " n"], stamp
     known = reference.extractor.see(np.asarray(data.train.items[rows]), reference.medium, reference.device).features
     judge = Attributes(known.numpy(), train[rows], table)
     own = judge.right(seen.features.numpy(), asked).mean(1)
-    real = judge.right(reference.seen.features.numpy(), reference.labels).mean()
-    yield Score.of("attribute_accuracy", of_mean(own.tolist(), PER_PICTURE).as_share(), stamp, float(real))
+    floor = None
+    if reference.unlearnt is not None:
+        real, labels = reference.unlearnt
+        floor = float(judge.right(real.features.numpy(), labels).mean())
+    yield Score.of("attribute_accuracy", of_mean(own.tolist(), PER_PICTURE).as_share(), stamp, floor)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.data.dataset import Items
 from maquette.evaluate.scores.words import words
 from maquette.media.base import Medium
 
@@ -31,7 +32,7 @@ class Bag:
         self.head = logistic(self.vectors.fit_transform(texts), labels, STRENGTH)
 
     @classmethod
-    def learnt(cls, medium: Medium, items: np.ndarray, labels: np.ndarray, classes: int) -> "Bag | None":
+    def learnt(cls, medium: Medium, items: Items, labels: np.ndarray, classes: int) -> "Bag | None":
         """That of training items [n, *medium.stored] with labels [n]; None where these name fewer than two."""
         rows = labelled(labels)
         if len(np.unique(labels[rows])) < 2:

@@ -15,6 +15,7 @@ import torch
 from maquette.core import cancel
 from maquette.core.seeds import VALIDATE, Seeds
 from maquette.core.types import Batch, Features, Given, Likelihood
+from maquette.data.dataset import Items
 from maquette.evaluate.bag import Bag, labelled, logistic
 from maquette.evaluate.reference import LEAST, Reference, picked
 from maquette.evaluate.report import Score, Stamp
@@ -57,7 +58,7 @@ def scores(pipeline: Pipeline, reference: Reference, stamp: Stamp) -> Iterator[S
         yield Score.of("linear_accuracy", _right(said, truth), stamp, baselines=simpler)
 
 
-def linear_head(pipeline: Pipeline, items: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def linear_head(pipeline: Pipeline, items: Items, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A classifier, stored items [n, *stored] -> numbers of labels [n], of what the model sees.
 
     Args:

@@ -139,7 +139,11 @@ def evaluate(
     report = replace(
         _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,
-        notes=(*_notes(reference, ask, scores), *(crafts.notes(lesson) if lesson else ())),
+        notes=(
+            *_notes(reference, ask, scores),
+            *_searched(pipeline, reference),
+            *(crafts.notes(lesson) if lesson else ()),
+        ),
         warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
     )
     pictures = shots(pipeline, reference, drawn.result, ask)
@@ -239,7 +243,7 @@ def _scores(
             pipeline, reference.dataset, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed)
         )
     yield from classify.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
-    yield from _copies(reference, made, ask.seed)
+    yield from _copies(pipeline, reference, made, ask.seed)
 
 
 def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
@@ -329,20 +333,19 @@ def _batches(pipeline: Pipeline, split: Split, rows: np.ndarray) -> Iterator[Bat
         yield feed(part, rng, taken, others)
 
 
-def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:
+def _copies(pipeline: Pipeline, reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score]:
     """What stands in the training data; the share of near copies where unseen items are enough to say what is near."""
-    data, medium = reference.dataset, reference.medium
+    data, medium = reference.learnt, reference.medium
     for name, estimate in reference.extractor.copied(made).items():
-        yield Score.of(name, estimate, reference.stamp(len(made), seed), reference.copied.get(name))
+        stamp = replace(reference.stamp(len(made), seed), data=data.fingerprint)
+        yield Score.of(name, estimate, stamp, reference.copied.get(name))
     unseen = np.asarray(data.test.items[picked(data.test, COPIES, reference.seed)]) if len(data.test) else ()
     if len(medium.space.shape) == 1 or len(unseen) < neighbours.ENOUGH:
         return
     made = made[:COPIES]
     searched = min(len(data.train), neighbours.MOST)
-    stamp = replace(
-        _plain_stamp(reference.dataset, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE
-    )
-    copies = near_copies(made, data.train.items, np.asarray(unseen), medium)
+    stamp = replace(_plain_stamp(data, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE)
+    copies = near_copies(made, data.train.items, np.asarray(unseen), medium, pipeline.kept)
     yield Score.of("near_copies", copies, stamp, neighbours.EXPECTED)
 
 
@@ -379,6 +382,20 @@ def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Ite
     if ask.guidance != 1 or ask.sampling is not None:
         how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}
         yield f"Drawn with guidance {ask.guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
+
+
+def _searched(pipeline: Pipeline, reference: Reference) -> Iterator[str]:
+    """Where copies and neighbours were looked for, if not simply among what all else is of."""
+    n, own, learnt = len(reference.learnt.train), reference.learnt.fingerprint, pipeline.card.get("fingerprint")
+    if len(reference.medium.space.shape) == 1 and not reference.medium.talks:
+        return
+    if not pipeline.codec.lossless:
+        yield "Near copies are counted among what the codec leaves of training pictures, of unseen and of made ones."
+    if own != learnt:
+        why = "The model learnt from other data" if learnt else "It is not known what the model learnt from"
+        yield f"{why}: copies and neighbours are looked for among {n:,} training items that it may never have seen."
+    elif own != reference.dataset.fingerprint:
+        yield f"Copies and neighbours are looked for among the {n:,} training items that the model learnt from."
 
 
 def _warnings(made: Sequence[str] | Sequence[bytes], reference: Reference) -> Iterator[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Tokens
-from maquette.data.dataset import Dataset
+from maquette.data.dataset import Dataset, Items
 from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
@@ -142,6 +142,7 @@ def choose_extractor(
     choice: Choice = "auto",
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    learnt: Items | None = None,
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
@@ -152,6 +153,7 @@ def choose_extractor(
     Args:
         seed: of the domain extractor's training.
         say: is told what takes time.
+        learnt: items that the models have learnt from, where they are not those of the training split.
 
     Raises:
         MaquetteError: MQ-2080 a space that no extractor sees, MQ-2081 Inception asked for without weights.
@@ -160,7 +162,7 @@ def choose_extractor(
     if medium.talks:
         from maquette.evaluate.ngrams import Ngrams
 
-        return Ngrams(medium, dataset.train.items, dataset.train.labels, len(dataset.classes))
+        return Ngrams(medium, dataset.train.items, dataset.train.labels, len(dataset.classes), learnt)
     if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:

@@ -19,8 +19,6 @@ LOOKS = 16
 """Noisy copies of each picture."""
 NOISE = 0.15
 """Their noise, as a share of the picture's range (Smilkov et al. 2017, figure 3: 10 to 20 %)."""
-STEP = 1.0
-"""How far an axis is moved each way, in standard deviations of the code."""
 
 
 def saliency(
@@ -39,18 +37,24 @@ def saliency(
 
 
 @torch.no_grad()
-def axis_effects(predict: Predictor, z: Float[Tensor, "b d"]) -> Float[Tensor, " d"]:
-    """For each axis of the code the root mean square, over samples and pixels, of half the change from -STEP to STEP.
+def axis_effects(
+    predict: Predictor, z: Float[Tensor, "b d"], step: float = 1.0, reach: float = float("inf")
+) -> Float[Tensor, " d"]:
+    """How far a `step` along each axis of the code changes samples: the root mean square over samples and pixels.
 
     Args:
         predict: codes -> samples, as of a model that draws in one call.
+        step: how far an axis is moved each way: the standard deviation of the code.
+        reach: codes are moved between -reach and reach, where codes lie.
     """
     effects = []
     for axis in range(z.shape[1]):
         cancel.check()
-        move = torch.zeros_like(z[:1])
-        move[:, axis] = STEP
-        change = (predict(z + move) - predict(z - move)).float() / 2
+        more, less = z.clone(), z.clone()
+        here = z[:, axis].clamp(-reach, reach)
+        more[:, axis], less[:, axis] = (here + step).clamp(max=reach), (here - step).clamp(min=-reach)
+        share = step / (more[:, axis] - less[:, axis])
+        change = (predict(more) - predict(less)).float().flatten(1) * share[:, None]
         effects.append(change.square().mean().sqrt())
     return torch.stack(effects)
 

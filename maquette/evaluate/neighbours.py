@@ -2,10 +2,11 @@
 
 A sample counts as a near copy when its nearest training item is nearer than that of 99 % of unseen real items, so that
 one in a hundred is expected of a model that has learnt and not memorised (compare Meehan et al. 2020). Distances are
-between pixels: features of a classifier would call every good sample of a class a copy.
+between pixels: features of a classifier would call every good sample of a class a copy. Where a codec stands between
+model and pixels, they are between what it leaves of all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core import cancel
+from maquette.data.dataset import Items
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.prdc import squared_distances
 from maquette.media.base import Medium
@@ -27,6 +30,15 @@ MOST = 50_000
 EXPECTED = 0.01
 ENOUGH = 200
 """Fewer unseen items cannot say where their first hundredth lies."""
+
+
+Kept = Callable[[np.ndarray], np.ndarray]
+"""Stored items -> what is left of them."""
+
+
+def as_they_are(items: np.ndarray) -> np.ndarray:
+    """Nothing is lost."""
+    return items
 
 
 @dataclass(frozen=True)
@@ -58,16 +70,24 @@ def pixels(items: np.ndarray, medium: Medium) -> Float[Tensor, "n d"]:
     return x.flatten(1)
 
 
-def pixel_blocks(items: np.ndarray, medium: Medium) -> Iterator[Float[Tensor, "m d"]]:
-    """The same of many items, a block at a time."""
+def pixel_blocks(items: Items, medium: Medium, kept: Kept = as_they_are) -> Iterator[Float[Tensor, "m d"]]:
+    """The same of many items, a block at a time, or of what is `kept` of them."""
     for start in range(0, min(len(items), MOST), BLOCK):
-        yield pixels(items[start : start + BLOCK], medium)
+        cancel.check()
+        yield pixels(kept(items[start : start + BLOCK]), medium)
 
 
-def near_copies(made: np.ndarray, train: np.ndarray, unseen: np.ndarray, medium: Medium) -> Estimate:
-    """Share of `made` items that are near copies of `train` items, where `unseen` real ones set the measure."""
-    both = torch.cat([pixels(made, medium), pixels(unseen, medium)])
-    distances = nearest(both, pixel_blocks(train, medium)).distances[:, 0]
+def near_copies(
+    made: np.ndarray, train: Items, unseen: np.ndarray, medium: Medium, kept: Kept = as_they_are
+) -> Estimate:
+    """Share of `made` items that are near copies of `train` items, where `unseen` real ones set the measure.
+
+    Args:
+        kept: what a codec leaves of real items, where a model stands behind one. Made items have lost as much: next to
+            real ones as they were, all of them would seem smooth, and none a copy.
+    """
+    both = torch.cat([pixels(made, medium), pixels(kept(unseen), medium)])
+    distances = nearest(both, pixel_blocks(train, medium, kept)).distances[:, 0]
     threshold = distances[len(made) :].quantile(EXPECTED)
     return of_mean(
         (distances[: len(made)] < threshold).double().tolist(), "95 %, Student's t over made samples"

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.data.dataset import Items
 from maquette.evaluate.bag import Bag
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
@@ -31,18 +32,26 @@ class Ngrams(Extractor):
     """Square roots of the frequencies of runs of one, two and three bytes, hashed (distances are Hellinger's).
 
     Args:
-        train: training items, in which verbatim passages are looked for.
+        train: training items.
         labels: of the training items, -1 for none: if they have labels, logits are those of a `Bag` learnt from them.
         classes: how many labels there are.
+        learnt: items in which verbatim passages are looked for, where they are not those of `train`.
     """
 
     name = "n-grams"
     resize = "none"
     digest = files.digest(f"byte 1-, 2- and 3-grams, {EACH} each, version 1".encode())
 
-    def __init__(self, medium: Medium, train: np.ndarray, labels: np.ndarray = np.empty(0), classes: int = 0):
+    def __init__(
+        self,
+        medium: Medium,
+        train: Items,
+        labels: np.ndarray = np.empty(0),
+        classes: int = 0,
+        learnt: Items | None = None,
+    ):
         self.medium, self.given = medium, 0 if medium.whole else medium.stored[0] // 4
-        rows = np.asarray(train[: SEARCHED // medium.stored[0]])
+        rows = np.asarray((train if learnt is None else learnt)[: SEARCHED // medium.stored[0]])
         self.corpus = medium.passage(rows[:, 1:].reshape(-1))  # each window's first token is the last of the one before
         self.bag = Bag.learnt(medium, train, labels, classes) if medium.whole else None
         self.labels = self.bag is not None

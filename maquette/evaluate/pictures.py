@@ -26,6 +26,11 @@ NEAR = 3
 AXES = 10
 """At most so many axes of a code have a row."""
 REACH = 2.5
+"""Standard deviations that a row goes along an axis of a code, either way."""
+WITHIN = 0.9876
+"""Share of normal numbers within `REACH` standard deviations: of noise of another law, so many lie within a row too."""
+LAW = 1024
+"""Draws of noise that show its law."""
 PROBES = 16
 """Codes at which each axis is tried."""
 
@@ -78,7 +83,7 @@ def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
 
 def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     """Each row: a made sample, the training items nearest in features, and those nearest in pixels."""
-    medium, train = reference.medium, reference.dataset.train.items
+    medium, train = reference.medium, reference.learnt.train.items
     first = made[:COLUMNS]
     seen = reference.extractor.see(first, medium, reference.device).features
     alike = nearest(seen, iter(reference.pool_features.split(BLOCK)), NEAR).rows
@@ -148,23 +153,24 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
 def _noise_axes(pipeline: Pipeline, ask: Request) -> Iterator[Shot]:
     """Along the axes of the noise that change samples most; nothing where noise is no plain vector."""
     model, how = pipeline.model, ask.sampling or Sampling()
-    z = model.start(PROBES, how, Seeds.for_samples(ask.seed, PROBES)).to(pipeline.device)
-    if z.dim() != 2:
+    law = model.start(LAW, how, Seeds.for_samples(ask.seed, LAW)).to(pipeline.device)
+    if law.dim() != 2:
         return
+    z, reach = law[:PROBES], float(law.abs().flatten().sort().values[int(WITHIN * law.numel())])
 
     def predict(z: torch.Tensor) -> torch.Tensor:
         drawn = model.predictor(model.condition(Given(), len(z)))
         with pipeline.computing():
             return model.draw(drawn, z, how, Seeds.for_samples(ask.seed, len(z)))
 
-    effects = axis_effects(predict, z)
+    effects = axis_effects(predict, z, float(law.std()), reach)
     axes = effects.argsort(descending=True)[:AXES]
-    items = pipeline.decoded(traversal(predict, z[:1], axes, REACH, COLUMNS))
+    items = pipeline.decoded(traversal(predict, z[:1], axes, reach, COLUMNS))
     most, least = effects.max().item(), effects.min().item()
     caption = (
-        f"Each row changes one number of the noise of the first sample, from -{REACH:g} to {REACH:g}: the {len(axes)} "
-        f"of {len(effects)} that change samples most. One standard deviation changes a pixel by {most:.3f} along the "
-        f"first of them and by {least:.3f} along the last of all (root mean square, black to white being 2)."
+        f"Each row changes one number of the noise of the first sample, from -{reach:.2g} to {reach:.2g}: the "
+        f"{len(axes)} of {len(effects)} that change samples most. One standard deviation changes a pixel by {most:.3f} "
+        f"along the first of them and by {least:.3f} along the last of all (root mean square, black to white being 2)."
     )
     yield _shown(pipeline.medium, "traversal", "Axes of the noise", caption, items)
 

@@ -48,8 +48,9 @@ class Reference:
     Attributes:
         n, seed: how many are compared, and the seed that picked them.
         split: where `items` come from; `floor_split`: where the second real set comes from.
-        rows, items, labels, seen: n real samples, and which of the split they are. other, other_labels: n others, which
-            the floors are the scores of.
+        rows, items, labels, seen: n real samples, and which of the split they are. other: n others, which the floors
+            are the scores of.
+        learnt: what the models have learnt from, as far as it can be had: copies and neighbours are looked for there.
     """
 
     dataset: Dataset
@@ -65,7 +66,7 @@ class Reference:
     labels: np.ndarray
     seen: Seen
     other: np.ndarray
-    other_labels: np.ndarray
+    learnt: Dataset
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
@@ -79,9 +80,29 @@ class Reference:
 
     @cached_property
     def floors(self) -> dict[str, float]:
-        """Every score of real samples against real ones, at the same n."""
+        """Every score of real samples against real ones, at the same n; how many labels are right of unseen ones."""
         seen = self.extractor.see(self.other, self.medium, self.device)
-        return {name: estimate.value for name, estimate in self.score(self.other, seen, self.other_labels).items()}
+        nothing_asked = np.full(len(self.other), -1)
+        found = {name: estimate.value for name, estimate in self.score(self.other, seen, nothing_asked).items()}
+        if self.extractor.labels and self.unlearnt is not None:
+            seen, labels = self.unlearnt
+            assert seen.logits is not None, "who tells labels has logits"
+            found["label_accuracy"] = float((seen.logits.argmax(1).numpy() == labels).mean())
+        return found
+
+    @cached_property
+    def unlearnt(self) -> tuple[Seen, np.ndarray] | None:
+        """Real samples with labels from which no classifier has learnt: those of the test split; None where it has
+        none. The others are told better than unseen ones can be."""
+        test = self.dataset.test
+        rows = self.rows if self.split == TEST else picked(test, self.n, self.seed)
+        known = np.asarray(test.labels)[rows] >= 0
+        if not known.any():
+            return None
+        rows, seen, told = rows[known], self.seen, torch.from_numpy(known)
+        if self.split != TEST:
+            return self.extractor.see(np.asarray(test.items[rows]), self.medium, self.device), test.labels[rows]
+        return Seen(seen.features[told], None if seen.logits is None else seen.logits[told]), test.labels[rows]
 
     def score(self, items: np.ndarray, seen: Seen, labels: np.ndarray) -> dict[str, Estimate]:
         """Every score of `items` that compares them with the real ones; `labels` are what was asked, -1 for nothing."""
@@ -133,7 +154,7 @@ class Reference:
     @cached_property
     def copied(self) -> dict[str, float]:
         """How much of unseen real items stands in the training data: the floors of copies; {} where none is unseen."""
-        test = self.dataset.test
+        test = self.learnt.test
         if not len(test):
             return {}
         unseen = np.asarray(test.items[picked(test, COPIES, self.seed)])
@@ -161,7 +182,7 @@ class Reference:
     @cached_property
     def pool(self) -> np.ndarray:
         """Training items among which neighbours in features are looked for."""
-        return np.asarray(self.dataset.train.items[picked(self.dataset.train, self.extractor.pool, self.seed)])
+        return np.asarray(self.learnt.train.items[picked(self.learnt.train, self.extractor.pool, self.seed)])
 
     @cached_property
     def pool_features(self) -> Tensor:
@@ -181,11 +202,15 @@ def prepare(
     seed: int = 0,
     extractor: Choice = "auto",
     say: Callable[[str], None] = lambda line: None,
+    learnt: Dataset | None = None,
 ) -> Reference:
     """Pick the real samples and look at them.
 
     The test split is compared with, and the training split gives the floor. Where the test split is small, both are
     halves of the training split. `n` falls to what there is: where pictures are given, to the held-out ones.
+
+    Args:
+        learnt: what the models have learnt from, where that is not `dataset`; items of the same medium.
 
     Raises:
         MaquetteError: MQ-2083 fewer than `LEAST` real samples or n below it, and what `choose_extractor` raises.
@@ -196,7 +221,8 @@ def prepare(
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
-    chosen = choose_extractor(dataset, medium, device, extractor, 0, say)
+    learnt = learnt or dataset
+    chosen = choose_extractor(dataset, medium, device, extractor, 0, say, learnt.train.items)
     splits = {TRAIN: dataset.train, TEST: dataset.test}
     items, others = np.asarray(splits[names[0]].items[real]), np.asarray(splits[names[1]].items[other])
     return Reference(
@@ -213,7 +239,7 @@ def prepare(
         labels=np.asarray(splits[names[0]].labels)[real],
         seen=chosen.see(items, medium, device),
         other=others,
-        other_labels=np.asarray(splits[names[1]].labels)[other],
+        learnt=learnt,
     )
 
 

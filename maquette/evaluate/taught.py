@@ -27,6 +27,7 @@ MADE, REAL, BOTH = "made alone", "real alone", "real and made"
 def require_labels(pipeline: Pipeline, dataset: Dataset) -> None:
     """Raise `MaquetteError` MQ-2104 unless pictures can be asked for by the labels of these data."""
     known = len(pipeline.classes) > 1 and pipeline.classes == dataset.classes
+    known = known and dataset.train.others is None  # nobody knows which label a picture of those would have
     if not known or len(pipeline.medium.space.shape) != 3 or pipeline.along.craft or pipeline.along.captions:
         task = "make pictures of a label, to teach a classifier these data's"
         raise MaquetteError("MQ-2104", "taught", task=task)
@@ -41,7 +42,7 @@ def score(pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, say:
         stamp: of scores without an extractor.
     """
     train, test = _labelled(dataset.train, MOST, ask.seed), _labelled(dataset.test, domain.HELD, ask.seed)
-    given = None if train.images is None else pipeline.medium.to_tensor(train.images)
+    given = None if train.images is None else pipeline.medium.to_tensor(np.asarray(train.images))
     say(f"drawing {len(train)} samples to teach a classifier by")
     made = pipeline.generate(
         replace(ask, n=len(train), label=tuple(train.labels.tolist()), given=given, prompt=None, opening=None)

@@ -191,5 +191,6 @@ def sameness(
 
 
 def spread(x: Float[Tensor, "b *space"]) -> Scalar:
-    """The variance among rows, averaged over dimensions: near 0 when all samples are one."""
-    return x.square().mean() - x.mean(0).square().mean()
+    """The variance among rows, averaged over dimensions: near 0 when all samples are one, and never below, whose root
+    would be no number."""
+    return (x - x.mean(0)).square().mean()

@@ -62,7 +62,8 @@ class Learner:
         self.codec = coding.build(recipe.medium)
         devices.place(self.codec, device, settings.layout)
         if not recipe.data.augment:
-            dataset = encoded(dataset, medium, self.codec, coding.digest, device)
+            key = [coding.digest, settings.layout]  # another layout gives other last bits
+            dataset = encoded(dataset, medium, self.codec, key, device)
         self.dataset = dataset
         self.classes = list(dataset.classes) if recipe.data.conditional else []
         beside = recipe.data.along.beside(medium.space)

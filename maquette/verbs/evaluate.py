@@ -1,5 +1,6 @@
 """Score a run against real samples, and write its report as data and as a page."""
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -72,12 +73,13 @@ def evaluate(
     asked = source(pipeline, origin, data)
     jury = None if judge is None else Judge.of(load(judge, device), pipeline, asked.combinations)
     dataset = open_data(asked, pipeline.medium)
+    learnt = known_to(pipeline, origin, dataset)
     if taught:
         require_labels(pipeline, dataset)
     say, seed = speaker(quiet), seed or 0
     reference = None
     if pipeline.model.config.draws:
-        reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say)
+        reference = prepare(dataset, pipeline.medium, pipeline.device, n or SAMPLES, seed, say=say, learnt=learnt)
     report = measure(pipeline, dataset, n, seed, origin, reference, options, quiet, jury)
     if precision != "fp32" and reference is not None:
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
@@ -101,7 +103,7 @@ def evaluate(
         out,
         (report.name, report.name),
         (f"What {report.name} makes, held against real samples.", f"{report.name} 生成的样本与真实样本的对照。"),
-        [single(report, dataset, pipeline.medium, origin, shlex.join(words))],
+        [single(report, dataset, learnt, pipeline.medium, origin, shlex.join(words))],
     )
     return dataclasses.replace(shown, paths=[wrote, *shown.paths])
 
@@ -133,13 +135,13 @@ def measure(
     return score(pipeline, dataset, n or SAMPLES, seed, **how)
 
 
-def single(report: Report, dataset: Dataset, medium: Medium, run: Run | None, command: str) -> Study:
-    """The study of one model."""
+def single(report: Report, dataset: Dataset, learnt: Dataset, medium: Medium, run: Run | None, command: str) -> Study:
+    """The study of one model that has learnt from `learnt` and is held against `dataset`."""
     return Study(
         title=report.name,
         reports=[report],
         command=command,
-        facts=study.facts(dataset, [report], [run] if run else []),
+        facts=study.facts(learnt, [report], [run] if run else []),
         words=traits([report]),
         metrics=study.metrics({report.name: run}) if run else {},
         **study.real(dataset, medium),
@@ -161,6 +163,19 @@ def source(pipeline: Pipeline, run: Run | None, data: str | None) -> Data:
     if pipeline.along.picture:
         raise MaquetteError("MQ-2118", what="pairs of pictures", todo="evaluate the run, whose recipe names them")
     return Data(source=data, conditional=bool(pipeline.classes), given=pipeline.along.craft)
+
+
+def known_to(pipeline: Pipeline, run: Run | None, dataset: Dataset) -> Dataset:
+    """What the model learnt from: `dataset`, or what the run's recipe names, if it is still there and still the same.
+
+    Where neither is, or nothing is known, it is `dataset` all the same: the report says so.
+    """
+    learnt = pipeline.card.get("fingerprint")
+    if run is not None and learnt != dataset.fingerprint:
+        with contextlib.suppress(MaquetteError):
+            own = open_data(run.recipe.data, pipeline.medium)
+            return own if own.fingerprint == learnt else dataset
+    return dataset
 
 
 def speaker(quiet: bool) -> Callable[[str], None]:

@@ -1,11 +1,15 @@
 """Held-out pairs of a subject and a style: none is learnt, and both of its parts are."""
 
 import itertools
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from maquette.core.errors import MaquetteError
+from maquette.data import sprites
 from maquette.data.combinations import Combinations, apart, held_out
 from maquette.data.dataset import Dataset, Split
 from maquette.data.source import Data, open_data
@@ -50,6 +54,24 @@ def test_a_caption_is_a_subject_and_a_style(caption: str, pair: tuple[str, str] 
     assert Combinations(styles=TONES).pair(caption) == pair
 
 
+def test_an_article_goes_with_the_style() -> None:
+    how = Combinations(styles=("red", "orange", "blue"))
+    for caption in ("a red key", "an orange key", "A blue key", "red key"):
+        assert (how.pair(caption) or "")[0] == "key", caption
+    assert how.others("an orange key") == ["a red key", "a blue key"]
+    assert how.others("Two apes and A red\ta") == ["Two apes and An orange\ta", "Two apes and A blue\ta"]
+    assert how.others("panda red") == ["panda orange", "panda blue"]
+
+
+def test_every_colour_of_a_sprite_is_a_style() -> None:
+    """Of twelve kinds in eight colours each kind is one subject, however its caption begins."""
+    how = Combinations(styles=tuple(sprites.COLOURS))
+    pairs = {label: how.pair(caption) for label, caption in sprites.CAPTIONS.items()}
+    assert all(pair == (label.split()[1], label.split()[0]) for label, pair in pairs.items())
+    for caption in sprites.CAPTIONS.values():
+        assert set(how.others(caption)) < set(sprites.CAPTIONS.values()) and len(how.others(caption)) == 7
+
+
 def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:
     told = [*THINGS, "a coin", *THINGS]
     data = apart(dataset(told), COLOURS)
@@ -63,9 +85,28 @@ def test_pairs_are_tested_on_whose_parts_are_learnt() -> None:
 def test_rows_keep_their_items_and_what_nobody_has_seen_is_put_aside() -> None:
     data = apart(dataset(THINGS), COLOURS)
     for split in (data.train, data.test):
-        assert [THINGS[row] for row in split.items[:, 0]] == captions(split) and (split.items[:, 0] < 100).all()
-        assert np.array_equal(split.items[:, 0], split.labels)
+        rows = np.asarray(split.items)[:, 0]
+        assert [THINGS[row] for row in rows] == captions(split) and (rows < 100).all()
+        assert np.array_equal(rows, split.labels)
     assert sorted(np.concatenate([data.train.labels, data.test.labels])) == list(range(len(THINGS)))
+
+
+def test_nothing_of_the_items_is_copied(tmp_path: Path) -> None:
+    """64 MiB on the disk are split by the numbers of their rows, and read as batches ask for them."""
+    told = 16 * THINGS
+    mapped = np.memmap(tmp_path / "items", np.uint8, mode="w+", shape=(len(told), (64 << 20) // len(told)))
+    mapped[:, 0] = np.arange(len(told))
+    whole = dataset(told)
+    tracemalloc.start()
+    data = apart(replace(whole, train=replace(whole.train, items=mapped, images=mapped)), COLOURS)
+    again = data.train.picked(np.arange(3, 9))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    for split in (data.train, data.test, again):
+        assert split.images is not None and len(split.images) == len(split)
+        assert np.array_equal(split.items[:][:, 0], split.labels)
+        assert split.items[2][0] == split.labels[2] == split.images[np.array([2])][0, 0]
+        assert [told[row] for row in split.labels] == captions(split)
 
 
 def test_the_last_pair_of_a_part_is_never_held_out() -> None:

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import TwoTowers
-from maquette.data.dataset import Split
+from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.agreement import (
     CHANCE,
     Encoder,
+    Judge,
     agreement,
     nearest_captions,
     of_unseen,
@@ -23,10 +24,15 @@ from maquette.evaluate.agreement import (
     told_apart,
     zero_shot,
 )
+from maquette.evaluate.classify import FREQUENT
+from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.report import Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
 from maquette.media import image
-from tests.evaluate.made import CPU
+from maquette.models import vae
+from maquette.nets import mlp
+from maquette.pipeline import Request
+from tests.evaluate.made import CPU, known, pipeline
 
 MEDIUM = image.Config(size=8).build()
 KINDS = 40
@@ -145,6 +151,35 @@ def test_scores_stand_beside_chance_and_simpler_ways() -> None:
     beside = made["agreement_1"].baselines
     assert beside[CHANCE].value == pytest.approx(1 / 30) and beside["nearest caption"].value == pytest.approx(0.5)
     assert all(math.isfinite(score.value) for score in made.values())
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_labels_are_asked_for_where_captions_have_several(groups: int) -> None:
+    """Of captions that are all of one group, whoever always says that group is right."""
+    numbers = np.arange(KINDS)
+    names, labels = [f"kind {number}" for number in numbers], numbers * groups // KINDS
+
+    class First(Extractor):
+        """Takes everything for the first group."""
+
+        name, digest, resize, labels = "first", "", "none", True
+
+        def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+            logits = torch.tensor([1.0, 0.0]).expand(len(x), 2)
+            return logits, logits
+
+    split = Split(pictures(numbers), labels, lambda: [["", name] for name in names])
+    data = Dataset(train=split, test=split, classes=["a", "b"], fingerprint="", licence="", bad=[], ignored={})
+    jury = Judge(encoder(), lambda texts: captions(np.array([int(text.split()[1]) for text in texts])), "ab")
+    net = mlp.Config(width=8)
+    made = known(
+        pipeline(image.Config(size=8), vae.Config(encoder=net, decoder=net)), lambda request: pictures(numbers)
+    )
+    stamp = Stamp(extractor="", weights="", resize="", data="", split="test", real=0, made=0, seed=0, software={})
+    found = {score.name: score for score in jury.scores(made, data, Request(n=KINDS), stamp, First())}
+    assert found["agreement_1"].value == 1 and ("label_accuracy" in found) == (groups > 1)
+    if groups > 1:
+        assert found["label_accuracy"].value == found["label_accuracy"].baselines[FREQUENT].value == 0.5
 
 
 def test_the_nearest_caption_shares_most_words() -> None:

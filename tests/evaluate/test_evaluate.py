@@ -13,6 +13,7 @@ from PIL import Image
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Autoencoder, Judging, Likelihood, Real
+from maquette.data.dataset import Split
 from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
 from maquette.evaluate.reference import Reference, prepare
@@ -126,6 +127,25 @@ def test_real_samples_score_their_floor(pictures: Reference) -> None:
 def test_a_model_that_memorises_is_seen(pictures: Reference) -> None:
     report = held(pictures, np.asarray(digits().train.items[:N]))
     assert scores(report)["near_copies"] == 1
+
+
+def test_copies_are_looked_for_in_what_was_learnt_from() -> None:
+    """A model that knows 400 training items by heart, held against data with the others."""
+    whole, medium = digits(), SMALL.build()
+    learnt = replace(whole, train=Split(whole.train.items[:400], whole.train.labels[:400]), fingerprint="learnt")
+    rest = replace(whole, train=Split(whole.train.items[400:], whole.train.labels[400:]), fingerprint="rest")
+    like = untrained("vae", SMALL)
+    assert like is not None
+    model = known(like, lambda request: learnt.train.items[: request.total], fingerprint="learnt")
+    reference = prepare(rest, medium, CPU, N, learnt=learnt)
+    report = evaluate(model, rest, N, reference=reference)
+    copies = report.score("near_copies")
+    assert copies is not None and copies.value == 1 and (copies.stamp.data, copies.stamp.real) == ("learnt", 400)
+    assert any("among the 400 training items that the model learnt from" in note for note in report.notes)
+    assert len(reference.pool) == 400
+    blind = evaluate(model, rest, N, reference=replace(reference, learnt=rest))
+    assert scores(blind)["near_copies"] < 0.1
+    assert any("may never have seen" in note for note in blind.notes)
 
 
 def test_a_collapsed_model_is_seen_and_said(pictures: Reference, plane: Reference) -> None:

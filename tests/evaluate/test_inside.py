@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from maquette.core.seeds import Seeds
-from maquette.evaluate import inside
+from maquette.evaluate import inside, pictures
+from maquette.models import gan
+from maquette.nets import mlp
+from maquette.pipeline import Request
+from tests.evaluate.made import SMALL, pipeline
 
 RNG = Seeds.for_samples(0, 3)
 
@@ -51,6 +55,35 @@ def test_axes_are_ranked_by_what_they_change() -> None:
     effects = inside.axis_effects(predict, z)
     torch.testing.assert_close(effects, sizes, atol=1e-5, rtol=1e-4)
     assert effects.argsort(descending=True).tolist() == [2, 3, 0, 1]
+
+
+def test_axes_are_tried_within_their_reach() -> None:
+    """What lies beyond is not looked at, and what is known of less than a step counts for the whole."""
+    z = 2 * torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) - 1
+    seen = []
+
+    def predict(z: torch.Tensor) -> torch.Tensor:
+        seen.append(z.abs().max())
+        return torch.tensor([1.0, 0.0, 2.0]) * z
+
+    for codes in (z, 4 * z):
+        effects = inside.axis_effects(lambda x: torch.tensor([1.0, 0.0, 2.0]) * x, codes, step=0.58, reach=1.0)
+        torch.testing.assert_close(effects, 0.58 * torch.tensor([1.0, 0.0, 2.0]) / 3**0.5)
+    inside.axis_effects(predict, z, step=0.58, reach=1.0)
+    assert max(seen) <= 1
+
+
+@pytest.mark.parametrize("noise, reach", [("normal", 2.5), ("uniform", 1.0)])
+def test_reports_walk_where_noise_can_lie(noise: str, reach: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = mlp.Config(width=8)
+    made = pipeline(SMALL, gan.Config(generator=net, critic=net, latent=12, noise=noise))  # type: ignore[arg-type]
+    seen = []
+    monkeypatch.setattr(made.model, "predictor", lambda told: lambda z: seen.append(z) or torch.zeros(len(z), 1, 8, 8))
+    (shot,) = pictures._noise_axes(made, Request())
+    assert f"from -{reach:g} to {reach:g}" in shot[2].replace("0.99", "1") and len(seen) == 2 * 12 + 1
+    walked = seen[-1].unflatten(0, (10, 8))
+    assert walked.max() == pytest.approx(reach, abs=0.06) and walked.min() == pytest.approx(-reach, abs=0.06)
+    assert noise == "normal" or max(z.abs().max() for z in seen) <= 1
 
 
 @pytest.mark.parametrize("columns", [3, 7])

@@ -44,6 +44,23 @@ def test_planted_copies_are_counted_and_unseen_items_are_not(monkeypatch: pytest
     assert half.low is not None and 0.35 < half.low < half.value
 
 
+@pytest.mark.parametrize("levels", [8, 16])
+def test_behind_a_codec_all_have_lost_as_much(levels: int) -> None:
+    """A coarse codec: 2 x 2 pixels become one of a few greys. What it leaves of training items are copies, of unseen
+    ones about one in a hundred; held against items as they were, none would be."""
+
+    def left(items: np.ndarray) -> np.ndarray:
+        small = items.reshape(-1, 4, 2, 4, 2, 1).mean((2, 4))
+        coarse = np.rint(small / 255 * (levels - 1)) * (255 / (levels - 1))
+        return coarse.astype(np.uint8).repeat(2, 1).repeat(2, 2)
+
+    medium, train, test = SMALL.build(), digits().train.items, digits().test.items
+    learnt, unseen, measure = left(np.asarray(train[:100])), left(np.asarray(test[:150])), np.asarray(test[150:])
+    assert near_copies(learnt, train, measure, medium, left).value == 1
+    assert near_copies(unseen, train, measure, medium, left).value < 0.1
+    assert near_copies(learnt, train, measure, medium).value < 0.1
+
+
 def test_a_model_that_has_memorised_is_caught() -> None:
     """It draws training items by heart, each a little darker or lighter and with noise; one that draws unseen items
     does the same to these and is not."""

@@ -11,7 +11,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real
 from maquette.models import gan
-from maquette.models.adversarial import LOSSES, Aids, faced, sameness, slopes, square, unlike
+from maquette.models.adversarial import LOSSES, Aids, faced, sameness, slopes, spread, square, unlike
 from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 8, 8), levels=256)
@@ -103,6 +103,13 @@ def test_mode_seeking_by_hand() -> None:
     assert sameness(torch.zeros(4, 1, 2, 2), torch.full((4, 1, 2, 2), -3.0), z, w).item() == pytest.approx(2 / 3, 1e-4)
     same = torch.ones(4, 2)
     assert sameness(same, same, z, w).item() == pytest.approx(1e5, rel=1e-3)
+
+
+def test_spread_by_hand() -> None:
+    """Variances 1 and 4, on average 2.5; rows that are all but one keep a root, though their squares round."""
+    assert spread(torch.tensor([[0.0, 1.0], [2.0, 5.0]])).item() == pytest.approx(2.5)
+    same = 0.7 + 1e-7 * Seeds.for_samples(0, 64).normal(1, 32, 32)
+    assert 0 <= spread(same).item() < 1e-10
 
 
 def test_smoothing_by_hand() -> None:

@@ -176,6 +176,20 @@ def test_what_is_augmented_is_encoded_each_time(runs: dict[str, Path], tmp_path:
     assert load(run.path, "cpu").generate(Request(n=1)).shape == (1, 8, 8, 1)
 
 
+def test_codes_of_another_layout_are_other_codes(runs: dict[str, Path]) -> None:
+    """Each run learns to the bit what its own codec says, not what one of another layout has left in the cache."""
+    made = []
+    for layout in ("contiguous", "channels_last", "contiguous"):
+        asked = recipe(NOISE, runs["grid"], seed=5)
+        learner = prepare(dataclasses.replace(asked, train=dataclasses.replace(asked.train, layout=layout)))
+        split = learner.dataset.train
+        x = learner.medium.to_tensor(torch.from_numpy(np.asarray(split.items[:64])))
+        with torch.inference_mode():
+            assert split.codes is not None and np.array_equal(learner.codec.encode(x).numpy(), split.codes[:64])
+        made.append(len(list(files.cache_folder().glob("codes-*"))))
+    assert made == [made[0], made[0] + 1, made[0] + 1]
+
+
 def test_training_goes_on_from_a_model_behind_a_codec(runs: dict[str, Path], tmp_path: Path) -> None:
     """With the whitening that its weights know, whatever the data."""
     beginning = begin(runs["noise"])
@@ -211,7 +225,8 @@ def test_likelihoods_of_codes_are_told_apart(runs: dict[str, Path], monkeypatch:
     for name in ("pixels", "gpt", "masks", "vq"):
         report = evaluate(load(runs[name], "cpu"), data, 60)
         found[name] = {score.name: score for score in report.scores}
-        assert "fid" in found[name]
+        assert {"fid", "near_copies"} <= set(found[name])
+        assert any("what the codec leaves" in note for note in report.notes) == (name in ("gpt", "masks"))
     pixels, codes = (found[name]["likelihood"] for name in ("pixels", "gpt"))
     assert pixels.unit == "bits per dimension" and pixels.value == pytest.approx(8, abs=1.5)
     assert codes.unit == "bits per code" and codes.value == pytest.approx(4, abs=1.0)
@@ -219,6 +234,14 @@ def test_likelihoods_of_codes_are_told_apart(runs: dict[str, Path], monkeypatch:
     assert codes.stamp.unlike(pixels.stamp), "they are never ranked"
     assert "likelihood" not in found["masks"]
     assert 0 < found["vq"]["codebook"].value <= 1 and 1 <= found["vq"]["codebook_perplexity"].value <= 16
+
+
+def test_what_the_codec_leaves_can_be_asked_for(runs: dict[str, Path]) -> None:
+    items = np.asarray(open_data(Data(source="digits"), Image(size=8).build()).test.items[:70])
+    lossy, exact = load(runs["gpt"], "cpu"), load(runs["pixels"], "cpu")
+    left = lossy.kept(items)
+    assert left.shape == items.shape and (left != items).any() and len(lossy.kept(items[:0])) == 0
+    assert np.array_equal(left, lossy.decoded(lossy.encoded(items))) and exact.kept(items) is items
 
 
 def test_what_needs_pixels_is_refused_behind_a_codec(runs: dict[str, Path]) -> None:

@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import maquette
 from maquette.cli.main import main
@@ -188,6 +190,33 @@ def test_an_image_run_is_scored_with_pictures(run: Run, tmp_path: Path, monkeypa
     assert {"fid", "likelihood", "psnr"} <= {score.name for score in shown.reports[0].scores}
     page = (tmp_path / "report.html").read_text()
     assert "Nearest training items" in page and "Reconstructions" in page and "pixelated" in page
+
+
+def test_copies_are_looked_for_among_the_run_s_own_data(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domain, "PASSES", 640)
+    own = run.facts["data"]
+    rng = np.random.default_rng(0)
+    for name in range(140):
+        folder = tmp_path / "others" / str(name % 10)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{name}.png")
+    moved = Path(shutil.copytree(run.path, tmp_path / "moved"))
+    tree = json.loads((moved / "recipe.json").read_text())
+    tree["recipe"]["data"]["source"] = str(tmp_path / "nowhere")
+    (moved / "recipe.json").write_text(json.dumps(tree))
+    notes = []
+    for path in (run.path, moved, run.bundle):
+        shown = maquette.evaluate(path, n=60, data=str(tmp_path / "others"), out=tmp_path / "out", quiet=True)
+        notes.append(" ".join(shown.reports[0].notes))
+        copies = shown.reports[0].score("near_copies")
+        assert (copies is None) == (path != run.path)  # the others have too few unseen pictures to say what is near
+        assert copies is None or copies.stamp.data == own["fingerprint"]
+    assert f"among the {own['train']:,} training items that the model learnt from" in notes[0]
+    assert all("learnt from other data" in note for note in notes[1:])
+    usual = maquette.evaluate(run.path, n=60, out=tmp_path / "out", quiet=True)
+    assert "looked for among" not in " ".join(usual.reports[0].notes)
 
 
 def test_foreign_weights_that_are_none_are_refused(

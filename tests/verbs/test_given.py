@@ -9,7 +9,10 @@ from PIL import Image
 
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
+from maquette.data import cells
+from maquette.data.dataset import TEST, TRAIN
 from maquette.evaluate import domain
+from maquette.evaluate.report import Report
 from maquette.train.run import Run
 from maquette.verbs.evaluate import evaluate
 from maquette.verbs.train import resume, train
@@ -99,3 +102,23 @@ def test_what_a_model_cannot_be_given_is_told_before_training(recipe: Path, tmp_
             train(str(recipe), overrides=words, out=tmp_path / "run", quiet=True)
         assert refused.value.code == code
     assert not (tmp_path / "run").exists()
+
+
+def test_cells_drawn_from_masks_teach_a_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(domain, "PASSES", domain.BATCH)
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "cache"))
+    for split, copies in ((TRAIN, 40), (TEST, 20)):
+        monkeypatch.setitem(cells.COPIES, split, copies)
+    words = ["medium.size=16", "model.net.width=8", "model.net.stages=[1, 2]", "model.net.blocks=[1, 1]"]
+    words += ["model.steps=2", "train.batch=16", "train.samples=3", "train.precision=fp32", "train.device=cpu"]
+    words += ["train.sample_every=1", "train.validate_every=1", "train.checkpoint_every=1"]
+    run = train("cells", budget="4steps", out=tmp_path / "run", overrides=words, quiet=True)
+    told = ["evaluate", str(run.path), "-n", "60", "--taught", "--device", "cpu", "--out", str(tmp_path / "report")]
+    assert main(told) == 0
+    assert "drawing 120 samples to teach a classifier by" in capsys.readouterr().err
+    (score,) = (score for score in Report.read(tmp_path / "report").scores if score.name == "taught_accuracy")
+    assert (score.stamp.made, score.stamp.real) == (120, 60) and 0 <= score.value <= 1
+    assert set(score.baselines) == {"real alone", "real and made"}
+    assert "--taught" in (tmp_path / "report" / "report.html").read_text()

@@ -225,7 +225,7 @@ class Waves(Model, Compilable):
         if self.net.source[1] < LONG or self.net.out.weight.device.type != "cpu":
             return None
         try:
-            return self._looped("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
+            return self._looped("fp32")
         except MaquetteError:
             return None
 

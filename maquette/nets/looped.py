@@ -57,9 +57,9 @@ class _Weights(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """Of all layers one after another: their last inputs [places, n, width], place t at t modulo the span; what is
-    known already of what their gates are given at the next places [places, n, 2 width and more]; and what they are told
-    [frames, layers, n, 2 width]."""
+    """Of all layers one after another, n rows for each place: their last inputs [places x n, width], place t at t
+    modulo the span, and what is known already of what their gates are given at the next places [places x n, 2 width and
+    more]; and what they are told [frames, layers, n, 2 width]."""
 
     rings: np.ndarray
     ahead: np.ndarray
@@ -94,14 +94,17 @@ class Choice(NamedTuple):
 
 
 @kernel(parallel=False)
-def _add(kept, which, x, inward, rows, y, outward):
-    """y <- y + layer number `which` of x, for `rows` rows that begin at number `inward` of x and `outward` of y."""
-    blocks, columns, outputs = kept.weight.shape[1], x.shape[-1], y.shape[-1]
+def _add(kept, which, x, first, column, rows, y, begin):
+    """y <- y + layer number `which` of x, for `rows` rows from `first` on in x, and from `begin` on in y.
+
+    What the layer reads of x begins at `column`; what it adds to, at the first.
+    """
+    blocks, columns, outputs = kept.weight.shape[1], x.shape[1], y.shape[1]
     for block in range(blocks):
         for row in range(0, rows, TILE):
             small_tile(  # pyright: ignore[reportCallIssue] (numba gives the first)
-                kept.weight, kept.scale, kept.bias, which * blocks + block, x, inward + row * columns,
-                min(TILE, rows - row), y, y, outward + row * outputs + block * BLOCK,
+                kept.weight, kept.scale, kept.bias, which * blocks + block, x, (first + row) * columns + column,
+                min(TILE, rows - row), y, y, (begin + row) * outputs + block * BLOCK,
             )  # fmt: skip
 
 
@@ -109,31 +112,30 @@ def _add(kept, which, x, inward, rows, y, outward):
 def _look_back(at, layer, weights, memory, layout):
     """What the gate of a layer is told and sees of the past, at place `at` and as many after it as are known."""
     rings, ahead, told = memory
-    n, frames = rings.shape[1], len(told)
+    frames, n = len(told), told.shape[2]
+    begin = layout.ahead[layer] * n
     for s in range(layout.together[layer]):
         spot = min(max((at + s + 0.5) * frames / layout.length - 0.5, 0.0), frames - 1.0)
         frame = int(spot)
         later, share = min(frame + 1, frames - 1), np.float32(spot - frame)
-        place = layout.ahead[layer] + s
         for r in range(n):
+            row = begin + s * n + r
             for c in range(told.shape[3]):
                 one = told[frame, layer, r, c]
-                ahead[place, r, c] = one + share * (told[later, layer, r, c] - one)
+                ahead[row, c] = one + share * (told[later, layer, r, c] - one)
     dilation, taps = layout.dilations[layer], layout.kernel - 1
-    begin = layout.ahead[layer] * n * ahead.shape[2]
     for tap in range(taps):
         slot = layout.rings[layer] + (at + tap * dilation) % (taps * dilation)  # the oldest is one span back
-        first = slot * n * rings.shape[2]
-        _add(weights.past, layer * taps + tap, rings, first, layout.together[layer] * n, ahead, begin)
+        _add(weights.past, layer * taps + tap, rings, slot * n, 0, layout.together[layer] * n, ahead, begin)
 
 
 @kernel(parallel=False)
-def _gate(y, place, z):
-    """z <- tanh(a) sigmoid(b), where a and b stand side by side at a place of y."""
+def _gate(y, first, z):
+    """z <- tanh(a) sigmoid(b), where a and b stand side by side in the rows of y from `first` on."""
     width, one = np.uint64(z.shape[1]), np.float32(1)  # unsigned: no index is negative, so loops become vectors
     for r in range(len(z)):
         for c in range(width):
-            a, b = y[place, r, c], y[place, r, width + c]
+            a, b = y[first + r, c], y[first + r, width + c]
             double = exp(np.float32(2) * min(max(a, np.float32(-20)), np.float32(20)))
             z[r, c] = (double - one) / ((double + one) * (one + exp(-b)))
 
@@ -153,17 +155,17 @@ def _place(at, h, z, inner, weights, memory, layout):
         slot = layout.rings[layer] + at % ((layout.kernel - 1) * layout.dilations[layer])
         for r in range(n):
             for c in range(width):
-                rings[slot, r, c] = h[r, c]
-        place = layout.ahead[layer] + done
-        _add(weights.now, layer, h, 0, n, ahead, place * n * ahead.shape[2])
-        _gate(ahead, place, z)
-        _add(weights.mix, layer, z, 0, n, h, 0)
+                rings[slot * n + r, c] = h[r, c]
+        first = (layout.ahead[layer] + done) * n
+        _add(weights.now, layer, h, 0, 0, n, ahead, first)
+        _gate(ahead, first, z)
+        _add(weights.mix, layer, z, 0, 0, n, h, 0)
     _relu(h)
     inner[:] = 0
-    _add(weights.head, 0, h, width, n, inner, 0)
+    _add(weights.head, 0, h, 0, width, n, inner, 0)
     _relu(inner)
     h[:] = 0
-    _add(weights.out, 0, inner, 0, n, h, 0)
+    _add(weights.out, 0, inner, 0, 0, n, h, 0)
 
 
 @kernel(parallel=False)
@@ -219,9 +221,9 @@ def _run(x, first, last, all_said, u, choice, weights, memory, layout):
 
     Args:
         all_said: [n, last - first, out] receives what the net says; none of it when it has no places.
-        u: [2, n, places] in (0, 1), the second for mixtures alone.
+        u: [1, n, places] in [0, 1), of mixtures [2, n, places] in (0, 1).
     """
-    n, width, outputs = *memory.rings.shape[1:], all_said.shape[2]
+    n, width, outputs = len(x), memory.rings.shape[1], all_said.shape[2]
     wide = max(weights.mix.bias.shape[1], weights.out.bias.shape[1])
     h, z = np.empty((n, wide), np.float32), np.empty((n, width), np.float32)
     inner, shares = np.empty((n, weights.head.bias.shape[1]), np.float32), np.empty(2 * outputs, np.float32)
@@ -262,8 +264,11 @@ class Memory:
     def picked(self, rows: Int[Tensor, " b"]) -> "Memory":
         """With row i that of row `rows[i]`."""
         rings, ahead, told = self.arrays
-        index = rows.cpu().numpy()
-        return Memory(self.at, _Memory(rings.take(index, 1), ahead.take(index, 1), told.take(index, 2)))
+        n, index = told.shape[2], rows.cpu().numpy()
+        rings, ahead = (
+            part.reshape(-1, n, part.shape[1]).take(index, 1).reshape(-1, part.shape[1]) for part in (rings, ahead)
+        )
+        return Memory(self.at, _Memory(rings, ahead, told.take(index, 2)))
 
 
 class Loop:
@@ -296,12 +301,13 @@ class Loop:
     def begin(self, n: int, condition: Condition) -> Memory:
         """Nothing yet, for `n` rows."""
         config = self.net.config
-        told = self.net.told(condition, n)
-        if told is None:
-            told = torch.zeros(n, 1, config.layers, 2 * config.width)
+        with torch.autocast("cpu", enabled=False):  # row by row, as torch rounds otherwise among others
+            each = [self.net.told(condition.rows(slice(row, row + 1)), 1) for row in range(n)]
+        rows = [torch.zeros(1, 1, config.layers, 2 * config.width) if row is None else row.float() for row in each]
+        told = torch.cat(rows)
         layout, columns = self._layout, self._weights.now.bias.shape[1]
-        rings = np.zeros((layout.dilations.sum() * (config.kernel - 1), n, config.width), np.float32)
-        ahead = np.zeros((layout.together.sum(), n, columns), np.float32)
+        rings = np.zeros((layout.dilations.sum() * (config.kernel - 1) * n, config.width), np.float32)
+        ahead = np.zeros((layout.together.sum() * n, columns), np.float32)
         return Memory(0, _Memory(rings, ahead, to_numpy(told.permute(1, 2, 0, 3))))
 
     def read(self, x: Int[Tensor, "n m"], memory: Memory) -> Float[Tensor, "n m out"]:
@@ -319,7 +325,7 @@ class Loop:
     def draw(
         self,
         x: Int[Tensor, "n places_and_1"],
-        u: Float[Tensor, "2 n places"],
+        u: Float[Tensor, "k n places"],
         choice: Choice,
         condition: Condition,
     ) -> Iterator[int]:

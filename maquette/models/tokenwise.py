@@ -6,7 +6,7 @@ tokens that count), the likelihood and drawing token by token follow.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -140,6 +140,7 @@ class Tokenwise(Model, Likelihood, Stream):
         return self.space.marks.end if self.space.marks else None
 
 
+@runtime_checkable
 class Reading(Protocol):
     """What a `Reader` asks of a model: the methods of `Tokenwise` of these names."""
 

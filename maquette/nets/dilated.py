@@ -105,8 +105,10 @@ class Dilated(Net):
         for layer, mix in zip(self.gates, self.mixes, strict=True):
             nn.init.normal_(layer.weight, 0.0, (config.kernel * width) ** -0.5)  # type: ignore[arg-type]
             nn.init.normal_(mix.weight, 0.0, (width * layers) ** -0.5)  # type: ignore[arg-type]
-            for part in (layer, mix):
-                nn.init.zeros_(part.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.head.weight, 0.0, (2 / skip) ** 0.5)
+        nn.init.normal_(self.out.weight, 0.0, skip**-0.5)
+        for part in (*self.gates, *self.mixes, self.head, self.out):
+            nn.init.zeros_(part.bias)  # type: ignore[arg-type]
 
     def forward(
         self, x: Float[Tensor, "b c l"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.codecs.quantise import from_levels, to_levels
@@ -18,7 +18,7 @@ from maquette.core import cancel
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Likelihood, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.base import Model, ModelConfig, refuse_space
-from maquette.models.logistic import bins, log_bin
+from maquette.models.logistic import Mixture, count_parameters, invert
 from maquette.nets import gated
 from maquette.nets.conditioning import LabelEmbedder
 
@@ -120,55 +120,3 @@ class PixelCNN(Model, Likelihood):
             logits = predict(x, at).float() / max(how.temperature, 1e-6)
             x[here] = from_levels(invert(logits.softmax(-1), start[here]), self.levels)
         return x
-
-
-def count_parameters(mixtures: int, channels: int) -> int:
-    """Per pixel: each logistic has a weight, and per channel a mean, a scale and a slope on each channel before it."""
-    return mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
-
-
-class Mixture:
-    """Distributions of pixels, read off a network's output [b, count_parameters(k, c), *at].
-
-    The axes of `weights` are b k *at, those of `means`, `log_scales` and `slopes` b k c *at.
-    """
-
-    def __init__(self, output: Float[Tensor, "b p *at"], channels: int, levels: int):
-        self.channels, self.levels = channels, levels
-        each = count_parameters(1, channels)
-        split = output.float().unflatten(1, (-1, each))
-        slopes = each - 1 - 2 * channels
-        weights, self.means, self.log_scales, slope = split.split([1, channels, channels, slopes], dim=2)
-        self.weights, self.slopes = weights.squeeze(2).log_softmax(1), slope.tanh()
-
-    def log_prob(self, x: Float[Tensor, "b c *at"]) -> Float[Tensor, "b *at"]:
-        """log p of whole pixels, all channels together."""
-        return torch.logsumexp(self._joint(x, self.channels), dim=1)
-
-    def next_value(self, x: Float[Tensor, "b c"], channel: int) -> Float[Tensor, "b levels"]:
-        """log p of each level of `channel`, given the channels before it in `x`; for the output of one pixel."""
-        weights = self._joint(x, channel).softmax(1)
-        levels = bins(self._mean(x, channel), self.log_scales[:, :, channel], self.levels)
-        return (weights[:, None] @ levels)[:, 0].clamp_min(torch.finfo(levels.dtype).tiny).log()
-
-    def _joint(self, x: Tensor, channels: int) -> Tensor:
-        """log of (weight of each logistic * its probability of the first `channels` values), [b, k, *at]."""
-        joint = self.weights
-        for c in range(channels):
-            joint = joint + log_bin(x[:, None, c], self._mean(x, c), self.log_scales[:, :, c], self.levels)
-        return joint
-
-    def _mean(self, x: Tensor, channel: int) -> Tensor:
-        """Equation 3: the mean of a channel follows the values of the channels before it."""
-        mean, first = self.means[:, :, channel], channel * (channel - 1) // 2
-        for before in range(channel):
-            mean = mean + self.slopes[:, :, first + before] * x[:, None, before]
-        return mean
-
-
-def invert(probabilities: Float[Tensor, "b levels"], u: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
-    """The level at which the distribution function first exceeds `u` in [0, 1); never one of probability 0."""
-    below = probabilities.cumsum(-1)
-    total = below[:, -1:]
-    last = (below < total).sum(-1)  # rounding may bring u * total up to the total itself
-    return (below <= u[:, None] * total).sum(-1).minimum(last)

@@ -6,7 +6,7 @@ tokens that count), the likelihood and drawing token by token follow.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -59,6 +59,10 @@ class Tokenwise(Model, Likelihood, Stream):
             keep: whether the state will be asked for; without it None may be given back.
             allowed: which places each place may see (documents apart), for those who see places.
         """
+
+    def before(self, x: Int[Tensor, "b l"], at: int) -> Int[Tensor, "b m"]:
+        """What is read before token number `at` can be predicted."""
+        return x[:, :at] if self.space.marks else F.pad(x[:, :at], (1, 0), value=self.space.vocab)
 
     def reordered(self, state: Any, rows: Int[Tensor, " b"]) -> Any:
         """`state` with row i that of row `rows[i]`; None, and all is read again, where a model cannot do that."""
@@ -136,6 +140,19 @@ class Tokenwise(Model, Likelihood, Stream):
         return self.space.marks.end if self.space.marks else None
 
 
+@runtime_checkable
+class Reading(Protocol):
+    """What a `Reader` asks of a model: the methods of `Tokenwise` of these names."""
+
+    def before(self, x: Any, at: int) -> Int[Tensor, "b m"]: ...
+
+    def read(
+        self, tokens: Int[Tensor, "b m"], condition: Condition, state: Any = None, keep: bool = False
+    ) -> tuple[Float[Tensor, "b m out"], Any]: ...
+
+    def reordered(self, state: Any, rows: Int[Tensor, " b"]) -> Any: ...
+
+
 class Reader:
     """Reads a growing sequence and says what comes next; what it has read it need not read again.
 
@@ -143,13 +160,12 @@ class Reader:
     side. Rows that change places, or follow from another row than before, are read on from where that row was.
     """
 
-    def __init__(self, model: Tokenwise, condition: Condition):
+    def __init__(self, model: Reading, condition: Condition):
         self.model, self.condition, self.state = model, condition, None
         self.done = torch.empty(0, 0, dtype=torch.int64)
 
-    def __call__(self, x: Int[Tensor, "b l"], at: int) -> Float[Tensor, "b vocab"]:
-        space = self.model.space
-        inputs = x[:, :at] if space.marks else F.pad(x[:, :at], (1, 0), value=space.vocab)
+    def __call__(self, x: Int[Tensor, "b l"] | Float[Tensor, "b c l"], at: int) -> Float[Tensor, "b out"]:
+        inputs = self.model.before(x, at)
         known = self.done.shape[1]
         if not (0 < known < inputs.shape[1] and self._follows(inputs[:, :known])):
             self.state, known = None, 0

@@ -73,6 +73,9 @@ class Facts:
 class Cutter:
     """Makes stored items of what was read, one file or row after another; for most media these are the same."""
 
+    apart: bool = True
+    """Whether each item is of one file or row alone, so that it has its label."""
+
     def put(self, item: np.ndarray) -> list[np.ndarray]:
         """The items that are complete now that `item` has come."""
         return [item]
@@ -93,12 +96,14 @@ class Medium(ABC):
     suffixes: frozenset[str]
     """Of the files it reads, lower case."""
 
+    rate: int = 0
+    """How many samples of sound or frames make a second; 0 where there is no time."""
     columns: tuple[tuple[str, ...], ...] = ()
     """Sets of a table's columns, each of which an item can be made of, the first that is there counts."""
     piece: int = 0
     """Files larger than about so many bytes are read in pieces of that size, cut at line ends; 0: always whole."""
     whole: bool = True
-    """Whether a stored item is what one file or row held, so that it has its label."""
+    """Whether a stored item is what one file or row held."""
     talks: bool = False
     """Whether items are words, to be printed as they are."""
     asks: bool = False

@@ -1,7 +1,8 @@
-"""The mark that a generated picture carries in its metadata, and reading it back.
+"""The mark that a generated picture or film carries in its metadata, and reading it back.
 
-Written twice, because tools keep different things: as PNG text under `AIGC` (the JSON record of GB 45438-2025), and as
-an XMP packet with the same record and IPTC's digital source type `trainedAlgorithmicMedia`. Pixels are untouched.
+Written twice, because tools keep different things: as PNG text or MP4 metadata under `AIGC` (the JSON record of
+GB 45438-2025), and as an XMP packet with the same record and IPTC's digital source type `trainedAlgorithmicMedia`.
+Pixels are untouched.
 """
 
 import html
@@ -28,20 +29,35 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 def chunks(mark: Mark) -> PngInfo:
     """The text chunks of a PNG that carries `mark`."""
-    record = json.dumps({"AIGC": mark.fields()})  # ASCII: a tEXt chunk is Latin-1
     info = PngInfo()
-    info.add_text("AIGC", record)
-    info.add_itxt("XML:com.adobe.xmp", _PACKET.format(tool=quoteattr(mark.generator), record=quoteattr(record)))
+    info.add_text("AIGC", _record(mark))
+    info.add_itxt("XML:com.adobe.xmp", packet(mark))
     return info
 
 
+def tags(mark: Mark) -> dict[str, str]:
+    """The metadata of a film that carries `mark`."""
+    return {"AIGC": _record(mark), "comment": f"made by a model, {mark.generator}"}
+
+
+def packet(mark: Mark) -> str:
+    """The XMP packet that carries `mark`."""
+    return _PACKET.format(tool=quoteattr(mark.generator), record=quoteattr(_record(mark)))
+
+
+def _record(mark: Mark) -> str:
+    return json.dumps({"AIGC": mark.fields()})  # ASCII: a tEXt chunk is Latin-1
+
+
 def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
-    """The record that a picture file carries (`Mark.fields()`), or None when it has none.
+    """The record that a picture or a film carries (`Mark.fields()`), or None when it has none.
 
     Raises:
-        MaquetteError: MQ-3001 when `data` is not a readable picture.
+        MaquetteError: MQ-3001 when `data` is not readable.
     """
-    notes = decode.carried(data, name)
+    from maquette.media import film  # half a second, with all of libav
+
+    notes = film.carried(data, name) if film.signature(data) else decode.carried(data, name)
     attribute = re.search(r"TC260:AIGC=(?:\"([^\"]*)\"|'([^']*)')", notes.xmp)
     in_xmp = html.unescape(attribute[1] or attribute[2] or "") if attribute else ""
     for text in (notes.text.get("AIGC", ""), in_xmp):

@@ -113,3 +113,16 @@ def mutants(data: bytes, n: int, seed: int) -> Iterator[bytes]:
         for place in rng.integers(len(data), size=int(rng.integers(1, 30))):
             mutant[place] ^= 1 << int(rng.integers(8))
         yield bytes(mutant)
+
+
+def fragmented(frames: np.ndarray, rate: int = 8) -> bytes:
+    """An MP4 film in fragments, as live ones come."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as film:
+        stream = film.add_stream("libx264", rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        for frame in frames:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame.repeat(3 // frame.shape[2], 2), format="rgb24")))
+        film.mux(stream.encode(None))
+    return buffer.getvalue()

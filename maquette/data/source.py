@@ -141,7 +141,7 @@ def _require_pictures(medium: Medium) -> None:
 
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
-    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows):
+    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows, medium):
         if row.split != TEST and isinstance(item, np.ndarray):
             yield item
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
-from maquette.media import decode, sound
+from maquette.media import decode, film, sound
 from maquette.media import text as text_medium
 from maquette.verbs.recipes import read
 
-PICTURES, TEXT, SOUND = ("dcgan",), ("chat", "medium.asks=false"), ("mel-diffusion",)
+PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
+SOUND, FILMS = ("mel-diffusion",), ("video-diffusion",)
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -22,8 +23,8 @@ def check(
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files; "" for one of sound where there is more of it than pictures, of text
-            where there are such files and no picture, else for one of pictures.
+        recipe: whose medium reads the files; "" for one of films or of sound where there are more of them than
+            pictures, of text where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
@@ -37,10 +38,12 @@ def _suited(path: Path) -> tuple[str, ...]:
     for name in _names(path):
         suffix = os.path.splitext(name)[1].lower()
         found["picture"] += suffix in decode.SUFFIXES
+        found["film"] += suffix in film.SUFFIXES - decode.SUFFIXES
         found["sound"] += suffix in sound.SUFFIXES
         found["text"] += suffix in text
-    if found["sound"] > found["picture"]:
-        return SOUND
+    for kind, recipe in (("film", FILMS), ("sound", SOUND)):
+        if found[kind] and found[kind] >= max(found["picture"], found["sound"]):
+            return recipe
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

@@ -136,7 +136,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
             factor = asked.get("factor") or 0
             smaller = name == "image" and isinstance(factor, int) and factor > 1
             medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
-            item = medium.read(Path(asked[name]))
+            item = _read(Path(asked[name]), medium)
             asked[name] = item if name == "image" else medium.to_tensor(item[None])[0].numpy() > 0
     for name in ("label", "prompt", "stop"):
         if isinstance(asked.get(name), list):
@@ -158,11 +158,17 @@ def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
 
 def _tensors(pictures: Sequence[Any], medium: Medium, what: str) -> Tensor:
     """Files and stored items [k, *shape] as `medium` sees them; raises MQ-2106 for an item of another shape."""
-    items = [medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
+    items = [_read(Path(one), medium) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
     if strange := [item.shape for item in items if item.shape != medium.stored]:
         found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return medium.to_tensor(np.stack(items))
+
+
+def _read(path: Path, medium: Medium) -> np.ndarray:
+    """The item of a file; of one that holds several the first."""
+    whole = medium.read(path)
+    return next(iter(medium.cutter().put(whole)), whole)
 
 
 def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
@@ -182,7 +188,7 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
     if derive:
         return craft.take(x, Seeds.for_samples(seed, len(x)).fork(GIVEN))
     if isinstance(mask, str | Path):
-        mask = (medium.to_tensor(medium.read(Path(mask))[None])[0] > 0).any(0).numpy()
+        mask = (medium.to_tensor(_read(Path(mask), medium)[None])[0] > 0).any(0).numpy()
     hidden = None if mask is None else torch.from_numpy(np.asarray(mask, bool).reshape(1, 1, *x.shape[2:]))
     return craft.bring(x, space, hidden)
 

@@ -142,8 +142,9 @@ def _between(above: int, old: np.ndarray, now: int, new: np.ndarray) -> np.ndarr
     cost = moved[..., 0] + moved[..., 1] + 0.5 * moved[..., 2]
     first = np.column_stack([np.full(len(old), above), old])[:, None]
     second = np.column_stack([np.full(len(new), now), new])[None]
+    way = np.sign(second - first)
     for one, other in itertools.combinations(range(4), 2):
         interval = (first[..., one] - first[..., other]) % 12
         same = interval == (second[..., one] - second[..., other]) % 12
-        cost = cost + PARALLEL * (same & np.isin(interval, (0, 7)) & (first[..., one] != second[..., one]))
+        cost = cost + PARALLEL * (same & np.isin(interval, (0, 7)) & (way[..., one] * way[..., other] > 0))
     return cost

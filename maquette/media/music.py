@@ -4,10 +4,10 @@ An item is int16 [1 + steps, voices] (see `notes.py`): a step before the first, 
 its last. A piece that is longer is cut into several items, each beginning with the last step of the one before.
 
 A sample has one token for each voice and step, step by step, the highest voice first: that is the order of the factors
-of a likelihood, and a voice that is given is every so many'th token. A token says the pitch, and whether the note begins
-here or goes on, since a note that is struck again and one that lasts are not the same; both sound alike to whoever looks
-one step back. Before a piece and after it stand marks, of which one, the last of its step, is context, and one, the first
-after the last note, is learnt and paid for, as in `core/sequences.py`.
+of a likelihood, and a voice that is given is every so many'th token. A token is a pitch, held or not, so that what sounds
+can be read off the step before; with `onsets` notes that begin and notes that go on have tokens of their own. Before a
+piece and after it stand marks, of which one, the last of its step, is context, and one, the first after the last note, is
+learnt and paid for, as in `core/sequences.py`.
 """
 
 import struct
@@ -54,6 +54,9 @@ class Config(MediumConfig):
     """Steps to a quarter note: 1, 2 (eighths) or 4 (sixteenths); notes between steps are left out."""
     steps: int = 64
     """Of an item, 4 to 4096; longer pieces are cut."""
+    onsets: bool = True
+    """Whether a note that is struck again is told from one that lasts; tables of pitches do not say, and are learnt
+    sooner without."""
     low: int = 21
     """The lowest MIDI pitch: 21 to 108 are the 88 keys of a piano."""
     high: int = 108
@@ -100,7 +103,7 @@ class Music(Medium, Voiced):
         self.config, self.voices, self.per_quarter = config, config.voices, config.per_quarter
         self.stored = (1 + config.steps, config.voices)
         self.pitches = config.high - config.low + 1
-        vocab = SILENT + 1 + 2 * self.pitches
+        vocab = SILENT + 1 + self.pitches * (1 + config.onsets)
         self.space: Tokens = Tokens((1 + config.steps * config.voices,), vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     # -- files and rows -> pieces -------------------------------------------------------------------------------------
@@ -150,7 +153,7 @@ class Music(Medium, Voiced):
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:
         """Items or their beginnings [b, n, voices] -> int64 [b, 1 + (n - 1) * voices]."""
         items = torch.as_tensor(np.asarray(items).astype(np.int64))
-        note = SILENT + 1 - self.config.low + items % HELD + self.pitches * (items >= HELD)
+        note = SILENT + 1 - self.config.low + items % HELD + self.pitches * (items >= HELD) * self.config.onsets
         marked = torch.where(items == END, MARKS.end, torch.where(items == REST, SILENT, note))
         return marked.flatten(1)[:, self.voices - 1 :]
 
@@ -162,7 +165,8 @@ class Music(Medium, Voiced):
         steps = marked[:, 1:].unflatten(1, (-1, self.voices))
         over = ((steps == END).any(2).cumsum(1) > 0)[..., None]
         first = marked[:, :1, None].expand(-1, 1, self.voices)
-        return torch.cat([first, torch.where(over, END, steps)], 1).numpy().astype(self.dtype)
+        items = torch.cat([first, torch.where(over, END, steps)], 1).numpy().astype(self.dtype)
+        return items if self.config.onsets else of_pitches(items)
 
     def units(self, x: Tensor) -> Tensor:
         """Steps of music that each sample holds."""

@@ -39,11 +39,11 @@ def sounding(piece: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     return np.where(piece >= HELD, piece - HELD, piece)
 
 
-def of_pitches(pitches: Piece) -> Piece:
-    """A piece of what sounds at each step alone: a pitch that is repeated is taken for one that lasts."""
+def of_pitches(pitches: Int[np.ndarray, "... steps voices"]) -> Int[np.ndarray, "... steps voices"]:
+    """Pieces of what sounds at each step alone: a pitch that is repeated is taken for one that lasts."""
     pitches = np.asarray(pitches, np.int16)
     held = np.zeros(pitches.shape, bool)
-    held[1:] = (pitches[1:] == pitches[:-1]) & (pitches[1:] >= 0)
+    held[..., 1:, :] = (pitches[..., 1:, :] == pitches[..., :-1, :]) & (pitches[..., 1:, :] >= 0)
     return (pitches + HELD * held).astype(np.int16)
 
 

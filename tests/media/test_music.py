@@ -41,6 +41,16 @@ def test_a_step_is_a_token_for_each_voice_and_the_rest_is_marks() -> None:
     assert MEDIUM.units(x).tolist() == [3]
 
 
+def test_without_onsets_a_token_is_what_sounds() -> None:
+    medium = Config(voices=2, per_quarter=1, steps=4, low=48, high=72, onsets=False).build()
+    again = PIECE % H * (PIECE >= 0) - (PIECE < 0)  # every note of it begins
+    x = medium.to_tensor(np.stack([item_of(PIECE), item_of(again.astype(np.int16))]))
+    first = SILENT + 1
+    assert x.tolist() == [[0, first + 12, first, first + 12, first + 2, SILENT, first + 2, 0, 0]] * 2
+    assert medium.space.vocab == SILENT + 1 + 25
+    assert np.array_equal(medium.from_tensor(x), np.stack([item_of(PIECE)] * 2))
+
+
 def test_any_tokens_are_an_item() -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.randint(MEDIUM.space.vocab, (200, 9), generator=g)

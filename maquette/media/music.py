@@ -10,7 +10,6 @@ piece and after it stand marks, of which one, the last of its step, is context, 
 learnt and paid for, as in `core/sequences.py`.
 """
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,8 @@ from maquette.core.config import Config as AnyConfig
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Marks, Tokens
-from maquette.media import midi, organ, roll
-from maquette.media.base import Medium, MediumConfig, Voiced, read_whole
+from maquette.media import midi, organ, roll, wav
+from maquette.media.base import Facts, Medium, MediumConfig, Voiced, read_whole
 from maquette.media.notes import END, HELD, PITCHES, REST, Piece, of_pitches, sounding, thinned, without_ends
 from maquette.media.windows import Windows
 
@@ -141,6 +140,11 @@ class Music(Medium, Voiced):
             raise MaquetteError("MQ-3001", name, reason=reason)
         return np.vstack([np.full_like(piece[:1], END), piece])
 
+    def facts(self, data: bytes, name: str) -> Facts:
+        length = len(midi.read(data, name, self.voices))
+        cut = ("longer than an item: cut",) if length > self.config.steps * midi.FINE // self.per_quarter else ()
+        return Facts(size=(-(-length // midi.FINE),), unit="quarter notes", notes=cut)
+
     def cutter(self) -> Windows:
         return Windows(1 + self.config.steps, True, END, self.dtype, (self.voices,))
 
@@ -219,10 +223,8 @@ class Music(Medium, Voiced):
         pause = np.zeros(round(PAUSE * organ.RATE), np.float32)
         seconds = 60 / TEMPO / self.config.per_quarter
         parts = [part for item in items[:HEARD] for part in (organ.played(self.piece(item), seconds), pause)]
-        samples = np.round(np.concatenate([*parts[:-1], pause[:0]]) * 32767).astype("<i2").tobytes()
-        head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 1, 1, organ.RATE,
-                           2 * organ.RATE, 2, 16)  # fmt: skip
-        return ".wav", head + struct.pack("<4sI", b"data", len(samples)) + samples
+        samples = np.round(np.concatenate(parts[:-1]) * 32767).astype(np.int16)
+        return ".wav", wav.write(samples[:, None], organ.RATE)
 
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
         return roll.sheet([self.piece(item) for item in items[: max(SHOWN, len(titles or ()))]], columns, titles)

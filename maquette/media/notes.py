@@ -63,11 +63,10 @@ def consistent(piece: Piece) -> Piece:
 
 
 def without_ends(item: Piece) -> Piece:
-    """The steps of an item from the first to the one before the next `END`; one before the first is left out."""
-    item = np.asarray(item)
-    first = int((item[0] == END).any()) if len(item) else 0
-    ends = np.flatnonzero((item[first:] == END).any(1))
-    return consistent(item[first : first + ends[0]] if len(ends) else item[first:])
+    """The steps of an item, without the one that stands before them and without what comes after the last."""
+    steps = np.asarray(item)[1:]
+    ends = np.flatnonzero((steps == END).any(1))
+    return consistent(steps[: ends[0]] if len(ends) else steps)
 
 
 def notes(piece: Piece) -> list[Note]:

@@ -85,13 +85,15 @@ class Mel(Codec):
         return cls(medium.space, medium.rate)
 
     def encode(self, x: Float[Tensor, "b c l"]) -> Float[Tensor, "b c bands t"]:
-        magnitude = stft(x.float().flatten(0, 1), self.hann).abs()
-        return scaled(magnitude @ self.weights.T).mT.unflatten(0, x.shape[:2])
+        with torch.autocast(x.device.type, enabled=False):
+            magnitude = stft(x.float().flatten(0, 1), self.hann).abs()
+            return scaled(magnitude @ self.weights.T).mT.unflatten(0, x.shape[:2])
 
     def decode(self, z: Float[Tensor, "b c bands t"]) -> Float[Tensor, "b c l"]:
-        bands = unscaled(z.float().flatten(0, 1).mT)
-        magnitude = from_bands(bands, self.weights, self.spread)
-        return griffin_lim(magnitude, self.hann, self.length).clamp(-1, 1).unflatten(0, z.shape[:2])
+        with torch.autocast(z.device.type, enabled=False):
+            bands = unscaled(z.float().flatten(0, 1).mT)
+            magnitude = from_bands(bands, self.weights, self.spread)
+            return griffin_lim(magnitude, self.hann, self.length).clamp(-1, 1).unflatten(0, z.shape[:2])
 
 
 # -- pieces of sound and their spectra --------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """A tune with the names of its chords -> four voices, by the rules of part-writing.
 
-Tunes are written in a subset of ABC notation (Walshaw 1991): `C` to `B` from middle C up, `c` to `b` above them, `,` and
-`'` for other octaves, `z` a rest, `^ _ =` before a note, which hold to the next `|`; a number behind is the length in
-eighths, `3/2` or `/2` parts of them; "Am", "G7" in quotes the chord from here on.
+Tunes are written in a subset of ABC notation (Walshaw 1991): `C` to `B` from middle C up, `c` to `b` above them, `,`
+and `'` for other octaves, `z` a rest, `^ _ =` before a note, which hold to the next `|`; a number behind is the length
+in eighths, `3/2` or `/2` parts of them; "Am", "G7" in quotes the chord from here on.
 
 The lower voices strike at every name of a chord, and of all ways to set the chords that one is taken which costs least
 (Viterbi): small steps, the third present, no parallel fifths or octaves, no voice below the next.
@@ -95,9 +95,7 @@ def _cheapest(spans: list[Span]) -> list[tuple[int, ...]]:
     best: list[np.ndarray] = []  # which candidate of the span before each one of this span follows
     all_candidates = [_candidates(span) for span in spans]
     cost = _own(spans[0], all_candidates[0])
-    for (before, span), (old, new) in zip(
-        itertools.pairwise(spans), itertools.pairwise(all_candidates), strict=True
-    ):
+    for (before, span), (old, new) in zip(itertools.pairwise(spans), itertools.pairwise(all_candidates), strict=True):
         total = cost[:, None] + _between(_end(before, -1), old, _end(span, 0), new)
         best.append(total.argmin(0))
         cost = total.min(0) + _own(span, new)

@@ -145,9 +145,9 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Text takes frequencies of n-grams, and labels by its words; music frequencies of intervals. Flat spaces take Fourier features. Pictures take the
-    standard Inception when its converted weights are found (or `choice` asks for it), else the domain extractor, which
-    is trained the first time and kept in the cache folder.
+    Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals. Flat spaces take
+    Fourier features. Pictures take the standard Inception when its converted weights are found (or `choice` asks for
+    it), else the domain extractor, which is trained the first time and kept in the cache folder.
 
     Args:
         seed: of the domain extractor's training.

@@ -9,7 +9,7 @@ import torch
 
 from maquette.core import cancel
 from maquette.core.types import Given, Sampling, Stream, Tokens
-from maquette.evaluate.reference import Reference, picked
+from maquette.evaluate.reference import Reference
 from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.voices import right_shares
 from maquette.media.base import Voiced
@@ -72,8 +72,8 @@ def harmonised(pipeline: Pipeline, pieces: Sequence[Piece]) -> list[Piece]:
 
 
 class Chords:
-    """The lower voices that most often stand under a note of the highest one and the note before it, of training pieces;
-    where that pair is not there, under the note alone."""
+    """The lower voices that most often stand, in training pieces, under a note of the highest one that follows the note
+    before it; where that pair is not there, under the note alone."""
 
     def __init__(self, pieces: Sequence[Piece]):
         self._counts: dict[tuple[int, ...], Counter] = defaultdict(Counter)

@@ -1,4 +1,4 @@
-"""Looking at music without a model of it: frequencies of its intervals, the rules of part-writing, and what is copied."""
+"""Looking at music without a model of it: frequencies of intervals, rules of part-writing, and what is copied."""
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ COPIES = 64
 
 
 class Notes(Extractor):
-    """Square roots of frequencies: pitch classes above the last bass note, steps of each voice, intervals between voices,
-    lengths (see `scores/voices.py`); of all these a key says nothing.
+    """Square roots of frequencies: pitch classes above the last bass note, steps of each voice, intervals between
+    voices, lengths (see `scores/voices.py`). None of them depends on the key.
 
     Args:
         train: training items: ranges of voices, and where copies are looked for.
@@ -31,7 +31,7 @@ class Notes(Extractor):
     resize = "none"
     digest = files.digest(b"pitch classes, melodic and harmonic intervals, lengths, version 1")
     note = (
-        "Features are frequencies of intervals and lengths in whole pieces, whatever their key; they say little of form. "
+        "Features are frequencies of intervals and lengths in whole pieces, in whatever key; they say little of form. "
         "Ranges of voices are those of the training pieces."
     )
 

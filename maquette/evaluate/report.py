@@ -235,7 +235,7 @@ KINDS: dict[str, Kind] = {
         "Longest copied passage",
         "steps",
         "lower",
-        "The longest passage of any sample that stands in a training piece, in any key; beside it, of unseen real ones.",
+        "The longest passage of any sample that stands in a training piece, in any key; beside it, of real ones.",
     ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }

@@ -17,6 +17,7 @@ from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
 from maquette.media.notes import HELD, PITCHES, REST, Piece, notes, voice_names
 
+SUFFIXES = frozenset({".mid", ".midi"})
 MAX_BYTES = 256 << 10
 MAX_NOTES = 20_000
 MAX_STEPS = 1 << 14
@@ -63,8 +64,8 @@ def read(data: bytes, name: str, voices: int) -> Piece:
     """The piece of a MIDI file, four steps to a quarter note.
 
     Tracks that are named as the voices are (`voice_names`) become these. Otherwise as many parts as there are voices,
-    each with one note at a time, become the voices from the highest on. Otherwise each step keeps its highest notes and,
-    where there are more than voices, its lowest one in the last voice.
+    each with one note at a time, become the voices from the highest on. Otherwise each step keeps its highest notes
+    and, where there are more than voices, its lowest one in the last voice.
 
     Raises:
         MaquetteError: MQ-3001 naming `name`, with the reason.
@@ -93,9 +94,7 @@ def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
     return None
 
 
-def write(
-    piece: Piece, per_quarter: int, tempo: float, record: Mapping[str, str] = {}, title: str = ""
-) -> bytes:
+def write(piece: Piece, per_quarter: int, tempo: float, record: Mapping[str, str] = {}, title: str = "") -> bytes:
     """A MIDI file of `piece`: a track with `record` as text (and `title` as its name), then one for each voice.
 
     Args:

@@ -1,13 +1,13 @@
 """Music: MIDI files, and rows of tables, <-> voices of notes on a grid of steps, as windows of tokens.
 
-An item is int16 [1 + steps, voices] (see `notes.py`): a step before the first, then the steps of a piece and `END` after
-its last. A piece that is longer is cut into several items, each beginning with the last step of the one before.
+An item is int16 [1 + steps, voices] (see `notes.py`): the step before the first, then the steps of a piece and `END`
+after its last. A longer piece is cut into several items, each beginning with the last step of the one before.
 
 A sample has one token for each voice and step, step by step, the highest voice first: that is the order of the factors
-of a likelihood, and a voice that is given is every so many'th token. A token is a pitch, held or not, so that what sounds
-can be read off the step before; with `onsets` notes that begin and notes that go on have tokens of their own. Before a
-piece and after it stand marks, of which one, the last of its step, is context, and one, the first after the last note, is
-learnt and paid for, as in `core/sequences.py`.
+of a likelihood, and a voice that is given is every so many'th token. A token is a pitch, held or not, so that what
+sounds can be read off the step before; with `onsets` notes that begin and notes that go on have tokens of their own.
+Before a piece and after it stand marks, of which one, the last of its step, is context, and one, the first after the
+last note, is learnt and paid for, as in `core/sequences.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,9 @@ class Config(MediumConfig):
         self.check(1 <= self.voices <= 8, "voices", "a whole number from 1 to 8")
         self.check(4 <= self.steps <= 4096, "steps", "a whole number from 4 to 4096")
         self.check(0 <= self.low < PITCHES, "low", "a MIDI pitch from 0 to 127")
-        self.check(self.low + 11 <= self.high < PITCHES, "high", "a MIDI pitch, an octave or more above `low`, up to 127")
+        self.check(
+            self.low + 11 <= self.high < PITCHES, "high", "a MIDI pitch, an octave or more above `low`, up to 127"
+        )
 
     def build(self) -> "Music":
         return Music(self)
@@ -93,7 +95,7 @@ class Music(Medium, Voiced):
     """
 
     suffix = ".mid"
-    suffixes = frozenset({".mid", ".midi"})
+    suffixes = midi.SUFFIXES
     columns = (("notes",),)
     dtype = np.dtype(np.int16)
     unit = "step"
@@ -136,7 +138,9 @@ class Music(Medium, Voiced):
         heard = sounding(piece)[piece >= 0]
         strange = heard[(heard < self.config.low) | (heard > self.config.high)]
         if len(strange):
-            reason = f"pitch {strange[0]} lies outside {self.config.low} to {self.config.high} (medium.low, medium.high)"
+            reason = (
+                f"pitch {strange[0]} lies outside {self.config.low} to {self.config.high} (medium.low, medium.high)"
+            )
             raise MaquetteError("MQ-3001", name, reason=reason)
         return np.vstack([np.full_like(piece[:1], END), piece])
 

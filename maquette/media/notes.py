@@ -17,7 +17,12 @@ PITCHES = 128
 Piece = Int[np.ndarray, "_ _"]
 """[steps, voices]"""
 
-_NAMES = {1: ("melody",), 2: ("soprano", "bass"), 3: ("soprano", "alto", "bass"), 4: ("soprano", "alto", "tenor", "bass")}
+_NAMES = {
+    1: ("melody",),
+    2: ("soprano", "bass"),
+    3: ("soprano", "alto", "bass"),
+    4: ("soprano", "alto", "tenor", "bass"),
+}
 
 
 class Note(NamedTuple):

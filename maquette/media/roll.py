@@ -24,7 +24,7 @@ def sheet(pieces: Sequence[Piece], columns: int, titles: Sequence[str] | None = 
     heard = [pitch for piece in pieces for pitch in sounding(piece)[piece >= 0].tolist()]
     low, high = (min(heard) - 2, max(heard) + 2) if heard else (58, 62)
     steps = max(1, *map(len, pieces))
-    width = max(1, min(6, (480 if len(pieces) > 1 else WIDEST) // steps))
+    width = max(2, min(6, (480 if len(pieces) > 1 else WIDEST) // steps))
     pad, across, down = 4, steps * width, (high - low + 1) * HEIGHT
     columns = len(titles) if titles else max(1, min(columns, len(pieces), WIDEST // (across + pad)))
     rows, head = -(-len(pieces) // columns), lettering.TITLE_HEIGHT if titles else 0

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
-from maquette.media import decode, sound
+from maquette.media import decode, midi, sound
 from maquette.media import text as text_medium
 from maquette.verbs.recipes import read
 
 PICTURES, TEXT, SOUND = ("dcgan",), ("chat", "medium.asks=false"), ("mel-diffusion",)
+MUSIC = ("harmonise",)
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -22,8 +23,8 @@ def check(
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files; "" for one of sound where there is more of it than pictures, of text
-            where there are such files and no picture, else for one of pictures.
+        recipe: whose medium reads the files; "" for one of sound or of music where there is more of it than pictures,
+            of text where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
@@ -38,9 +39,12 @@ def _suited(path: Path) -> tuple[str, ...]:
         suffix = os.path.splitext(name)[1].lower()
         found["picture"] += suffix in decode.SUFFIXES
         found["sound"] += suffix in sound.SUFFIXES
+        found["music"] += suffix in midi.SUFFIXES
         found["text"] += suffix in text
     if found["sound"] > found["picture"]:
         return SOUND
+    if found["music"] > found["picture"]:
+        return MUSIC
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

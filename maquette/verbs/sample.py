@@ -87,7 +87,9 @@ def sample(
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     if clip is not None:
         shown = [pipeline.medium.label(item, visible) for item in items] if visible else list(items)
-        paths += exits.emit([_played(pipeline.medium, shown, Path(clip))], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
+        paths += exits.emit(
+            [_played(pipeline.medium, shown, Path(clip))], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1]
+        )
     return Made(items, paths, said)
 
 

@@ -139,7 +139,10 @@ HOSTILE = {
     "asynchronous": (chunked(NOTE, kind=2), "its tracks are pieces of their own (a file of type 2)"),
     "no notes": (file_of([]), "there is no note in it"),
     "many tracks": (file_of(*[[]] * 300), "it has more than 256 tracks"),
-    "many notes": (chunked(b"\x00\x90\x3c\x40" + b"\x01\x3c\x00\x00\x3c\x40" * 20_001), "it has more than 20,000 notes"),
+    "many notes": (
+        chunked(b"\x00\x90\x3c\x40" + b"\x01\x3c\x00\x00\x3c\x40" * 20_001),
+        "it has more than 20,000 notes",
+    ),
     "large": (GOOD + bytes(midi.MAX_BYTES), "it has more than 256 KB"),
 }
 
@@ -163,4 +166,6 @@ def test_damaged_files_are_read_or_refused_and_nothing_else() -> None:
         except MaquetteError as refused:
             assert refused.code == "MQ-3001"
         else:
-            assert piece.dtype == np.int16 and piece.shape[1] == 4 and (piece < 2 * HELD).all() and (piece >= REST).all()
+            assert (
+                piece.dtype == np.int16 and piece.shape[1] == 4 and (piece < 2 * HELD).all() and (piece >= REST).all()
+            )

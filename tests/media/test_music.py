@@ -114,7 +114,9 @@ def test_transposing_moves_all_notes_of_a_sample_alike_and_stays_within_the_rang
     x = MEDIUM.to_tensor(np.stack([item_of(PIECE)] * 4000))
     uniform = torch.rand(4000, 8, generator=torch.Generator().manual_seed(0))
     moved = MEDIUM.augment(x, {"transpose": 5}, uniform)
-    shifts = [np.unique((a - b)[b > REST]) for a, b in zip(MEDIUM.from_tensor(moved), MEDIUM.from_tensor(x), strict=True)]
+    shifts = [
+        np.unique((a - b)[b > REST]) for a, b in zip(MEDIUM.from_tensor(moved), MEDIUM.from_tensor(x), strict=True)
+    ]
     assert {len(shift) for shift in shifts} == {1}
     found, count = np.unique(np.concatenate(shifts), return_counts=True)
     assert found.tolist() == list(range(6)), "48 is the lowest pitch: there is no way down"

@@ -20,8 +20,7 @@ def test_a_repeated_pitch_of_a_table_is_a_note_that_lasts() -> None:
 
 def test_a_coarser_grid_hears_what_sounds_at_its_steps() -> None:
     # a quarter, two eighths of which the second is not heard, the same pitch struck again, and one that lasts
-    piece = column(60, 60 + H, 60 + H, 60 + H, 62, 62 + H, 64, 64 + H, 65, 65 + H, 65, 65 + H, 65, 65 + H, 65 + H, 65 + H,
-                   65 + H)  # fmt: skip
+    piece = column(60, *[60 + H] * 3, 62, 62 + H, 64, 64 + H, 65, 65 + H, 65, 65 + H, 65, *[65 + H] * 4)
     assert thinned(piece, 4).ravel().tolist() == [60, 62, 65, 65, 65 + H]
     assert thinned(piece, 2).ravel().tolist() == [60, 60 + H, 62, 64, 65, 65, 65, 65 + H, 65 + H]
     assert np.array_equal(thinned(piece, 1), piece)

@@ -140,7 +140,11 @@ def test_a_report_has_the_scores_of_music(name: str, runs: dict[str, Path], caps
     assert nats["value"] == pytest.approx(bits["value"] * np.log(2)) and bits["unit"] == "bits per step"
     assert nats["bound"] == (name == "in any order")
     assert ("note_accuracy" in found) == (name == "in order")
-    assert 0 <= found["harmony_accuracy"]["value"] < found["harmony_accuracy"]["baselines"]["likeliest chord by soprano"]["value"]
+    assert (
+        0
+        <= found["harmony_accuracy"]["value"]
+        < found["harmony_accuracy"]["baselines"]["likeliest chord by soprano"]["value"]
+    )
 
 
 def test_nats_per_step_are_those_of_every_step_and_end_once(runs: dict[str, Path]) -> None:

@@ -78,7 +78,9 @@ def interval_divergence(real: Sequence[Piece], made: Sequence[Piece]) -> Estimat
     """The mean of the Jensen-Shannon divergences, in bits, of four kinds of frequencies: see `counted`."""
     known, own = [counted(piece) for piece in real], [counted(piece) for piece in made]
     whole = _summed(known)
-    without = [_apart(whole, _summed([c for i, c in enumerate(own) if i not in set(g.tolist())])) for g in _groups(len(own))]
+    without = [
+        _apart(whole, _summed([c for i, c in enumerate(own) if i not in set(g.tolist())])) for g in _groups(len(own))
+    ]
     return jackknife(_apart(whole, _summed(own)), without)
 
 
@@ -117,8 +119,8 @@ def features(piece: Piece) -> Float[np.ndarray, " d"]:
 
 
 def spelt(piece: Piece, letters: dict[tuple[int, ...], str]) -> str:
-    """A character for each step, the same for the same step in any key: how far the lowest sounding voice moved, and how
-    the others lie above it. `letters` grows by those that it has not."""
+    """A character for each step, the same for the same step in any key: how far the lowest sounding voice moved, and
+    how the others lie above it. `letters` grows by those that it has not."""
     pitches = sounding(piece).astype(int)
     rows = np.where(pitches >= 0, pitches, 1000)
     low = rows.min(1)

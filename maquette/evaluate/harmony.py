@@ -37,9 +37,9 @@ def scores(pipeline: Pipeline, reference: Reference, stamp: Stamp) -> Iterator[S
     stamp = replace(stamp, split=name, real=len(items))
     if isinstance(pipeline.model, Stream):
         yield Score.of("note_accuracy", right_shares(foreseen(pipeline, items)), stamp)
-    pieces = [piece for item in items if len(piece := medium.piece(item))]
+    pieces = [piece for item in items if len(piece := medium.sung(item))]
     if medium.voices > 1:
-        simple = Chords([medium.piece(item) for item in data.train.items])
+        simple = Chords([medium.sung(item) for item in data.train.items])
         beside = {BY_SOPRANO: right_shares(_agreeing(pieces, [simple.under(piece) for piece in pieces]))}
         made = right_shares(_agreeing(pieces, harmonised(pipeline, pieces)))
         yield Score.of("harmony_accuracy", made, stamp, baselines=beside)
@@ -68,7 +68,7 @@ def harmonised(pipeline: Pipeline, pieces: Sequence[Piece]) -> list[Piece]:
     assert isinstance(medium, Voiced)
     known = torch.stack([medium.known(piece, (0,)) for piece in pieces]).numpy()
     items = pipeline.generate(Request(n=len(pieces), opening=known, sampling=GREEDY))
-    return [medium.piece(item) for item in items]
+    return [medium.sung(item) for item in items]
 
 
 class Chords:

@@ -37,8 +37,8 @@ class Notes(Extractor):
 
     def __init__(self, medium: Medium, train: np.ndarray):
         assert isinstance(medium, Voiced), "there are notes to look at"
-        self.medium, self.piece = medium, medium.piece
-        known = [piece for item in train[:SEARCHED] if len(piece := self.piece(item))]
+        self.medium, self.sung = medium, medium.sung
+        known = [piece for item in train[:SEARCHED] if len(piece := self.sung(item))]
         self.ranges = voices.ranges(known)
         self.letters: dict[tuple[int, ...], str] = {}
         self.corpus = "\n".join(voices.spelt(piece, self.letters) for piece in known)
@@ -62,4 +62,4 @@ class Notes(Extractor):
         return {"copied_steps": verbatim([voices.spelt(p, letters) for p in self._pieces(items[:COPIES])], self.corpus)}
 
     def _pieces(self, items: np.ndarray) -> list[Piece]:
-        return [self.piece(item) for item in items]
+        return [self.sung(item) for item in items]

@@ -228,7 +228,7 @@ class Voiced(ABC):
     per_quarter: int
 
     @abstractmethod
-    def piece(self, item: np.ndarray) -> np.ndarray:
+    def sung(self, item: np.ndarray) -> np.ndarray:
         """The music of a stored item: int16 [steps, voices], without marks."""
 
     @abstractmethod

@@ -121,7 +121,7 @@ class Music(Medium, Voiced):
         Such rows do not say when a note begins: a pitch that is repeated is taken for one that lasts.
         """
         try:
-            found = np.array(record["notes"], dtype=float)
+            found: np.ndarray = np.array(record["notes"], dtype=float)
         except (TypeError, ValueError):
             found = np.empty(0)
         good = found.ndim == 2 and found.shape[1] == self.voices and len(found) <= midi.MAX_STEPS
@@ -180,7 +180,7 @@ class Music(Medium, Voiced):
         """Steps of music that each sample holds."""
         return (x[:, 1 :: self.voices] != MARKS.end).sum(1)
 
-    def piece(self, item: np.ndarray) -> Piece:
+    def sung(self, item: np.ndarray) -> Piece:
         return without_ends(item)
 
     def known(self, piece: np.ndarray, voices: Sequence[int] | None = None) -> Tensor:
@@ -209,7 +209,7 @@ class Music(Medium, Voiced):
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """A MIDI file with the mark as a text event."""
-        return midi.write(self.piece(item), self.config.per_quarter, TEMPO, mark.fields(), getattr(item, "words", ""))
+        return midi.write(self.sung(item), self.config.per_quarter, TEMPO, mark.fields(), getattr(item, "words", ""))
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after a cue in its highest voice, the rhythm of "AI" in Morse code; its file is called `text`."""
@@ -226,9 +226,9 @@ class Music(Medium, Voiced):
         """A WAV file with the first few items, one after another, played by a soft organ."""
         pause = np.zeros(round(PAUSE * organ.RATE), np.float32)
         seconds = 60 / TEMPO / self.config.per_quarter
-        parts = [part for item in items[:HEARD] for part in (organ.played(self.piece(item), seconds), pause)]
+        parts = [part for item in items[:HEARD] for part in (organ.played(self.sung(item), seconds), pause)]
         samples = np.round(np.concatenate(parts[:-1]) * 32767).astype(np.int16)
         return ".wav", wav.write(samples[:, None], organ.RATE)
 
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
-        return roll.sheet([self.piece(item) for item in items[: max(SHOWN, len(titles or ()))]], columns, titles)
+        return roll.sheet([self.sung(item) for item in items[: max(SHOWN, len(titles or ()))]], columns, titles)

@@ -77,4 +77,4 @@ def _voiced(medium: Medium) -> Voiced:
 
 def _piece(medium: Medium, one: Any) -> Piece:
     item = medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one)
-    return _voiced(medium).piece(item)
+    return _voiced(medium).sung(item)

@@ -35,7 +35,7 @@ def test_a_step_is_a_token_for_each_voice_and_the_rest_is_marks() -> None:
     assert x.tolist() == [[0, first + 12, first, first + 25 + 12, first + 2, SILENT, first + 25 + 2, 0, 0]]
     assert MEDIUM.space.shape == (9,) and MEDIUM.space.vocab == SILENT + 1 + 50
     assert np.array_equal(MEDIUM.from_tensor(x), item_of(PIECE)[None])
-    assert np.array_equal(MEDIUM.piece(item_of(PIECE)), PIECE)
+    assert np.array_equal(MEDIUM.sung(item_of(PIECE)), PIECE)
     # the three steps are paid for, and that the piece ends, once; nothing else
     assert counted(x, MEDIUM.space).tolist() == [[True] * 7 + [False]]
     assert MEDIUM.units(x).tolist() == [3]
@@ -56,7 +56,7 @@ def test_any_tokens_are_an_item() -> None:
     x = torch.randint(MEDIUM.space.vocab, (200, 9), generator=g)
     x[:, 0] = MARKS.end
     for item in MEDIUM.from_tensor(x):
-        piece = MEDIUM.piece(item)
+        piece = MEDIUM.sung(item)
         assert (piece >= REST).all() and len(piece) <= 4
         assert len(notes(piece)) == ((piece >= 0) & (piece < H)).sum(), "every note begins"
 
@@ -139,7 +139,7 @@ def test_known_voices_and_beginnings() -> None:
 def test_a_label_is_heard_before_the_music_and_stands_in_the_file() -> None:
     labelled = MEDIUM.label(item_of(PIECE), "made by AI")
     cue = [81 - 9] * 4
-    sung = MEDIUM.piece(labelled)
+    sung = MEDIUM.sung(labelled)
     assert [note.stop - note.start for note in notes(sung[:-3]) if note.voice == 0] == [1, 2, 1, 1]
     assert {note.pitch for note in notes(sung[:-3])} == set(cue)
     assert np.array_equal(sung[-3:], PIECE)

@@ -12,10 +12,13 @@ from PIL import Image as pillow
 
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
+from maquette.data.source import open_data
 from maquette.media import marks, midi
 from maquette.media.notes import HELD, sounding
 from maquette.pipeline import load
 from maquette.request import Request
+from maquette.verbs.data import check
+from maquette.verbs.recipes import read
 from maquette.verbs.sample import sample
 from maquette.verbs.train import train
 
@@ -64,11 +67,26 @@ def test_a_given_soprano_is_kept_and_the_others_are_made(name: str, runs: dict[s
     made = sample(runs[name], n=3, voice={"soprano": tune})
     medium = load(runs[name]).medium
     for item in made.items:
-        piece = medium.piece(item)  # type: ignore[attr-defined]
+        piece = medium.sung(item)  # type: ignore[attr-defined]
         assert piece[:, 0].tolist() == MELODY
         assert len(piece) == 6
     assert not np.array_equal(made.items[0], made.items[1])
     assert np.array_equal(sample(runs[name], n=1, seed=1, voice=[f"soprano={tune}"]).items[0], made.items[1])
+
+
+def test_a_folder_of_files_is_data(tmp_path: Path) -> None:
+    data = tmp_path / "songs"
+    data.mkdir()
+    for number in range(12):
+        piece = np.full((8, 4), 60 + number, np.int16)
+        (data / f"{number}.mid").write_bytes(midi.write(piece, 4, 90.0))
+    (data / "broken.mid").write_bytes(b"MThd")
+    recipe = tmp_path / "songs.yaml"
+    recipe.write_text(RECIPE.replace("MODEL", MODELS["in order"]).replace("tunes", str(data)))
+    dataset = open_data(read(str(recipe), ["data.max_bad=0.1"]).data, read(str(recipe)).medium.build())
+    assert len(dataset.train) + len(dataset.test) == 12
+    assert dataset.bad == [("broken.mid", "it is cut off")]
+    assert check(data).readable == 12, "by what the files are"
 
 
 @pytest.mark.parametrize("name", MODELS)

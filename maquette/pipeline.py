@@ -45,7 +45,7 @@ from maquette.nets.conditioning import Embedder
 from maquette.request import EACH, Piece, Request, Said
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
-from maquette.solvers.saying import Recorder, answering, only, until
+from maquette.solvers.saying import Recorder, answering, going_on, only, until
 from maquette.solvers.tasks import colourise, deblur, enlarge, inpaint
 
 DENOISING = "which needs one that is drawn by denoising"
@@ -383,6 +383,8 @@ class Pipeline:
                 predict = recorder
             if allowed is not None:
                 predict = only(predict, allowed)
+            if marks and request.opening is not None:
+                predict = going_on(predict, start, marks.end)
             if marks and request.stops and streams and not how.beams:
                 predict = until(predict, partial(listen, heard), marks.end)
             yield _Drawing(predict, start, given, rng, min(size, request.total - first), heard, recorder)

@@ -47,9 +47,11 @@ def sample(asked: Namespace) -> None:
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,
-        out=asked.out or (None if asked.grid or spoken else "samples"),
+        out=asked.out or (None if asked.grid or asked.clip or spoken else "samples"),
         grid=asked.grid,
         visible=asked.visible or "",
+        clip=asked.clip,
+        transpose=_value(asked.transpose) or 0,
         n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
@@ -74,6 +76,9 @@ def sample(asked: Namespace) -> None:
         back=asked.back,
         blur=_value(asked.blur),
         colour=asked.colour,
+        opening=asked.opening,
+        quarters=_value(asked.quarters),
+        voice=asked.voice or None,
     )
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):

@@ -5,7 +5,7 @@ Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`,
 of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
 Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Sound:
-`tones` (notes, plucked and bowed). Films: `moving-digits` (see `moving.py`).
+`tones` (notes, plucked and bowed). Films: `moving-digits` (see `moving.py`). Music: `tunes` (old tunes for four voices).
 """
 
 import io
@@ -23,7 +23,7 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, moving, sprites, streets, tones
+from maquette.data import cells, glyphs, moving, sprites, streets, tones, tunes
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
 from maquette.media.base import Medium
@@ -121,6 +121,11 @@ def _stdlib(medium: Medium, seed: int) -> Source:
     )
 
 
+def _tunes(medium: Medium, seed: int) -> Source:
+    _require(medium, ".mid", "tunes", "music")
+    return tunes.source(medium)
+
+
 def _mixture(name: str, centres: np.ndarray) -> Callable[[Medium, int], Source]:
     """The maker of an equal mixture of Gaussians of `SIGMA` about `centres` [k, 2]."""
 
@@ -205,6 +210,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "pydoc": _pydoc,
     "stdlib": _stdlib,
     "tones": _tones,
+    "tunes": _tunes,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

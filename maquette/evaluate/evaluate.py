@@ -1,5 +1,6 @@
 """A trained model -> its report: draw, look, score, stamp, picture. Nothing here asks which family it is."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -26,7 +27,7 @@ from maquette.core.types import (
 )
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours, taught
+from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, harmony, neighbours, taught
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -34,7 +35,7 @@ from maquette.evaluate.reference import COPIES, Reference, picked, prepare, soft
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.media.base import Medium
+from maquette.media.base import Medium, Voiced
 from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
@@ -243,6 +244,7 @@ def _scores(
             pipeline, reference.dataset, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed)
         )
     yield from classify.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
+    yield from harmony.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
     yield from _copies(pipeline, reference, made, ask.seed)
 
 
@@ -289,6 +291,8 @@ def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
         with pipeline.computing():
             bits = likelihood.likelihood(pipeline.model, _batches(pipeline, split, rows), measure)
         yield Score.of("likelihood", bits, stamp, unit=unit, baselines=beside, bound=pipeline.model.bound)
+        if isinstance(medium, Voiced) and measure is medium:
+            yield Score.of("step_nats", bits.times(math.log(2)), stamp, bound=pipeline.model.bound)
         if isinstance(measure.space, Tokens) and measure is medium:
             asked = medium.to_tensor(np.asarray(split.items[rows]))
             yield Score.of("perplexity", likelihood.perplexity(bits, asked, medium), stamp)

@@ -18,7 +18,7 @@ from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
 from maquette.evaluate.scores.intervals import Estimate
-from maquette.media.base import Medium
+from maquette.media.base import Medium, Voiced
 
 BATCH = 256
 Choice = Literal["auto", "domain", "inception"]
@@ -146,9 +146,9 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Text takes frequencies of n-grams, and labels by its words. Flat spaces take Fourier features. Pictures take the
-    standard Inception when its converted weights are found (or `choice` asks for it), else the domain extractor, which
-    is trained the first time and kept in the cache folder.
+    Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals. Flat spaces take
+    Fourier features. Pictures take the standard Inception when its converted weights are found (or `choice` asks for
+    it), else the domain extractor, which is trained the first time and kept in the cache folder.
 
     Args:
         seed: of the domain extractor's training.
@@ -163,6 +163,10 @@ def choose_extractor(
         from maquette.evaluate.ngrams import Ngrams
 
         return Ngrams(medium, dataset.train.items, dataset.train.labels, len(dataset.classes), learnt)
+    if isinstance(medium, Voiced):
+        from maquette.evaluate.notes import Notes
+
+        return Notes(medium, dataset.train.items)
     if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:

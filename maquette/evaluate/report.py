@@ -203,6 +203,40 @@ KINDS: dict[str, Kind] = {
         "higher",
         "Share of made pictures nearer to the caption asked for than to those that differ from it in one word.",
     ),
+    "step_nats": Kind(
+        "Nats per step",
+        "nats",
+        "lower",
+        "What a step of unseen music costs, all its voices together and the end of the piece with the last.",
+    ),
+    "note_accuracy": Kind(
+        "Notes foreseen", "share", "higher", "Share of unseen notes that are the likeliest after all before them."
+    ),
+    "harmony_accuracy": Kind(
+        "Notes of a harmony",
+        "share",
+        "higher",
+        "Share of the lower voices' steps that sound as in the unseen piece whose highest voice was given.",
+    ),
+    "interval_divergence": Kind(
+        "Interval divergence",
+        "bits",
+        "lower",
+        "How far frequencies of pitch classes, steps, intervals and lengths are from real music's (Jensen-Shannon).",
+    ),
+    "parallels": Kind(
+        "Parallel fifths and octaves", "per 100 chords", "lower", "Two voices that move from one to another of them."
+    ),
+    "crossings": Kind("Crossed voices", "per 100 chords", "lower", "A voice that sounds below the next lower one."),
+    "out_of_range": Kind(
+        "Notes out of range", "per 100 chords", "lower", "Notes that their voice never sings in the training pieces."
+    ),
+    "copied_steps": Kind(
+        "Longest copied passage",
+        "steps",
+        "lower",
+        "The longest passage of any sample that stands in a training piece, in any key; beside it, of real ones.",
+    ),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
 

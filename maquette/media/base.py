@@ -217,3 +217,28 @@ class Wording(ABC):
     @abstractmethod
     def letters(self, han: bool) -> Bool[Tensor, " vocab"]:
         """Which tokens may fill a gap: those that are one letter, or one Han character; raises MQ-2131 if none is."""
+
+
+class Voiced(ABC):
+    """A medium whose items are voices of notes (see `notes.py`).
+
+    Attributes:
+        voices: how many.
+        per_quarter: steps to a quarter note.
+    """
+
+    voices: int
+    per_quarter: int
+
+    @abstractmethod
+    def sung(self, item: np.ndarray) -> np.ndarray:
+        """The music of a stored item: int16 [steps, voices], without marks."""
+
+    @abstractmethod
+    def known(self, piece: np.ndarray, voices: Sequence[int] | None = None) -> Tensor:
+        """The tokens that a sample begins with, int64 [m]: those of `piece`, after which more is made; or of a sample
+        that is as long as `piece` and has these of its `voices`, -1 standing for the others.
+
+        Raises:
+            MaquetteError: MQ-2121 when the piece is longer than an item.
+        """

@@ -25,9 +25,10 @@ from maquette.core.exit import Mark
 from maquette.core.sequences import counted
 from maquette.core.types import Marks, Tokens
 from maquette.media import forms, lettering, tokens
-from maquette.media.base import Cutter, Medium, MediumConfig, Wording, read_whole
+from maquette.media.base import Medium, MediumConfig, Wording, read_whole
 from maquette.media.heard import Heard
 from maquette.media.tokens import Kind
+from maquette.media.windows import Windows
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
@@ -262,33 +263,6 @@ class Text(Medium, Wording):
     def augment(self, items: Tensor, how: Mapping[str, Any], uniform: Tensor) -> Tensor:
         _NoAugment.from_tree(dict(how), "data.augment")
         return items
-
-
-class Windows(Cutter):
-    """Cuts documents into windows of `size` tokens; what is short at the end is filled with END."""
-
-    def __init__(self, size: int, alone: bool, end: int, dtype: np.dtype):
-        self.size, self.alone, self.end = size, alone, end
-        self.apart = alone
-        self.held = np.empty(0, dtype)
-
-    def put(self, item: np.ndarray) -> list[np.ndarray]:
-        size, made = self.size, []
-        if self.alone or len(item) <= size < len(self.held) + len(item):  # it would fit into a window, not into this
-            made += self.rest()
-        self.held = np.concatenate([self.held, item])
-        while len(self.held) > size:
-            made.append(self.held[:size])
-            self.held = self.held[size - 1 :]
-        return made + (self.rest() if self.alone else [])
-
-    def rest(self) -> list[np.ndarray]:
-        held, self.held = self.held, self.held[:0]
-        return [_filled(held, self.size, self.end)] if len(held) > 1 else []
-
-
-def _filled(window: np.ndarray, size: int, end: int) -> np.ndarray:
-    return np.concatenate([window, np.full(size - len(window), end, window.dtype)])
 
 
 def _turns(messages: Any, name: str, marks: Marks) -> list[tuple[int | None, str]]:

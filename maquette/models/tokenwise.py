@@ -73,9 +73,10 @@ class Tokenwise(Model, Likelihood, Stream):
 
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per token of the batch; the statistic leaves out what is not learnt (prompts, padding)."""
-        condition = self.embed(batch.given, len(batch), batch.rng.fork(0))
-        nats, counts = self.nats(batch.x.flatten(1), condition)
-        return nats.sum() / nats.numel(), {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
+        condition, x = self.embed(batch.given, len(batch), batch.rng.fork(0)), batch.x.flatten(1)
+        nats, counts = self.nats(trimmed(x, self.space), condition)
+        loss = nats.sum() / predicted(x, self.space).numel()
+        return loss, {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         return self.nats(trimmed(batch.x.flatten(1), self.space), self.embed(batch.given, len(batch)))[0].sum(1)

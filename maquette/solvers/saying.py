@@ -58,6 +58,20 @@ def until(predict: Predictor, over: Callable[[Int[Tensor, "n m"]], Bool[Tensor, 
     return ended
 
 
+def going_on(predict: Predictor, start: Int[Tensor, "n l"], end: int) -> Predictor:
+    """No gap that a known token follows becomes `end`, after which the known one would no longer count."""
+    known = (start != MAKE) & (start != end)
+    bound = (start == MAKE) & (known.flip(1).cumsum(1).flip(1) > 0)
+
+    def unended(x: Int[Tensor, "n l"], *told: Any) -> Tensor:
+        logits, rows = predict(x, *told), bound.repeat_interleave(len(x) // len(bound), 0)
+        logits = logits.clone()
+        logits[..., end] = logits[..., end].masked_fill(rows[:, told[0]] if told else rows, -torch.inf)
+        return logits
+
+    return unended
+
+
 class Recorder:
     """A predictor that notes, of each token that was chosen, how likely it had been: log softmax of its logits.
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
-from maquette.media import decode, film, sound
+from maquette.media import decode, film, midi, sound
 from maquette.media import text as text_medium
 from maquette.verbs.recipes import read
 
 PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
-SOUND, FILMS = ("mel-diffusion",), ("video-diffusion",)
+OTHERS = {"film": ("video-diffusion",), "sound": ("mel-diffusion",), "music": ("harmonise",)}
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -23,7 +23,7 @@ def check(
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files; "" for one of films or of sound where there are more of them than
+        recipe: whose medium reads the files; "" for one of films, sound or music where there are more of them than
             pictures, of text where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
@@ -40,10 +40,11 @@ def _suited(path: Path) -> tuple[str, ...]:
         found["picture"] += suffix in decode.SUFFIXES
         found["film"] += suffix in film.SUFFIXES - decode.SUFFIXES
         found["sound"] += suffix in sound.SUFFIXES
+        found["music"] += suffix in midi.SUFFIXES
         found["text"] += suffix in text
-    for kind, recipe in (("film", FILMS), ("sound", SOUND)):
-        if found[kind] and found[kind] >= max(found["picture"], found["sound"]):
-            return recipe
+    most = max(OTHERS, key=lambda kind: found[kind])
+    if found[most] and found[most] >= found["picture"]:
+        return OTHERS[most]
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

@@ -20,6 +20,7 @@ from maquette.media import lettering, marks
 from maquette.media.base import Medium
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
+from maquette.verbs import notes
 
 COLUMNS = 8
 
@@ -41,6 +42,8 @@ def sample(
     allow: Callable[[Any], bool] | None = None,
     device: str = "auto",
     derive: bool = False,
+    clip: Path | str | None = None,
+    transpose: int = 0,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -52,11 +55,15 @@ def sample(
         allow: filter hook; what it does not return True for is not written (MQ-8002).
         derive: whether `image` is a whole picture, of which first that is taken which was taken of the samples that the
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
+        clip: a file that plays the first few of them one after another, with the suffix of the medium's clips.
+        transpose: of music: so many semitones higher than it was made.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model
             that is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends
-            pictures; one that knows styles takes `manner` in the same way.
+            pictures; one that knows styles takes `manner` in the same way. Of music `opening` may be a file, of which
+            `quarters` says how many quarter notes are taken, and `voice` files by the names of the voices that they
+            give.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -67,6 +74,7 @@ def sample(
     asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
     said = pipeline.say(asked) if pipeline.medium.talks else []
     items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
+    items = notes.moved(pipeline.medium, items, transpose) if transpose else items
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
     things: list[Any] = [one.text for one in said] or list(items)
@@ -77,6 +85,11 @@ def sample(
         shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
         png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
+    if clip is not None:
+        shown = [pipeline.medium.label(item, visible) for item in items] if visible else list(items)
+        paths += exits.emit(
+            [_played(pipeline.medium, shown, Path(clip))], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1]
+        )
     return Made(items, paths, said)
 
 
@@ -109,9 +122,40 @@ class Sheet:
         return buffer.getvalue()
 
 
+class Clip:
+    """A finished file that plays, as a thing that may leave."""
+
+    def __init__(self, path: Path | str):
+        self.suffix = Path(path).suffix
+
+    def encode(self, item: bytes, mark: Mark) -> bytes:
+        return marks.onto(item, mark)
+
+    def label(self, item: bytes, text: str) -> bytes:
+        raise AssertionError("what it plays was labelled")
+
+
+def _played(medium: Medium, items: Sequence[np.ndarray], path: Path) -> bytes:
+    """The clip of `items` for a file called `path`."""
+    suffix, data = medium.clip(np.stack(items)) or ("", b"")
+    if not suffix:
+        raise MaquetteError("MQ-2104", "clip", task="be played")
+    if path.suffix.lower() != suffix:
+        raise MaquetteError("MQ-2002", path="clip", wanted=f"a file name that ends in {suffix}", value=repr(str(path)))
+    return data
+
+
 def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[str, Any]:
     """`request` with the files of `image`, `manner` and `mask` read."""
     asked = dict(request)
+    opening, quarters, voice = (asked.pop(name, None) for name in ("opening", "quarters", "voice"))
+    if quarters is not None and opening is None:
+        raise MaquetteError("MQ-2105", first="quarters", second="opening")
+    if voice and opening is not None:
+        raise MaquetteError("MQ-2105", first="voice", second="no opening")
+    if isinstance(opening, str | Path):
+        opening = notes.beginning(pipeline.medium, opening, quarters)
+    asked["opening"] = notes.voices(pipeline.medium, voice) if voice else opening
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:

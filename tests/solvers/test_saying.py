@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from maquette.core.types import Marks, Sampling
-from maquette.solvers.decoding import MAKE, decode, unmask
-from maquette.solvers.saying import Recorder, answering, only, until
+from maquette.solvers.decoding import MAKE, decode, search, unmask
+from maquette.solvers.saying import Recorder, answering, going_on, only, until
 
 P = torch.tensor([0.1, 0.2, 0.3, 0.4])
 
@@ -33,6 +33,20 @@ def test_only_what_is_allowed_is_made_and_what_is_known_stays() -> None:
         assert set(made[:, [0, 1, 2, 4, 5]].unique().tolist()) == {1, 2}
     known = only(next_token, allowed)(start, 3)
     assert torch.equal(known, next_token(start, 3)), "a place that is known is judged as it was"
+
+
+def test_no_gap_ends_a_sample_that_goes_on_as_it_is_known() -> None:
+    start = torch.full((200, 6), MAKE)
+    start[::2, 3] = 2  # every other row has a known token in the middle; number 0 ends a sample
+    start[::2, 5] = 0
+    u = torch.rand(200, 6, generator=torch.Generator().manual_seed(0))
+    for made in (
+        decode(going_on(next_token, start, 0), start, u, Sampling(), end=0),
+        unmask(going_on(every_place, start, 0), start, u, u.flip(1), Sampling(), 3),
+        search(going_on(next_token, start[:4], 0), start[:4], 3, 0.6, end=0),
+    ):
+        assert (made[::2, :3] != 0).all() and (made[::2, 3] == 2).all()
+    assert (decode(going_on(next_token, start, 0), start, u, Sampling(), end=0)[1::2, :3] == 0).any()
 
 
 def test_an_answer_ends_where_a_question_would_follow() -> None:

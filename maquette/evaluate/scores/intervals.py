@@ -36,6 +36,11 @@ class Estimate:
             return self
         return replace(self, low=max(0.0, self.low), high=min(1.0, self.high))
 
+    def times(self, factor: float) -> "Estimate":
+        """The same in another unit, of which there are `factor` to this one."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return replace(self, value=self.value * factor, low=low, high=high)
+
 
 def group_slices(n: int, groups: int = GROUPS) -> list[slice]:
     """`groups` adjoining shares of `n` rows whose sizes differ by at most one.

@@ -86,10 +86,11 @@ def divergence(real: Sequence[bytes], made: Sequence[bytes], n: int = 3) -> Esti
     """Jensen-Shannon divergence in bits between the frequencies of byte n-grams: 0 for equal, 1 for nothing shared."""
     known, parts = _counted(real, n), [_counted(made[group], n) for group in group_slices(len(made))]
     whole: Counter = sum(parts, Counter())
-    return jackknife(_divergence(known, whole), [_divergence(known, whole - part) for part in parts])
+    return jackknife(divergence_of(known, whole), [divergence_of(known, whole - part) for part in parts])
 
 
-def _divergence(p: Counter, q: Counter) -> float:
+def divergence_of(p: Counter, q: Counter) -> float:
+    """Jensen-Shannon divergence in bits between two tables of counts."""
     keys = list(p.keys() | q.keys())
     a, b = (np.array([counts[key] for key in keys], dtype=float) for counts in (p, q))
     a, b = a / max(a.sum(), 1), b / max(b.sum(), 1)

@@ -5,7 +5,7 @@ Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`,
 of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
 Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Sound:
-`tones` (notes, plucked and bowed). Films: `moving-digits` (see `moving.py`). Music: `tunes` (old tunes for four voices).
+`tones` (notes, plucked and bowed). Films: `moving-digits` (see `moving.py`). Music: `tunes` (old tunes, four voices).
 """
 
 import io

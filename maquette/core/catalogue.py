@@ -278,6 +278,13 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("此编解码器针对的是另一种样本：{differences}", "请让配方使用编解码器的媒介，或为此媒介训练编解码器"),
     ),
+    "MQ-2064": Entry(
+        en=(
+            "the codec {kind} is for sound, but {given} was given",
+            "use it behind medium.kind=audio; mulaw takes one channel",
+        ),
+        zh=("编解码器 {kind} 用于声音，但给出的是 {given}", "请与 medium.kind=audio 一起使用；mulaw 只接受单声道"),
+    ),
     "MQ-2020": Entry(
         en=(
             "{path} is batch, but a penalty on the critic's slope needs each row judged by itself",

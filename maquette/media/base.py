@@ -93,6 +93,8 @@ class Medium(ABC):
     suffixes: frozenset[str]
     """Of the files it reads, lower case."""
 
+    rate: int = 0
+    """How many samples of sound or frames make a second; 0 where there is no time."""
     columns: tuple[tuple[str, ...], ...] = ()
     """Sets of a table's columns, each of which an item can be made of, the first that is there counts."""
     piece: int = 0

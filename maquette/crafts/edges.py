@@ -1,4 +1,5 @@
-"""Edges of pictures and of the frames of films: what a model that draws from sketches is given (Isola et al. 2017, edges to photos).
+"""Edges of pictures, in films of each frame: what a model that draws from sketches is given (Isola et al. 2017, edges
+to photos).
 
 Canny (1986) without hysteresis: a blur, Sobel's slopes, and of each ridge of slopes its crest where it is steep enough.
 """
@@ -8,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
@@ -39,7 +42,7 @@ class Config(CraftConfig):
     def take(self, x: Samples, rng: Seeds) -> Given:
         return by_frame(self._lines, x)
 
-    def _lines(self, x: Pictures) -> Pictures:
+    def _lines(self, x: Pictures) -> Float[Tensor, "b 1 h w"]:
         h, w = x.shape[2:]
         padded = F.pad(blurred(grey(x), self.sigma), (1, 1, 1, 1), mode="replicate")
         sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8

@@ -1,4 +1,4 @@
-"""Sound and films with a span of time missing: what a model is given that fills gaps, interpolates frames or goes on."""
+"""Sound and films that lack a span of time: what a model is given that fills gaps, interpolates frames or goes on."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal

@@ -63,7 +63,7 @@ def _samples(
     bands = np.zeros((min(order, table.shape[0] - 1) + 1, table.shape[0]))
     for number in range(len(bands)):
         bands[number, : table.shape[0] - number] = table.diagonal(-number)
-    bands[0] += FAINT * bands[0].max()
+    bands[0] += FAINT * max(1.0, bands[0].max())
     return solveh_banded(bands, -(unknown.T @ known), lower=True)
 
 

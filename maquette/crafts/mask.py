@@ -1,4 +1,4 @@
-"""Pictures and films with holes: what a model of inpainting is given. Free strokes after Yu et al. (2019), and boxes."""
+"""Pictures and films with holes: what a model of inpainting is given. Strokes after Yu et al. (2019), and boxes."""
 
 import math
 from dataclasses import dataclass
@@ -90,9 +90,7 @@ class Config(hiding.HidingConfig):
         return inside[0][:, :, None] & inside[1][:, None, :]
 
 
-def _moving(
-    hidden: Bool[Tensor, "b h w"], step: Float[Tensor, "b 2"], frames: int
-) -> Bool[Tensor, "b frames h w"]:
+def _moving(hidden: Bool[Tensor, "b h w"], step: Float[Tensor, "b 2"], frames: int) -> Bool[Tensor, "b frames h w"]:
     """Holes that go down and across by `step`, shares of the sides, from one frame to the next; what leaves on one side
     comes in on the other."""
     moved = []

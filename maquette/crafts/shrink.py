@@ -1,5 +1,5 @@
-"""Pictures and films averaged down, sound of a lower rate: what a model of super-resolution is given (Dong et al. 2014),
-and one of bandwidth extension (Kuleshov et al. 2017)."""
+"""Pictures and films averaged down, sound at a lower rate: what a model of super-resolution (Dong et al. 2014) or of
+bandwidth extension (Kuleshov et al. 2017) is given."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,16 +56,16 @@ class Config(CraftConfig):
 def lower(x: Float[Tensor, "b c l"], factor: int) -> Float[Tensor, "b c l2"]:
     """Each `factor`-th sample of sound, the first included, after a low pass; beyond its ends there is silence."""
     weights = _sinc(factor, x)
-    return F.conv1d(x.flatten(0, 1)[:, None], weights, stride=factor, padding=weights.shape[2] // 2).view(*x.shape[:2], -1)
+    return F.conv1d(x.flatten(0, 1)[:, None], weights, stride=factor, padding=weights.shape[2] // 2).view(
+        *x.shape[:2], -1
+    )
 
 
 def raised(x: Float[Tensor, "b c l2"], factor: int) -> Float[Tensor, "b c l"]:
     """Sound at `factor` times its rate, without new frequencies; beyond its ends there is silence."""
     weights = factor * _sinc(factor, x)
     half = weights.shape[2] // 2
-    rows = F.conv_transpose1d(
-        x.flatten(0, 1)[:, None], weights, stride=factor, padding=half, output_padding=factor - 1
-    )
+    rows = F.conv_transpose1d(x.flatten(0, 1)[:, None], weights, stride=factor, padding=half, output_padding=factor - 1)
     return rows.view(*x.shape[:2], -1)
 
 
@@ -73,5 +73,7 @@ def _sinc(factor: int, like: Tensor) -> Float[Tensor, "1 1 k"]:
     """A low pass at half the lower rate: sinc under a Kaiser window, of sum 1."""
     half = CROSSINGS * factor
     at = torch.arange(-half, half + 1, dtype=torch.float64)
-    weights = torch.sinc(at / factor) * torch.kaiser_window(2 * half + 1, periodic=False, beta=BETA, dtype=torch.float64)
+    weights = torch.sinc(at / factor) * torch.kaiser_window(
+        2 * half + 1, periodic=False, beta=BETA, dtype=torch.float64
+    )
     return (weights / weights.sum()).to(like)[None, None]

@@ -46,6 +46,9 @@ class CraftConfig(config.Config, ABC):
             raise self.impossible(of, f"only {names} have what it takes")
         return of
 
+    def at(self, rate: int) -> None:
+        """Raise MQ-2009 where samples of this `rate` (of the medium, 0 where there is no time) do not suit it."""
+
     @abstractmethod
     def take(self, x: Samples, rng: Seeds) -> Given:
         """What is left of samples `x`; row i is changed by row i of `rng` alone."""
@@ -82,7 +85,7 @@ class CraftConfig(config.Config, ABC):
         x = given[:, : of.shape[0]].expand(-1, of.shape[0], *given.shape[2:])
         return F.interpolate(x, size=of.shape[1:], mode="nearest")
 
-    def impossible(self, of: Real, reason: str) -> MaquetteError:
+    def impossible(self, of: Real | str, reason: str) -> MaquetteError:
         return MaquetteError(
             "MQ-2009", path="data.given", value=f"{self.kind()} of {of}", reason=reason, todo="choose another craft"
         )

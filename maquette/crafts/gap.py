@@ -54,20 +54,19 @@ class Config(hiding.HidingConfig):
         return self._hide(x, hidden)
 
     def brought(self, of: Real) -> Real:
-        """What lacks every other frame comes without these; everything else with time to be made anew in it."""
-        of = replace(self.space(of), shape=of.shape)
-        c, n, *sides = of.shape
-        return replace(of, shape=(c, (n + 1) // 2, *sides)) if self.place == "between" else of
+        """A picture where all comes after the first frame; else all of it, with what is to be made anew."""
+        of = super().brought(of)
+        return replace(of, shape=(of.shape[0], *of.shape[2:])) if self.place == "still" else of
 
     def bring(self, sample: Samples, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
-        if self.place == "between":
-            super().bring(sample, of, hidden)  # which refuses a gap: it is clear where frames are missing
-            whole = sample.repeat_interleave(2, 2)[:, :, : of.shape[1]]
-            return self.take(whole, Seeds.for_samples(0, len(whole)))
-        if hidden is not None:
+        if self.place in ("between", "still"):  # which frames are missing is clear, and a gap refused
+            sample = super().bring(sample, of, hidden)
+        elif hidden is not None:
             return hiding.hide(sample, hidden.to(sample).expand(len(sample), 1, *sample.shape[2:]))
-        if self.place == "inside":
+        elif self.place == "inside":
             raise MaquetteError("MQ-2105", first="image", second="gap")
+        if self.place == "still":
+            sample = sample[:, :, None].expand(-1, -1, *of.shape[1:])
         longest = replace(self, share=(self.share[1], self.share[1]))
         return longest.take(sample, Seeds.for_samples(0, len(sample)))
 

@@ -4,6 +4,8 @@ What classical restoration does where a model has learnt nothing: coefficients a
 gap, and samples are found for which the errors e are smallest.
 """
 
+from typing import Any, cast
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -54,10 +56,9 @@ def _samples(
     order, places = len(a), np.flatnonzero(gone)
     first, last = max(0, places[0] - order), min(len(x), places[-1] + order + 1)
     here, part = gone[first:last], x[first:last]
-    n = len(part) - order
-    errors = sparse.diags_array(
-        [np.full(n, c) for c in (*-a[::-1], 1.0)], offsets=range(order + 1), shape=(n, len(part)), format="csc"
-    )
+    rows, matrices = len(part) - order, cast(Any, sparse)  # whose types say less than its functions take
+    filters = [np.full(rows, c) for c in (*-a[::-1], 1.0)]
+    errors = matrices.diags(filters, range(order + 1), shape=(rows, len(part)), format="csc")
     unknown, known = errors[:, here], errors[:, ~here] @ part[~here]
     table = (unknown.T @ unknown).tocsc()
     bands = np.zeros((min(order, table.shape[0] - 1) + 1, table.shape[0]))

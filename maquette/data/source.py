@@ -38,7 +38,8 @@ class Data(Config):
     {prompt: en}."""
     given: CraftConfig | None = None
     """What is taken from each sample, the model being given the rest: of pictures and films shrink, mask, crop, grey,
-    edges, blur or noise, of sound shrink or noise, of both sound and films gap."""
+    edges, blur or noise, of sound shrink, noise or mel, of both
+    sound and films gap."""
     pair: Pair | None = None
     """What the samples are made from, of another source: {source: FOLDER, by: COLUMN}."""
     other: str = ""
@@ -94,6 +95,7 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
     """`dataset` with what goes with its rows; what that is shows in the fingerprint, as scores depend on it."""
     if data.given is not None:
         data.given.space(medium.space)  # type: ignore[arg-type]
+        data.given.at(medium.rate)
         dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
         return _marked(dataset, data.given.to_tree())
     if data.other:

@@ -164,8 +164,8 @@ def _holes(mask: Any, gap: Any, medium: Medium) -> Any:
     if len(shape) < 3:
         raise MaquetteError("MQ-2104", "mask", task="read a mask, which is a picture; give --gap")
     reader = medium if len(shape) == 3 else Image(shape[-1], shape[0])
-    white = reader.to_tensor(reader.read(Path(mask))[None])[0].numpy() > 0
-    return white if len(shape) == 3 else white.any(0)[None, None]
+    white = reader.to_tensor(reader.read(Path(mask))[None]).numpy() > 0
+    return white[0] if len(shape) == 3 else white.any(1, keepdims=True)
 
 
 def _span(gap: Any, medium: Medium) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import Tensor
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts import gap, hiding, lpc, mask, noise, shrink
+from maquette.crafts import gap, hiding, lpc, mask, mel, noise, shrink
 
 SOUND, FILM = Real((1, 2000), levels=65536), Real((1, 9, 8, 8), levels=256)
 TIME = np.arange(SOUND.shape[1])
@@ -72,7 +72,7 @@ def test_what_is_hidden_at_the_end_between_and_after_the_first() -> None:
         gap.Config().space(Real((1, 2, 8, 8)))
 
 
-def test_a_person_brings_a_gap_an_end_or_fewer_frames() -> None:
+def test_a_person_brings_a_gap_an_end_frames_or_a_still() -> None:
     x, craft = brighter(), gap.Config()
     hole = torch.zeros(1, 1, 9, 1, 1, dtype=torch.bool)
     hole[:, :, 2:5] = True
@@ -82,13 +82,13 @@ def test_a_person_brings_a_gap_an_end_or_fewer_frames() -> None:
         craft.bring(x, FILM)
     after = gap.Config(place="end", share=(0.2, 1 / 3)).bring(x, FILM)
     assert after[:, -1, :6].max() == 0 and after[:, -1, 6:].min() == 1
-    every = gap.Config(place="between")
-    assert every.brought(FILM).shape == (1, 5, 8, 8)
-    assert torch.equal(every.bring(x[:, :, ::2], FILM), every.take(x, rng(2)))
-    even = Real((1, 8, 8, 8))
-    assert torch.equal(every.bring(x[:, :, 0:8:2], even), every.take(x[:, :, :8], rng(2)))
-    with pytest.raises(MaquetteError, match="MQ-2138"):
-        every.bring(x[:, :, ::2], FILM, hole)
+    every, still = gap.Config(place="between"), gap.Config(place="still")
+    assert every.brought(FILM) == FILM and still.brought(FILM) == Real((1, 8, 8), levels=256)
+    assert torch.equal(every.bring(x, FILM), every.take(x, rng(2)))
+    assert torch.equal(still.bring(x[:, :, 0], FILM), still.take(x, rng(2)))
+    for one in (every, still):
+        with pytest.raises(MaquetteError, match="MQ-2138"):
+            one.bring(x, FILM, hole)
 
 
 def test_lines_in_time_by_hand() -> None:
@@ -221,3 +221,17 @@ def test_where_a_hole_has_passed_time_tells_what_is_there() -> None:
     ways = craft.simpler(given, Real((1, 9, 32, 32)))
     assert set(ways) == {"mean fill", "biharmonic fill", "linear in time"}
     assert error(ways["linear in time"], x) < 0.2 * error(ways["biharmonic fill"], x)
+
+
+def test_spectrograms_are_given_and_griffin_lim_turns_them_back() -> None:
+    x, craft = tones(), mel.Config(rate=8000)
+    given = craft.take(x, rng(3))
+    assert given.shape == (3, *craft.space(SOUND).shape) == (3, 64, 16)
+    assert torch.equal(craft.bring(x, SOUND), given) and craft.brought(SOUND) == SOUND
+    made = craft.simpler(given, SOUND)["Griffin-Lim"]
+    assert made.shape == x.shape and error(craft.take(made, rng(3)), given) < 0.2 * float(given.var())
+    assert torch.equal(craft.shown(given, SOUND), made)
+    stereo = torch.cat([x, -0.1 * x], dim=1)
+    assert torch.equal(craft.take(stereo, rng(3))[:, :64], given)
+    with pytest.raises(MaquetteError, match="rate 16000"):
+        craft.at(16000)

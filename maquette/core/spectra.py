@@ -78,14 +78,16 @@ def bank(rate: int) -> Bank:
 
 def log_mel(x: Float[Tensor, "b c l"], bank: Bank) -> Float[Tensor, "b c bands t"]:
     """Of each channel by itself, in [-1, 1]; t = ceil(l / hop)."""
-    magnitude = stft(x.float().flatten(0, 1), bank.hann).abs()
-    return scaled(magnitude @ bank.weights.T).mT.unflatten(0, x.shape[:2])
+    with torch.autocast(x.device.type, enabled=False):
+        magnitude = stft(x.float().flatten(0, 1), bank.hann).abs()
+        return scaled(magnitude @ bank.weights.T).mT.unflatten(0, x.shape[:2])
 
 
 def of_log_mel(z: Float[Tensor, "b c bands t"], bank: Bank, length: int) -> Float[Tensor, "b c length"]:
     """A sound of `length` samples with about this log-mel spectrogram, by Griffin-Lim, in [-1, 1]."""
-    magnitude = from_bands(unscaled(z.float().flatten(0, 1).mT), bank.weights, bank.spread)
-    return griffin_lim(magnitude, bank.hann, length).clamp(-1, 1).unflatten(0, z.shape[:2])
+    with torch.autocast(z.device.type, enabled=False):
+        magnitude = from_bands(unscaled(z.float().flatten(0, 1).mT), bank.weights, bank.spread)
+        return griffin_lim(magnitude, bank.hann, length).clamp(-1, 1).unflatten(0, z.shape[:2])
 
 
 # -- pieces of sound and their spectra --------------------------------------------------------------------------------

@@ -136,8 +136,7 @@ class Audio(Medium):
         return levels.to(torch.int16).transpose(1, 2).contiguous().cpu().numpy()
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
-        texts = {wav.COMMENT: marks.record(mark), wav.SOFTWARE: mark.generator}
-        return wav.write(item, self.rate, texts, marks.packet(mark))
+        return marks.onto(wav.write(item, self.rate), mark)
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after "AI" in Morse code and a pause; it is longer by that, and nothing of it is lost."""

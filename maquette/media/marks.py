@@ -35,6 +35,13 @@ def chunks(mark: Mark) -> PngInfo:
     return info
 
 
+def onto(clip: bytes, mark: Mark) -> bytes:
+    """A WAV file of ours with `mark`; files of other formats are given theirs when they are made."""
+    if not wav.is_wav(clip):
+        return clip
+    return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+
+
 def record(mark: Mark) -> str:
     """`mark` as JSON, all ASCII: a tEXt chunk is Latin-1."""
     return json.dumps({"AIGC": mark.fields()})

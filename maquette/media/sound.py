@@ -102,9 +102,9 @@ def facts(data: bytes, name: str, rate: int, item: np.ndarray, samples: int, pie
         notes = {
             f"{format} under another suffix": suffix in SUFFIXES and suffix not in CONTAINERS[format].suffixes,
             f"resampled from {codec.rate:,} to {rate:,} samples per second": codec.rate != rate,
-            f"{codec.channels} channels, mixed into one": codec.channels > 1 and channels == 1,
-            f"{codec.channels} channels, their mean on both sides": codec.channels > 2 and channels == 2,
-            "one channel, on both sides": codec.channels == 1 and channels == 2,
+            f"mixed into one of {codec.channels} channels": codec.channels > 1 and channels == 1,
+            f"on both sides the mean of {codec.channels} channels": codec.channels > 2 and channels == 2,
+            "on both sides the same, of one channel": codec.channels == 1 and channels == 2,
             "shorter than an item: silence follows": len(item) < samples,
             "longer than an item: only its beginning is read": not pieces and seconds * rate >= samples + 1,
             "silent": not item.any(),

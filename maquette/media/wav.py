@@ -17,21 +17,21 @@ def is_wav(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WAVE"
 
 
-def write(item: np.ndarray, rate: int, texts: Mapping[str, str] = {}, xmp: str = "") -> bytes:
-    """A WAV file with int16 [n, channels]; the samples come first, whatever a reader knows of the rest.
+def write(item: np.ndarray, rate: int) -> bytes:
+    """A WAV file with int16 [n, channels]."""
+    channels = item.shape[1]
+    sound = struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
+    return _chunk(b"RIFF", b"WAVE" + _chunk(b"fmt ", sound) + _chunk(b"data", item.astype("<i2").tobytes()))
+
+
+def saying(data: bytes, texts: Mapping[str, str], xmp: str) -> bytes:
+    """A WAV file of ours with more behind its samples, which play whatever a reader knows of the rest.
 
     Args:
         texts: of the INFO list, by their names of four letters.
     """
-    channels = item.shape[1]
-    sound = struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
-    chunks = [_chunk(b"fmt ", sound), _chunk(b"data", item.astype("<i2").tobytes())]
-    if texts:
-        said = b"".join(_chunk(key.encode(), text.encode() + b"\0") for key, text in texts.items())
-        chunks.append(_chunk(b"LIST", b"INFO" + said))
-    if xmp:
-        chunks.append(_chunk(XMP, xmp.encode()))
-    return _chunk(b"RIFF", b"WAVE" + b"".join(chunks))
+    said = b"".join(_chunk(key.encode(), text.encode() + b"\0") for key, text in texts.items())
+    return _chunk(b"RIFF", data[8:] + _chunk(b"LIST", b"INFO" + said) + _chunk(XMP, xmp.encode()))
 
 
 def carried(data: bytes, name: str) -> Notes:

@@ -113,6 +113,8 @@ class Keeper:
             titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if told else None
             sheet = medium.sheet(items, titles=titles)
         self.log.picture(clock.step, "samples", sheet)
+        if (clip := medium.clip(items)) is not None:
+            self.run.write_sample(f"step-{clock.step:08d}{clip[0]}", clip[1])
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
             self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):

@@ -100,9 +100,9 @@ def test_the_facts_of_a_file() -> None:
     double = tone(seconds=0.125, rate=2 * RATE, channels=2)
     assert notes(raw_wav(double.tobytes(), 2 * RATE, 2), "a.wav") == (
         "resampled from 16,000 to 8,000 samples per second",
-        "2 channels, mixed into one",
+        "mixed into one of 2 channels",
     )
-    assert notes(raw_wav(x.tobytes()), "a.wav", Audio(RATE, 1000, 2)) == ("one channel, on both sides",)
+    assert notes(raw_wav(x.tobytes()), "a.wav", Audio(RATE, 1000, 2)) == ("on both sides the same, of one channel",)
     assert notes(raw_wav(bytes(2000)), "a.wav") == ("silent",)
     assert notes(raw_wav(b"\x05\x00" * 1000), "a.wav") == ("constant: there is nothing to hear",)
     assert notes(raw_wav((8 * x.clip(-4095, 4095)).tobytes()), "a.wav") == ()

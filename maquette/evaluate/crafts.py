@@ -171,11 +171,11 @@ def notes(taken: Lesson) -> Iterator[str]:
         yield f"Samples are answers to {n}, one each, compared with the true ones; simpler ways answer the same."
 
 
-def shot(taken: Lesson, made: np.ndarray, medium: Medium) -> Shot:
+def shot(taken: Lesson, made: np.ndarray, pipeline: Pipeline) -> Shot:
     """Each row: what is given, what simpler ways make of it (other than leaving it so), what the model makes, and the
     truth where it is known."""
-    n = min(SHOWN, len(made))
-    given = medium.pictured(taken.pictures[:n])
+    n, medium = min(SHOWN, len(made)), pipeline.medium
+    given = pipeline.along.shown(taken.pictures[:n], medium)
     others = {name: items for name, items in taken.simpler.items() if not np.array_equal(items[:n], given)}
     columns = {"given": given, **others, "model": made}
     if taken.real is not None:

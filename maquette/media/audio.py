@@ -8,7 +8,7 @@ shorter than an item is followed by silence.
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from PIL import Image as pillow
 from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
+from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
 from maquette.media import lettering, marks, sound, wav
@@ -54,6 +55,12 @@ class Config(MediumConfig):
 
     def build(self) -> "Audio":
         return Audio(self.rate, self.samples, self.channels, self.pieces)
+
+    def smaller(self, factor: int) -> "Config":
+        if self.rate % factor or self.samples % factor or self.rate // factor < 1000 or self.samples // factor < 16:
+            reason = f"{self.samples} samples at {self.rate} per second do not divide by {factor} into enough"
+            raise MaquetteError("MQ-2103", kind="audio", factor=factor, reason=reason)
+        return replace(self, rate=self.rate // factor, samples=self.samples // factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +122,11 @@ class Audio(Medium):
     def facts(self, data: bytes, name: str) -> Facts:
         read = sound.read(data, name, self.rate, self.channels, self.samples)
         return sound.facts(data, name, self.rate, read, self.samples, self.pieces)
+
+    def shaped(self, space: Real) -> "Audio":
+        """One of sounds as long, and of a lower rate where these have fewer samples."""
+        channels, samples = space.shape
+        return Audio(self.rate * samples // self.samples, samples, channels)
 
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:
         return torch.as_tensor(items).transpose(1, 2).float().add_(0.5).div_(32767.5).contiguous()

@@ -7,10 +7,11 @@ import pytest
 import scipy.signal
 import torch
 
-from maquette.codecs.mel import (
+from maquette.codecs.mel import Mel
+from maquette.core.errors import MaquetteError
+from maquette.core.spectra import (
     FLOOR,
     TOP,
-    Mel,
     Sizes,
     filterbank,
     first_phases,
@@ -25,7 +26,6 @@ from maquette.codecs.mel import (
     to_mel,
     unscaled,
 )
-from maquette.core.errors import MaquetteError
 from maquette.core.types import Real, Tokens
 
 RATE, LENGTH = 8000, 8192

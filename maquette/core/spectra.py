@@ -52,12 +52,8 @@ def sizes(rate: int) -> Sizes:
 
 
 class Bank(NamedTuple):
-    """What log-mel spectrograms of sound of one rate are made with.
-
-    Attributes:
-        hann: the window.
-        weights: of each frequency in each band.
-    """
+    """What log-mel spectrograms of sound of one rate are made with: the window, and each frequency's weight in each
+    band."""
 
     hann: Float[Tensor, " window"]
     weights: Float[Tensor, "bands k"]

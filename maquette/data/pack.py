@@ -82,6 +82,7 @@ def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset |
         bad=[(name, reason) for name, reason in index["bad"]],
         ignored=source.ignored,
         modes=source.modes,
+        pitches=source.pitches,
     )
 
 

@@ -41,7 +41,8 @@ def source(medium: Medium, seed: int) -> Source:
         count = len(CAPTIONS) * sum(COPIES.values())
         return Reading(rows=_rows(medium, seed), count=count, classes=list(CAPTIONS), licence=licence)
 
-    return Source(name="tones", place="tones", key=["tones", 1, seed], read=read)
+    pitches = {label: PITCHES[label.split()[1]] for label in CAPTIONS}
+    return Source(name="tones", place="tones", key=["tones", 1, seed], read=read, pitches=pitches)
 
 
 def _rows(medium: Medium, seed: int) -> Iterator[Row]:

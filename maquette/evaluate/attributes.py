@@ -55,7 +55,7 @@ def scores(reference: Reference, seen: Seen, asked: Int[np.ndarray, " n"], stamp
     where labels are one thing."""
     data, table = reference.dataset, parts(reference.dataset.classes)
     train = np.asarray(data.train.labels)
-    if table is None or (asked < 0).any() or (reference.labels < 0).any() or len(reference.medium.space.shape) != 3:
+    if table is None or (asked < 0).any() or (reference.labels < 0).any() or len(reference.medium.space.shape) < 2:
         return
     rows = labelled(train)
     if any(len(np.unique(column[train[rows]])) < 2 for column in table.T):

@@ -34,6 +34,8 @@ TABLE = {
     "rouge_l": "ROUGE-L",
     "accuracy": "accuracy",
     "linear_accuracy": "linear head",
+    "pitch_accuracy": "in tune",
+    "answer_snr": "SNR",
     "answer_psnr": "PSNR",
     "answer_ssim": "SSIM",
     "answer_distance": "perceptual",

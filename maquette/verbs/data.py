@@ -9,9 +9,9 @@ from maquette.data.check import CheckReport
 from maquette.data.check import check as look
 from maquette.media import decode, film
 from maquette.media import text as text_medium
-from maquette.verbs.recipes import read
+from maquette.verbs.recipes import read, recipes
 
-PICTURES, TEXT, FILMS = ("dcgan",), ("chat", "medium.asks=false"), ("video-diffusion",)
+PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -40,7 +40,7 @@ def _suited(path: Path) -> tuple[str, ...]:
         found["film"] += suffix in film.SUFFIXES - decode.SUFFIXES
         found["text"] += suffix in text
     if found["film"] and found["film"] >= found["picture"]:
-        return FILMS
+        return (next(recipe.name for recipe in recipes() if recipe.name.startswith("video/")),)
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

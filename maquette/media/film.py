@@ -60,7 +60,8 @@ MAX_FRAMES = 100_000
 SLACK = 0.2
 """Share of a tick by which a frame may be late and is still taken as having begun."""
 QP = 4
-"""The quantiser that films are written with: the least noise at which every browser still plays H.264."""
+"""The quantiser that films are written with: near the least noise that there is (0 would be a profile of H.264 that
+browsers do not play)."""
 
 
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")

@@ -9,10 +9,10 @@ from maquette.data.check import CheckReport
 from maquette.data.check import check as look
 from maquette.media import decode, film, midi, sound
 from maquette.media import text as text_medium
-from maquette.verbs.recipes import read
+from maquette.verbs.recipes import read, recipes
 
 PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
-OTHERS = {"film": ("video-diffusion",), "sound": ("mel-diffusion",), "music": ("harmonise",)}
+OTHERS = {"film": "video", "sound": "audio", "music": "music"}
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -44,7 +44,7 @@ def _suited(path: Path) -> tuple[str, ...]:
         found["text"] += suffix in text
     most = max(OTHERS, key=lambda kind: found[kind])
     if found[most] and found[most] >= found["picture"]:
-        return OTHERS[most]
+        return (next(recipe.name for recipe in recipes() if recipe.name.startswith(f"{OTHERS[most]}/")),)
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

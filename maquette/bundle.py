@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
 from maquette.codecs.base import Codec, Identity
+from maquette.codecs.interleave import Interleave
 from maquette.codecs.latent import LatentCodec
 from maquette.codecs.quantise import Quantise
 from maquette.core import files
@@ -39,7 +40,7 @@ from maquette.models.base import Model, ModelConfig
 FORMAT = 1
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 CODEC, WHITENING = "codec", "codec.safetensors"
-FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise}
+FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise, "interleave": Interleave}
 """Codecs that learn nothing, by what a recipe calls them."""
 LATENT = "latent"
 MAX_CLASSES = 1_000_000

@@ -107,7 +107,7 @@ VERBS: dict[str, Verb] = {
                 "--image",
                 "FILE",
                 "a picture to begin from, with one of the five below; for a model that learnt to start from pictures "
-                "what it starts from, a file or a folder; may be given several times",
+                "what it starts from, a file or a folder; may be given several times; of series the past to go on from",
                 several=True,
             ),
             Option(

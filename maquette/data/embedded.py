@@ -4,7 +4,8 @@ Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`,
 `cells` and `sprites` (see the file of each name). `streets-layout` and `cells-mask` show what is where in the pictures
 of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
-Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library).
+Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Series:
+`seasons` (synthetic).
 """
 
 import io
@@ -22,10 +23,10 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, sprites, streets
+from maquette.data import cells, glyphs, seasons, sprites, streets
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 POINTS = {TRAIN: 20_000, TEST: 4_000}
 """How many points each split of a set of points has."""
@@ -68,6 +69,12 @@ def _digits(medium: Medium, seed: int) -> Source:
 def _glyphs(medium: Medium, seed: int) -> Source:
     _require(medium, ".png", "glyphs", "pictures")
     return glyphs.source(medium, seed)
+
+
+def _seasons(medium: Medium, seed: int) -> Source:
+    if not isinstance(medium, InTime):
+        raise _other_medium(medium, seasons.NAME, "series")
+    return seasons.source(medium, seed)
 
 
 def _drawn(series: Series) -> Callable[[Medium, int], Source]:
@@ -193,6 +200,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "moons": _moons,
     "pydoc": _pydoc,
     "stdlib": _stdlib,
+    seasons.NAME: _seasons,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

@@ -17,9 +17,9 @@ from maquette.data.along import Along
 from maquette.data.captions import Captions
 from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
-from maquette.data.pack import loaded, packed
+from maquette.data.pack import in_time, loaded, packed
 from maquette.data.pair import Pair, joined
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
     for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows):
         if row.split != TEST and isinstance(item, np.ndarray):
-            yield item
+            yield from in_time(row, item, medium)[0] if isinstance(medium, InTime) else [item]
 
 
 def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] = {}) -> Source:
@@ -156,7 +156,7 @@ def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] 
         return hf.find(str(path), medium, columns) if _holds_tables(path) else folder.find(path, medium, columns)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return hf.find(str(path), medium, columns)
-    if path.is_file() and path.suffix.lower() in medium.suffixes and medium.piece:
+    if path.is_file() and path.suffix.lower() in medium.suffixes and (medium.piece or isinstance(medium, InTime)):
         return folder.find(path, medium, columns)
     if path.is_file():
         return table.find(path, medium, columns)

@@ -26,7 +26,7 @@ from maquette.core.types import (
 )
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, neighbours, taught
+from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, forecasts, neighbours, taught
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import RESIZE, near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -34,7 +34,7 @@ from maquette.evaluate.reference import COPIES, Reference, picked, prepare, soft
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
@@ -77,7 +77,8 @@ def evaluate(
 ) -> Report:
     """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
 
-    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`). One that makes
+    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`), and one whose
+    medium foretells goes on from unseen pasts (`forecasts.py`). One that makes
     nothing says what it knows of unseen pairs (`agreement.py`).
 
     Args:
@@ -109,6 +110,8 @@ def evaluate(
         raise MaquetteError("MQ-3002", "data", what="caption", todo=todo)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
+    if isinstance(medium, InTime) and medium.horizon:
+        return _foretold(pipeline, reference, n, seed, options, say)
     ask = Request(
         n=reference.n,
         seed=seed,
@@ -162,6 +165,26 @@ def _examined(
         warnings=tuple(_warnings(exam.answers, reference)),
     )
     return illustrated(report, [exam.shot(pipeline.medium)])
+
+
+def _foretold(
+    pipeline: Pipeline, reference: Reference, n: int, seed: int, options: Options, say: Callable[[str], None]
+) -> Report:
+    """The report of a model that foretells: what is scored are its forecasts of unseen windows."""
+    medium, ask = pipeline.medium, Request(seed=seed, guidance=options.guidance, sampling=options.sampling)
+    assert isinstance(medium, InTime)
+    told = forecasts.foretell(pipeline, reference.dataset, n, ask, say)
+    if not np.isfinite(made := told.drawn.result).all():
+        raise MaquetteError("MQ-6080", share=f"{1 - np.isfinite(made).all((1, 2)).mean():.1%}")
+    say("scoring")
+    stamp = _plain_stamp(reference.dataset, TEST, len(told.truth), len(made), seed)
+    report = replace(
+        _report(pipeline, reference.dataset, told.drawn, seed, options),
+        scores=(*told.scores(stamp), *_of_model(pipeline, reference, seed)),
+        notes=tuple(told.notes(medium)),
+        warnings=tuple(_warnings([row.tobytes() for row in made], reference)),
+    )
+    return illustrated(report, [told.shot(medium)])
 
 
 def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> Report:

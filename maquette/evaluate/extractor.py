@@ -1,5 +1,6 @@
 """What turns samples into the features that distances are measured in, and the choice among the extractors."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
 from maquette.evaluate.scores.intervals import Estimate
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 BATCH = 256
 Choice = Literal["auto", "domain", "inception"]
@@ -135,6 +136,17 @@ class Fourier(Extractor):
         return 2**0.5 * torch.cos(x @ self.frequencies + self.phases), None
 
 
+class Values(Extractor):
+    """The samples' own values: a Fréchet distance compares their means and covariances."""
+
+    name, digest, resize = "values", "", "none"
+    note = "Features are the values themselves: the Fréchet distance compares their means and covariances."
+    MOST = 1024
+
+    def look(self, x: Float[Tensor, "b *space"]) -> tuple[Tensor, Tensor | None]:
+        return x.flatten(1), None
+
+
 def choose_extractor(
     dataset: Dataset,
     medium: Medium,
@@ -145,7 +157,8 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Text takes frequencies of n-grams, and labels by its words. Flat spaces take Fourier features. Pictures take the
+    Text takes frequencies of n-grams, and labels by its words. Flat spaces take Fourier features. Series take their
+    values. Pictures take the
     standard Inception when its converted weights are found (or `choice` asks for it), else the domain extractor, which
     is trained the first time and kept in the cache folder.
 
@@ -161,6 +174,8 @@ def choose_extractor(
         from maquette.evaluate.ngrams import Ngrams
 
         return Ngrams(medium, dataset.train.items, dataset.train.labels, len(dataset.classes))
+    if isinstance(medium, InTime) and (medium.horizon or math.prod(space.shape) <= Values.MOST):
+        return Values()
     if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:

@@ -23,7 +23,7 @@ from maquette.evaluate.scores.kneser_ney import KneserNey
 from maquette.evaluate.scores.likelihood import likelihood
 from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.prdc import prdc
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 LEAST = 50
 """Fewer samples than this are not scored: an interval needs ten groups, and a neighbourhood its neighbours."""
@@ -192,7 +192,7 @@ def prepare(
     """
     n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
-    n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
+    n, least = min(n, len(real), len(other)), 1 if answers(medium) else LEAST
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
@@ -215,6 +215,11 @@ def prepare(
         other=others,
         other_labels=np.asarray(splits[names[1]].labels)[other],
     )
+
+
+def answers(medium: Medium) -> bool:
+    """Whether models of it are asked and their answers scored, which are not compared with a set of real items."""
+    return medium.asks or (isinstance(medium, InTime) and medium.horizon > 0)
 
 
 def _answers(test: Split) -> int:

@@ -117,7 +117,7 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
     reports = [Report.read(entry.folder) for entry in entries]
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
     words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
-    ranking = rank(reports, "chrf" if medium.asks else "fid")
+    ranking = rank(reports, next((by for by in ("chrf", "crps") if reports[0].score(by)), "fid"))
     return page.Study(
         title=entries[0].recipe.data.source,
         reports=reports,

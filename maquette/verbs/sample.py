@@ -17,11 +17,15 @@ from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.media import lettering, marks
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
 
 COLUMNS = 8
+FUTURES = 100
+"""Of a past, unless told otherwise."""
+FORECAST = "forecast"
+"""The files that tell of all futures of a past."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ def sample(
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model
             that is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends
-            pictures; one that knows styles takes `manner` in the same way.
+            pictures; one that knows styles takes `manner` in the same way. To a model that foretells, `image` is the
+            past that all of the n items begin with; `out` then also gets forecast.csv, their median and intervals, and
+            forecast.png, which is what `grid` shows as well.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -64,20 +70,42 @@ def sample(
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
+    known = _past(request.get("image"), pipeline.medium)
+    if known is not None:
+        request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
     asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
     said = pipeline.say(asked) if pipeline.medium.talks else []
     items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
+    fan = None
+    if known is not None and isinstance(pipeline.medium, InTime):
+        items = pipeline.medium.onto(items, known)
+        fan = pipeline.medium.fan([items])
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
     things: list[Any] = [one.text for one in said] or list(items)
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
         paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
+    if out is not None and fan is not None and isinstance(pipeline.medium, InTime):
+        paths += exits.emit([items], [FORECAST], pipeline.medium.outlook, out, stamps[:1])
+        paths += exits.emit([fan], [FORECAST], Sheet(), out, stamps[:1], visible)
     if grid is not None:
         shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
-        png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
+        shown = shown if said else np.stack(shown)
+        png = fan or pipeline.medium.sheet(shown, *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     return Made(items, paths, said)
+
+
+def _past(image: Any, medium: Medium) -> np.ndarray | None:
+    """The past to go on from; None for a medium that foretells nothing, or where none was given."""
+    if image is None or not isinstance(medium, InTime) or not medium.horizon:
+        return None
+    if isinstance(image, list | tuple):
+        if len(image) != 1:
+            raise MaquetteError("MQ-2002", path="image", wanted="one file, the past", value=f"{len(image)} of them")
+        image = image[0]
+    return medium.past(image)
 
 
 def names(request: Request) -> list[str]:

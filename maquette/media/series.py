@@ -242,7 +242,7 @@ class Series(Medium, InTime):
         count, past = len(futures) * self.count, self.length - self.horizon
         columns = min(3, len(futures)) if self.count == 1 else self.count
         rows = -(-count // columns)
-        figure, _ = _page((9 if count == 1 else 4.2) * columns, 3.0 * rows, bare=True)
+        figure, _ = _page((9.0 if count == 1 else 4.2) * columns, 3.0 * rows, bare=True)
         first = max(0, past - 1 - 4 * self.horizon)
         shown, ahead = np.arange(first, past) - past + 1, np.arange(self.horizon + 1)  # 0 is now
         for number in range(count):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,7 +99,7 @@ def _moment(cell: str) -> datetime | None:
 
 def _is_time(column: list[str]) -> bool:
     first = next((cell for cell in column if cell.strip()), "")
-    return np.isnan(_number(first)) and _moment(first) is not None
+    return math.isnan(_number(first)) and _moment(first) is not None
 
 
 def _refuse_backward(column: list[str]) -> None:

@@ -516,10 +516,8 @@ class Pipeline:
 
     def _task(self, request: Request) -> Wrap:
         """What is known of the samples, as a wrap of the predictor."""
-        tokens = (
-            isinstance(self.model.space, Tokens) and request.mask is not None
-        )  # then what is known is where it starts
-        if request.image is None or tokens:
+        started = isinstance(self.model.space, Tokens) and request.mask is not None  # from what is known
+        if request.image is None or started:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
             raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")

@@ -76,23 +76,19 @@ def sample(
     asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
     said = pipeline.say(asked) if pipeline.medium.talks else []
     items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
-    fan = None
     if known is not None and isinstance(pipeline.medium, InTime):
         items = pipeline.medium.onto(items, known)
-        fan = pipeline.medium.fan([items])
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
     things: list[Any] = [one.text for one in said] or list(items)
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
         paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
-    if out is not None and fan is not None and isinstance(pipeline.medium, InTime):
-        paths += exits.emit([items], [FORECAST], pipeline.medium.outlook, out, stamps[:1])
-        paths += exits.emit([fan], [FORECAST], Sheet(), out, stamps[:1], visible)
-    if grid is not None:
+    if known is not None:
+        paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
+    elif grid is not None:
         shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
-        shown = shown if said else np.stack(shown)
-        png = fan or pipeline.medium.sheet(shown, *_layout(asked, pipeline.classes))
+        png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     return Made(items, paths, said)
 
@@ -106,6 +102,20 @@ def _past(image: Any, medium: Medium) -> np.ndarray | None:
             raise MaquetteError("MQ-2002", path="image", wanted="one file, the past", value=f"{len(image)} of them")
         image = image[0]
     return medium.past(image)
+
+
+def _outlook(
+    items: np.ndarray, medium: Medium, out: Path | str | None, grid: Path | str | None, mark: Mark, visible: str
+) -> list[Path]:
+    """What all futures of a past say together: a table and a fan in the folder `out`, the fan as the file `grid`."""
+    assert isinstance(medium, InTime), "which has a past"
+    fan, paths = medium.fan([items]), []
+    if out is not None:
+        paths += exits.emit([items], [FORECAST], medium.outlook, out, [mark])
+        paths += exits.emit([fan], [FORECAST], Sheet(), out, [mark], visible)
+    if grid is not None:
+        paths += exits.emit([fan], [Path(grid).stem], Sheet(), Path(grid).parent, [mark], visible)
+    return paths
 
 
 def names(request: Request) -> list[str]:

@@ -125,7 +125,7 @@ class Series(Medium, InTime):
 
     def facts(self, data: bytes, name: str) -> Facts:
         table = self._table(data, name)
-        notes = [f"columns passed over: {', '.join(table.others)}"] if table.others else []
+        notes = [f"columns passed over: {tables.listed(table.others)}"] if table.others else []
         if missing := int(np.isnan(table.values).sum()):
             line = table.lines[int(np.isnan(table.values).any(1).argmax())]
             notes.append(f"{missing:,} values that are missing or no numbers, the first in line {line}")

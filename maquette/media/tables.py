@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from datetime import datetime
 
 import numpy as np
 
+MOST = 10_000
+"""Columns that a file may have."""
 LOOKED_AT = 1_000
 """Rows by which it is judged whether a column holds numbers."""
 TIMES = {"", "index", "date", "datetime", "time", "timestamp", "ds", "year", "month", "day", "hour", "minute", "unix"}
@@ -41,6 +44,8 @@ def read(data: bytes, names: Sequence[str], count: int) -> Table:
     if not cells:
         raise ValueError("it is empty")
     head = [cell.strip() for cell in cells[0]]
+    if len(head) > MOST:
+        raise ValueError(f"it has {len(head):,} columns")
     if named := np.isnan([_number(cell) for cell in head]).all():
         lines, cells = lines[1:], cells[1:]
     else:
@@ -48,20 +53,27 @@ def read(data: bytes, names: Sequence[str], count: int) -> Table:
     if not cells:
         raise ValueError("it has no rows")
     if missing := [name for name in names if name not in head or not named]:
-        raise ValueError(f"it has no column {missing[0]!r}; its columns are {', '.join(head)}")
-    columns = [[row[i] if i < len(row) else "" for row in cells] for i in range(len(head))]
-    when = [i for i, name in enumerate(head) if name.lower() in TIMES or _is_time(columns[i])]
-    chosen = [head.index(name) for name in names] or [
-        i for i in range(len(head)) if i not in when and _holds_numbers(columns[i])
-    ][:count]
+        raise ValueError(f"it has no column {missing[0]!r}; its columns are {listed(head)}")
+    first = [_column(cells[:LOOKED_AT], i) for i in range(len(head))]
+    when = [i for i, name in enumerate(head) if name.lower() in TIMES or _is_time(first[i])]
+    others = (i for i in range(len(head)) if i not in when and _holds_numbers(first[i]))
+    chosen = [head.index(name) for name in names] or list(itertools.islice(others, count))
     if len(chosen) < count:
         raise ValueError(f"{len(chosen)} of its columns hold numbers, and {count} are asked for")
     for i in when:
-        _refuse_backward(columns[i])
+        _refuse_backward(_column([cells[0], cells[-1]], i))
     with np.errstate(over="ignore"):
-        values = np.array([[_number(cell) for cell in columns[i]] for i in chosen]).T.astype(np.float32)
+        values = np.array([[_number(cell) for cell in _column(cells, i)] for i in chosen]).T.astype(np.float32)
     values = np.where(np.isfinite(values), values, np.float32(np.nan)).reshape(-1, count)
     return Table(values, lines, [name for i, name in enumerate(head) if i not in chosen])
+
+
+def listed(names: Sequence[str]) -> str:
+    """
+    >>> listed(["a", "b"]), listed([str(i) for i in range(20)])
+    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 10 more')
+    """
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _cells(text: str) -> tuple[list[int], list[list[str]]]:
@@ -76,6 +88,10 @@ def _cells(text: str) -> tuple[list[int], list[list[str]]]:
     return lines, cells
 
 
+def _column(cells: list[list[str]], i: int) -> list[str]:
+    return [row[i] if i < len(row) else "" for row in cells]
+
+
 def _number(cell: str) -> float:
     """NaN for what is no finite number."""
     try:
@@ -85,8 +101,8 @@ def _number(cell: str) -> float:
 
 
 def _holds_numbers(column: list[str]) -> bool:
-    """Whether most of its first cells that hold anything are numbers."""
-    told = [cell for cell in column[:LOOKED_AT] if cell.strip()]
+    """Whether most of its cells that hold anything are numbers."""
+    told = [cell for cell in column if cell.strip()]
     return 2 * sum(_number(cell) == _number(cell) for cell in told) > len(told)
 
 

@@ -80,7 +80,9 @@ def test_a_file_that_is_no_series_is_refused_with_the_reason(text: str, reason: 
     assert reason in str(refused.value.values["reason"])
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe1\x00", b"v\n\xb1\n", b"\x00" * 50, b"," * 5000, b"1," * 4000 + b"\n"])
+@pytest.mark.parametrize(
+    "data", [b"\xff\xfe1\x00", b"v\n\xb1\n", b"\x00" * 50, b"," * 5000, b"1," * 4000 + b"\n", b"1," * 20_000]
+)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     medium = Config(length=4, horizon=1).build()
     with pytest.raises(MaquetteError, match="MQ-3001"):

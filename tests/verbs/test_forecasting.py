@@ -103,6 +103,31 @@ def test_forecasts_are_scored_beside_simpler_ways(run: Run, capsys: pytest.Captu
     assert "CRPS" in page and "重复上一季节" in page
 
 
+@pytest.mark.slow
+def test_a_learnt_autoregressive_process_is_foretold_by_its_law(tmp_path: Path) -> None:
+    """Given x_T, step h of AR(1) is normal of variance (1 - phi^(2 h)) / (1 - phi^2), with a CRPS of sigma / sqrt(pi)."""
+    rng, phi, x = np.random.default_rng(0), 0.8, [0.0]
+    for error in rng.normal(size=40_000):
+        x.append(phi * x[-1] + error)
+    (tmp_path / "process.csv").write_text("".join(f"{value:.6g}\n" for value in x))
+    (tmp_path / "process.yaml").write_text(RECIPE)
+    shape = ["medium.length=24", "medium.horizon=6", "medium.season=0", "medium.stride=1", "medium.scale=data"]
+    size = ["medium.levels=128", "model.width=64", "train.budget=1500steps", "train.batch=64", "train.ema=0.99"]
+    rate = ["train.optimizers.model.schedule=linear"]
+    recipe, data = str(tmp_path / "process.yaml"), str(tmp_path / "process.csv")
+    learnt = train(recipe, data, out=tmp_path / "run", overrides=[*shape, *size, *rate], quiet=True)
+    assert main(["evaluate", str(learnt.path), "--quiet"]) == 0
+    steps = np.arange(1, 7)
+    law = np.sqrt((1 - phi ** (2 * steps)) / (1 - phi**2) / np.pi).mean()
+    report, unit = Report.read(learnt.path), np.abs(np.diff(x)).mean()
+    found = {score.name: score for score in report.scores}
+    # a window's own unit varies: held against the autoregressive way, and roughly against the law itself
+    assert found["crps"].value == pytest.approx(found["crps"].baselines["AR"].value, rel=0.04)
+    assert found["crps"].value == pytest.approx(law / unit, rel=0.2)
+    assert found["interval_80"].value == pytest.approx(0.8, abs=0.05)
+    assert found["interval_95"].value == pytest.approx(0.95, abs=0.04)
+
+
 def test_too_few_unseen_windows_are_refused(run: Run, past: Path) -> None:
     with pytest.raises(MaquetteError, match="MQ-2083"):
         from maquette.verbs.evaluate import evaluate

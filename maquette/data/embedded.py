@@ -4,8 +4,8 @@ Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`,
 `cells` and `sprites` (see the file of each name). `streets-layout` and `cells-mask` show what is where in the pictures
 of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
-Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Series:
-`seasons` (synthetic).
+Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Sound:
+`tones` (notes, plucked and bowed). Series: `seasons` (synthetic).
 """
 
 import io
@@ -23,7 +23,7 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, seasons, sprites, streets
+from maquette.data import cells, glyphs, seasons, sprites, streets, tones
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
 from maquette.media.base import InTime, Medium
@@ -85,6 +85,11 @@ def _drawn(series: Series) -> Callable[[Medium, int], Source]:
         return series.source(medium, seed)
 
     return find
+
+
+def _tones(medium: Medium, seed: int) -> Source:
+    _require(medium, ".wav", "tones", "sound")
+    return tones.source(medium, seed)
 
 
 def _pydoc(medium: Medium, seed: int) -> Source:
@@ -201,6 +206,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "pydoc": _pydoc,
     "stdlib": _stdlib,
     seasons.NAME: _seasons,
+    "tones": _tones,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

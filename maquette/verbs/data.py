@@ -1,16 +1,17 @@
 """Look over samples before learning from them."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
-from maquette.media import decode
+from maquette.media import decode, sound
 from maquette.media import text as text_medium
 from maquette.verbs.recipes import read
 
-PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
+PICTURES, TEXT, SOUND = ("dcgan",), ("chat", "medium.asks=false"), ("mel-diffusion",)
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -21,8 +22,8 @@ def check(
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files; "" for one of text where there are text files and no picture, else for
-            one of pictures.
+        recipe: whose medium reads the files; "" for one of sound where there is more of it than pictures, of text
+            where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
@@ -32,14 +33,15 @@ def check(
 
 def _suited(path: Path) -> tuple[str, ...]:
     """The recipe that reads what is there, by its suffixes."""
-    text = text_medium.Config().suffixes
-    found = False
+    text, found = text_medium.Config().suffixes, Counter[str]()
     for name in _names(path):
         suffix = os.path.splitext(name)[1].lower()
-        if suffix in decode.SUFFIXES:
-            return PICTURES
-        found = found or suffix in text
-    return TEXT if found else PICTURES
+        found["picture"] += suffix in decode.SUFFIXES
+        found["sound"] += suffix in sound.SUFFIXES
+        found["text"] += suffix in text
+    if found["sound"] > found["picture"]:
+        return SOUND
+    return TEXT if found["text"] and not found["picture"] else PICTURES
 
 
 def _names(path: Path) -> Iterator[str]:

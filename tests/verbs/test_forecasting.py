@@ -105,7 +105,7 @@ def test_forecasts_are_scored_beside_simpler_ways(run: Run, capsys: pytest.Captu
 
 @pytest.mark.slow
 def test_a_learnt_autoregressive_process_is_foretold_by_its_law(tmp_path: Path) -> None:
-    """Given x_T, step h of AR(1) is normal of variance (1 - phi^(2 h)) / (1 - phi^2), with a CRPS of sigma / sqrt(pi)."""
+    """Given x_T, step h of AR(1) is normal of variance (1 - phi^(2 h)) / (1 - phi^2): a CRPS of sigma / sqrt(pi)."""
     rng, phi, x = np.random.default_rng(0), 0.8, [0.0]
     for error in rng.normal(size=40_000):
         x.append(phi * x[-1] + error)

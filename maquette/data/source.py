@@ -20,7 +20,7 @@ from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
 from maquette.data.pack import in_time, loaded, packed
 from maquette.data.pair import Pair, joined
-from maquette.media.base import InTime, Medium
+from maquette.media.base import InTime, Medium, foretells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,8 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
         data.given.space(medium.space)  # type: ignore[arg-type]
         data.given.at(medium.rate)
         dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
-        return _marked(dataset, data.given.to_tree())
+        # forecasts are scored alike, whether the past is given or gone on from
+        return dataset if foretells(medium) else _marked(dataset, data.given.to_tree())
     if data.other:
         others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
         pictures = {TRAIN: others.train.items, TEST: others.test.items}

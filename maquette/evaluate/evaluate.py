@@ -34,7 +34,7 @@ from maquette.evaluate.reference import COPIES, Reference, picked, prepare, soft
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
-from maquette.media.base import InTime, Medium
+from maquette.media.base import InTime, Medium, foretells
 from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
@@ -110,7 +110,7 @@ def evaluate(
         raise MaquetteError("MQ-3002", "data", what="caption", todo=todo)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
-    if isinstance(medium, InTime) and medium.horizon:
+    if foretells(medium):
         return _foretold(pipeline, reference, n, seed, options, say)
     ask = Request(
         n=reference.n,
@@ -180,7 +180,8 @@ def _foretold(
     stamp = _plain_stamp(reference.dataset, TEST, len(told.truth), len(made), seed)
     report = replace(
         _report(pipeline, reference.dataset, told.drawn, seed, options),
-        scores=(*told.scores(stamp), *_of_model(pipeline, reference, seed)),
+        # what a model pays for a past that it is given is no figure of a model that is not
+        scores=(*told.scores(stamp), *(() if pipeline.along.craft else _of_model(pipeline, reference, seed))),
         notes=tuple(told.notes(medium)),
         warnings=tuple(_warnings([row.tobytes() for row in made], reference)),
     )

@@ -17,9 +17,8 @@ import numpy as np
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.data.dataset import Dataset
-from maquette.evaluate.pictures import Shot
 from maquette.evaluate.reference import picked
-from maquette.evaluate.report import Score, Stamp
+from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores import cost
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.media.base import InTime, Medium, interval
@@ -86,7 +85,7 @@ class Forecasts:
         caption = (
             "The first unseen windows, not chosen: the end of the past, the median, 50, 80 and 95 % intervals, truth."
         )
-        return "forecasts", "Forecasts", caption, medium.fan(self.first, self.real)
+        return Shot("forecasts", "Forecasts", caption, medium.fan(self.first, self.real))
 
 
 def foretell(

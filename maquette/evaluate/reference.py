@@ -23,7 +23,7 @@ from maquette.evaluate.scores.kneser_ney import KneserNey
 from maquette.evaluate.scores.likelihood import likelihood
 from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.prdc import prdc
-from maquette.media.base import InTime, Medium
+from maquette.media.base import Medium, foretells
 
 LEAST = 50
 """Fewer samples than this are not scored: an interval needs ten groups, and a neighbourhood its neighbours."""
@@ -219,7 +219,7 @@ def prepare(
 
 def answers(medium: Medium) -> bool:
     """Whether models of it are asked and their answers scored, which are not compared with a set of real items."""
-    return medium.asks or (isinstance(medium, InTime) and medium.horizon > 0)
+    return medium.asks or foretells(medium)
 
 
 def _answers(test: Split) -> int:

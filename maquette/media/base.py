@@ -232,6 +232,11 @@ def interval(futures: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     return low, high
 
 
+def foretells(medium: "Medium") -> bool:
+    """Whether its items end in what is to be foretold."""
+    return isinstance(medium, InTime) and medium.horizon > 0
+
+
 class InTime(ABC):
     """A medium whose files run in time: their beginnings are learnt from, and tested on is how they go on.
 

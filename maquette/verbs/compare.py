@@ -19,6 +19,7 @@ from maquette.evaluate.ranking import rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
 from maquette.evaluate.words import traits, verdict
+from maquette.media.base import foretells
 from maquette.pipeline import load
 from maquette.train import session
 from maquette.train.recipe import Recipe
@@ -152,7 +153,8 @@ def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
     trees = {entry.name: entry.recipe.to_tree() for entry in entries}
     first, *others = trees.values()
     media = {path for tree in others for path in _differences(first["medium"], tree["medium"], "medium")}
-    given = ["data.given", "data.pair.source", "data.pair.by", "data.other", "data.combinations"]
+    crafts = [] if foretells(entries[0].recipe.medium.build()) else ["data.given"]  # all are asked the same
+    given = [*crafts, "data.pair.source", "data.pair.by", "data.other", "data.combinations"]
     paths = [*given, *sorted(media)]
     options = {"data.source": "--data", "train.budget": "--budget"} | {path: f"{path}=…" for path in paths}
     for path, option in options.items():

@@ -8,6 +8,8 @@ import torch
 
 from maquette.bundle import Coding, save_bundle
 from maquette.core.errors import MaquetteError
+from maquette.crafts import gap, shrink
+from maquette.data.along import Along
 from maquette.media import image, series
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
@@ -23,22 +25,28 @@ MODELS = {
 }
 
 
-def untrained(folder: Path, kind: str, medium: MediumConfig, codec: str | None = None) -> Pipeline:
+def untrained(
+    folder: Path, kind: str, medium: MediumConfig, codec: str | None = None, along: Along = Along()
+) -> Pipeline:
     tree, usual = MODELS[kind]
     coding, config = Coding(usual if codec is None else codec), ModelConfig.from_tree(tree, "model")
     torch.manual_seed(1)
-    model = config.build(coding.build(medium).space)
+    space = coding.build(medium).space
+    model = config.fitted(space, 0, along.beside(space))
     with torch.no_grad():
         for weight in model.parameters():  # what starts at zero would hide what depends on it
             weight.add_(0.1 * torch.randn_like(weight))
-    save_bundle(folder / "bundle", medium, config, [], model.state_dict(), {"name": kind}, coding)
+    save_bundle(folder / "bundle", medium, config, [], model.state_dict(), {"name": kind}, coding, along)
     return load(folder / "bundle", "cpu")
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", [*MODELS, "given"])
 @pytest.mark.parametrize("columns", [1, 2])
 def test_series_go_on_from_their_past(tmp_path, kind: str, columns: int) -> None:
-    pipeline = untrained(tmp_path, kind, series.Config(length=16, horizon=4, columns=columns, levels=64))
+    medium = series.Config(length=16, horizon=4, columns=columns, levels=64)
+    along = Along(craft=gap.Config(place="end", share=(0.25, 0.25))) if kind == "given" else Along()
+    pipeline = untrained(tmp_path, "diffusion" if kind == "given" else kind, medium, along=along)
+    assert set(pipeline.continuing(np.ones((12, columns)))) == ({"given"} if kind == "given" else {"image", "mask"})
     past = 50 + np.random.default_rng(0).normal(size=(12, columns)).cumsum(0).astype(np.float32)
     made = pipeline.generate(Request(n=5, **pipeline.continuing(past)))
     item = np.concatenate([past, np.zeros((4, columns), np.float32)])[None]
@@ -58,6 +66,13 @@ def test_an_autoregressive_model_of_pixels_completes_a_picture(tmp_path) -> None
     assert (made[:, :5] == item[:5]).all() and len({row.tobytes() for row in made[:, 5:]}) == 3
     with pytest.raises(MaquetteError, match="MQ-2104"):
         pipeline.generate(Request(image=item, blur=1.0))
+
+
+def test_a_model_of_something_else_cannot_go_on(tmp_path) -> None:
+    medium = series.Config(length=16, horizon=4, levels=64)
+    pipeline = untrained(tmp_path, "diffusion", medium, along=Along(craft=shrink.Config(factor=2)))
+    with pytest.raises(MaquetteError, match="MQ-2138"):
+        pipeline.continuing(np.ones((12, 1), np.float32))
 
 
 def test_what_brings_no_samples_of_its_own_cannot_go_on(tmp_path) -> None:

@@ -9,9 +9,13 @@ from PIL import Image
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
 from maquette.data import seasons
-from maquette.evaluate.forecasts import FUTURES, MOST
+from maquette.data.source import open_data
+from maquette.evaluate.forecasts import FUTURES, MOST, NOMINAL, foretell, scored
 from maquette.evaluate.report import Report
+from maquette.pipeline import load
+from maquette.request import Request
 from maquette.train.run import Run
+from maquette.verbs.compare import compare
 from maquette.verbs.sample import sample
 from maquette.verbs.train import train
 
@@ -103,9 +107,29 @@ def test_forecasts_are_scored_beside_simpler_ways(run: Run, capsys: pytest.Captu
     assert "CRPS" in page and "重复上一季节" in page
 
 
+def test_who_is_given_the_past_meets_who_goes_on_from_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "goes-on.yaml").write_text(RECIPE)
+    begin, _, end = RECIPE.partition("codec: interleave\nmodel: {kind: lstm, width: 32}\n")
+    net = "{kind: dit, patch: 4, width: 16, depth: 1, heads: 2}"
+    begin = begin.replace("source: seasons", "source: seasons\n  given: {kind: gap, place: end, share: [0.25, 0.25]}")
+    (tmp_path / "given.yaml").write_text(
+        f"{begin}model: {{kind: diffusion, net: {net}, data_std: 0.25, steps: 4}}\n{end}"
+    )
+    recipes = [str(tmp_path / f"{name}.yaml") for name in ("goes-on", "given")]
+    made = compare(recipes, budget="2steps", n=5, out=tmp_path / "out", quiet=True)
+    one, other = made.reports
+    scores = [(a, b) for a in one.scores for b in other.scores if a.name == b.name]
+    assert len(scores) == 5 and not any(a.stamp.unlike(b.stamp) for a, b in scores)
+    assert [a.baselines for a, _ in scores] == [b.baselines for _, b in scores]
+    assert one.score("likelihood") and not other.score("likelihood"), (
+        "of a past that is given it would be another figure"
+    )
+    assert "comes first (by CRPS" in made.table
+
+
 @pytest.mark.slow
 def test_a_learnt_autoregressive_process_is_foretold_by_its_law(tmp_path: Path) -> None:
-    """Given x_T, step h of AR(1) is normal of variance (1 - phi^(2 h)) / (1 - phi^2): a CRPS of sigma / sqrt(pi)."""
+    """Held against draws of the law that made it: x_(T + h) = phi x_(T + h - 1) + a standard normal error."""
     rng, phi, x = np.random.default_rng(0), 0.8, [0.0]
     for error in rng.normal(size=40_000):
         x.append(phi * x[-1] + error)
@@ -113,19 +137,19 @@ def test_a_learnt_autoregressive_process_is_foretold_by_its_law(tmp_path: Path) 
     (tmp_path / "process.yaml").write_text(RECIPE)
     shape = ["medium.length=24", "medium.horizon=6", "medium.season=0", "medium.stride=1", "medium.scale=data"]
     size = ["medium.levels=128", "model.width=64", "train.budget=1500steps", "train.batch=64", "train.ema=0.99"]
-    rate = ["train.optimizers.model.schedule=linear"]
+    changes = [*shape, *size, "train.optimizers.model.schedule=linear"]
     recipe, data = str(tmp_path / "process.yaml"), str(tmp_path / "process.csv")
-    learnt = train(recipe, data, out=tmp_path / "run", overrides=[*shape, *size, *rate], quiet=True)
-    assert main(["evaluate", str(learnt.path), "--quiet"]) == 0
-    steps = np.arange(1, 7)
-    law = np.sqrt((1 - phi ** (2 * steps)) / (1 - phi**2) / np.pi).mean()
-    report, unit = Report.read(learnt.path), np.abs(np.diff(x)).mean()
-    found = {score.name: score for score in report.scores}
-    # a window's own unit varies: held against the autoregressive way, and roughly against the law itself
-    assert found["crps"].value == pytest.approx(found["crps"].baselines["AR"].value, rel=0.04)
-    assert found["crps"].value == pytest.approx(law / unit, rel=0.2)
-    assert found["interval_80"].value == pytest.approx(0.8, abs=0.05)
-    assert found["interval_95"].value == pytest.approx(0.95, abs=0.04)
+    learnt = train(recipe, data, out=tmp_path / "run", overrides=changes, quiet=True)
+    pipeline = load(learnt.path, "cpu")
+    told = foretell(pipeline, open_data(learnt.recipe.data, pipeline.medium), MOST, Request())
+    path = [np.repeat(told.known[:, None, -1:], FUTURES, 1)]
+    for _ in range(6):
+        path.append(phi * path[-1] + rng.normal(size=path[-1].shape))
+    law, own = scored(np.concatenate(path[1:], 2), told.truth), scored(told.ways[""], told.truth)
+    assert own["crps"].value == pytest.approx(law["crps"].value, rel=0.03)
+    assert own["crps"].value < scored(told.ways["AR"], told.truth)["crps"].value
+    for name, share in NOMINAL.items():
+        assert own[name].value == pytest.approx(share, abs=0.06), "steps of one window err together"
 
 
 def test_too_few_unseen_windows_are_refused(run: Run, past: Path) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
 from maquette.codecs.base import Codec, Identity
+from maquette.codecs.interleave import Interleave
 from maquette.codecs.latent import LatentCodec
 from maquette.codecs.mel import Mel
 from maquette.codecs.mulaw import MuLaw
@@ -41,7 +42,13 @@ from maquette.models.base import Model, ModelConfig
 FORMAT = 1
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 CODEC, WHITENING = "codec", "codec.safetensors"
-FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise, "mulaw": MuLaw, "mel": Mel}
+FIXED: dict[str, type[Codec]] = {
+    "": Identity,
+    "quantise": Quantise,
+    "interleave": Interleave,
+    "mulaw": MuLaw,
+    "mel": Mel,
+}
 """Codecs that learn nothing, by what a recipe calls them."""
 LATENT = "latent"
 MAX_CLASSES = 1_000_000

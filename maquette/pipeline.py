@@ -32,6 +32,7 @@ from maquette.core.types import (
     Likelihood,
     Mixing,
     Predictor,
+    Real,
     Sampling,
     Stream,
     Stylist,
@@ -159,6 +160,24 @@ class Pipeline:
             with self.computing():
                 said += captions.decode(model.caption(part).cpu().numpy())
         return said
+
+    def continuing(self, known: np.ndarray) -> dict[str, Any]:
+        """The fields of a `Request` whose items begin as stored `known` [m, ...] does, in the way that this model has.
+
+        One that learnt to make what is hidden is given it, one that removes noise is held to it, and one of tokens
+        starts from it. Time is the first axis of items and the last of samples.
+
+        Raises:
+            MaquetteError: MQ-2138 when it learnt to make something else.
+        """
+        stored, craft = self.medium.stored, self.along.craft
+        item = np.concatenate([known, np.zeros((stored[0] - len(known), *stored[1:]))]).astype(self.medium.dtype)
+        hidden = np.arange(stored[0]) >= len(known)
+        if craft is None:
+            return {"image": item, "mask": hidden}
+        assert isinstance(self.medium.space, Real), "a craft takes from what is real"
+        x, where = self.medium.to_tensor(item[None]), torch.from_numpy(hidden).view(1, 1, -1)
+        return {"given": craft.bring(x, self.medium.space, where)}
 
     def say(self, request: Request) -> list[Said]:
         """What each sample of `request` says.
@@ -470,6 +489,8 @@ class Pipeline:
 
     def _beginnings(self, request: Request, spoken: bool) -> list[Tensor]:
         """What is known of each sample: the tokens from its first on, -1 for gaps."""
+        if request.image is not None and isinstance(self.model.space, Tokens):
+            return [self._unfinished(request.image, request.mask)]
         if request.opening is not None:
             return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
         if self.along.captions is not None and not spoken:  # words that are given, and begin nothing
@@ -479,6 +500,12 @@ class Pipeline:
         prompts = (request.prompt or "",) if not isinstance(request.prompt, tuple) else request.prompt
         begun = [self._bounded(self.medium.asked(prompt, request.history), request) for prompt in prompts]
         return [beginning.to(self.device) for beginning in begun]
+
+    def _unfinished(self, item: np.ndarray, mask: np.ndarray) -> Tensor:
+        """The tokens of a stored item, gaps where they depend on what is hidden."""
+        x, hidden = self._known(item, self.medium), self._mask(mask)
+        low, high = (self.codec.encode(x.masked_fill(hidden, value)) for value in (-1, 1))
+        return torch.where(low == high, low, MAKE)[0]
 
     def _bounded(self, known: Tensor, request: Request) -> Tensor:
         """`known` with what a template or `max_tokens` says of the places after it."""
@@ -498,7 +525,8 @@ class Pipeline:
 
     def _task(self, request: Request) -> Wrap:
         """What is known of the samples, as a wrap of the predictor."""
-        if request.image is None:
+        started = isinstance(self.model.space, Tokens) and request.mask is not None  # from what is known
+        if request.image is None or started:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
             raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")

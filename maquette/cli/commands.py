@@ -34,6 +34,7 @@ def resume(asked: Namespace) -> None:
 
 
 def sample(asked: Namespace) -> None:
+    from maquette.media.base import foretells
     from maquette.pipeline import load
     from maquette.verbs.sample import sample
 
@@ -43,7 +44,8 @@ def sample(asked: Namespace) -> None:
     between_texts = pipeline.medium.talks and asked.interpolate is not None
     if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
-    usual = 2 if between_texts else 1 if spoken else None if asked.image and pipeline.model.beside.image else 16
+    begun = asked.image and (pipeline.model.beside.image or foretells(pipeline.medium))
+    usual = 2 if between_texts else 1 if spoken else None if begun else 16
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,

@@ -106,8 +106,8 @@ VERBS: dict[str, Verb] = {
             Option(
                 "--image",
                 "FILE",
-                "a picture, sound or film to begin from, with one of the six below; for a model that learnt to start "
-                "from such what it starts from, a file or a folder; may be given several times",
+                "a picture, sound or film to begin from, with one of the six below, or the past of a series; for a "
+                "model that learnt to start from such what it starts from, file or folder; may be given several times",
                 several=True,
             ),
             Option(

@@ -6,6 +6,7 @@ of that set, row by row under the same names. Points, in units where everything 
 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
 Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Sound:
 `tones` (notes, plucked and bowed). Films: `moving-digits` (see `moving.py`). Music: `tunes` (old tunes, four voices).
+Series: `seasons` (synthetic).
 """
 
 import io
@@ -23,10 +24,10 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, moving, sprites, streets, tones, tunes
+from maquette.data import cells, glyphs, moving, seasons, sprites, streets, tones, tunes
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 POINTS = {TRAIN: 20_000, TEST: 4_000}
 """How many points each split of a set of points has."""
@@ -73,6 +74,12 @@ def _glyphs(medium: Medium, seed: int) -> Source:
 def _moving(medium: Medium, seed: int) -> Source:
     _require(medium, ".mp4", moving.NAME, "films")
     return moving.source(medium, seed)
+
+
+def _seasons(medium: Medium, seed: int) -> Source:
+    if not isinstance(medium, InTime):
+        raise _other_medium(medium, seasons.NAME, "series")
+    return seasons.source(medium, seed)
 
 
 def _drawn(series: Series) -> Callable[[Medium, int], Source]:
@@ -209,6 +216,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "moons": _moons,
     "pydoc": _pydoc,
     "stdlib": _stdlib,
+    seasons.NAME: _seasons,
     "tones": _tones,
     "tunes": _tunes,
 }

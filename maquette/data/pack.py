@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import TEST, TRAIN, Dataset, Row, Source, Split, in_order
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 
 FORMAT = 1
 HELD_OUT = 0.1
@@ -80,7 +80,7 @@ def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset |
         fingerprint=digest([content, index["classes"]]),
         licence=index["licence"],
         bad=[(name, reason) for name, reason in index["bad"]],
-        ignored=source.ignored,
+        ignored=source.ignored | index.get("passed", {}),
         modes=source.modes,
         pitches=source.pitches,
     )
@@ -166,6 +166,11 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
                 bad.append((row.name, str(item.values.get("reason", item.code))))
                 _refuse_many(bad, reading.count, max_bad, source)
                 continue
+            if isinstance(medium, InTime):
+                for split, parts in zip((TRAIN, TEST), in_time(row, item, medium), strict=True):
+                    for part in parts:
+                        sides[split].add(row, part, None)
+                continue
             undecided |= not row.split
             item, image = item if source.paired else (item, None)
             sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item, image)
@@ -184,7 +189,8 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
         files.put(aside / f"{split}.labels", numbers.tobytes())
         files.put(aside / f"{split}.notes", "".join(json.dumps(note) + "\n" for note in side.notes).encode())
     rows = {split: len(side.labels) for split, side in sides.items()}
-    index = {"key": key, "rows": rows, "classes": classes, "licence": reading.licence, "bad": bad}
+    passed = sum((Counter(side.cutter.passed) for side in sides.values()), Counter[str]())
+    index = {"key": key, "rows": rows, "classes": classes, "licence": reading.licence, "bad": bad, "passed": passed}
     files.put_json(aside / "index.json", index)
 
 
@@ -222,6 +228,11 @@ def _share_stream(aside: Path, sides: dict[str, _Side], all_on: str, medium: Med
         files.shorten(aside / f"{TRAIN}.items", head * size)
     for split, part in ((TRAIN, slice(head)), (TEST, slice(head, None))):
         sides[split].labels, sides[split].notes = labels[part], notes[part]
+
+
+def in_time(row: Row, item: np.ndarray, medium: InTime) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What of a row is learnt from and what is tested on, where that is a matter of time and not of content."""
+    return medium.apart(item, {TRAIN: 0.0, TEST: 1.0}.get(row.split, HELD_OUT))
 
 
 def _hash(item: np.ndarray, seed: int) -> float:

@@ -18,9 +18,9 @@ from maquette.data.along import Along
 from maquette.data.captions import Captions
 from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
-from maquette.data.pack import loaded, packed
+from maquette.data.pack import in_time, loaded, packed
 from maquette.data.pair import Pair, joined
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium, foretells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,8 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
         data.given.space(medium.space)  # type: ignore[arg-type]
         data.given.at(medium.rate)
         dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
-        return _marked(dataset, data.given.to_tree())
+        # forecasts are scored alike, whether the past is given or gone on from
+        return dataset if foretells(medium) else _marked(dataset, data.given.to_tree())
     if data.other:
         others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
         pictures = {TRAIN: others.train.items, TEST: others.test.items}
@@ -148,7 +149,7 @@ def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
     for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows, medium):
         if row.split != TEST and isinstance(item, np.ndarray):
-            yield item
+            yield from in_time(row, item, medium)[0] if isinstance(medium, InTime) else [item]
 
 
 def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] = {}) -> Source:
@@ -162,7 +163,7 @@ def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] 
         return hf.find(str(path), medium, columns) if _holds_tables(path) else folder.find(path, medium, columns)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return hf.find(str(path), medium, columns)
-    if path.is_file() and path.suffix.lower() in medium.suffixes and medium.piece:
+    if path.is_file() and path.suffix.lower() in medium.suffixes and (medium.piece or isinstance(medium, InTime)):
         return folder.find(path, medium, columns)
     if path.is_file():
         return table.find(path, medium, columns)

@@ -29,7 +29,18 @@ from maquette.core.types import (
 from maquette.crafts.base import FILMS, PICTURES, SOUND
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
-from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, harmony, neighbours, taught
+from maquette.evaluate import (
+    agreement,
+    answers,
+    attributes,
+    captions,
+    classify,
+    crafts,
+    forecasts,
+    harmony,
+    neighbours,
+    taught,
+)
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import near_copies
 from maquette.evaluate.pictures import reconstructed, shots
@@ -40,7 +51,7 @@ from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.motion import motion_error
 from maquette.evaluate.scores.reconstruction import kept, psnr, ssim, ssim_of_frames
 from maquette.evaluate.scores.sound import log_spectral_distance, snr, spectral_convergence
-from maquette.media.base import Medium, Voiced
+from maquette.media.base import InTime, Medium, Voiced, foretells
 from maquette.pipeline import DENOISING, Pipeline, Request
 
 BATCH = 32
@@ -83,7 +94,8 @@ def evaluate(
 ) -> Report:
     """Draw `n` samples with seeds from `seed` on and tell everything that can be told of them.
 
-    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`). One that makes
+    A model whose medium asks is not drawn from at random: it answers unseen questions (`answers.py`), and one whose
+    medium foretells goes on from unseen pasts (`forecasts.py`). One that makes
     nothing says what it knows of unseen pairs (`agreement.py`).
 
     Args:
@@ -115,6 +127,8 @@ def evaluate(
         raise MaquetteError("MQ-3002", "data", what="caption", todo=todo)
     if medium.asks:
         return _examined(pipeline, reference, n, seed, options, say)
+    if foretells(medium):
+        return _foretold(pipeline, reference, n, seed, options, say)
     ask = Request(
         n=reference.n,
         seed=seed,
@@ -172,6 +186,27 @@ def _examined(
         warnings=tuple(_warnings(exam.answers, reference)),
     )
     return illustrated(report, [exam.shot(pipeline.medium)])
+
+
+def _foretold(
+    pipeline: Pipeline, reference: Reference, n: int, seed: int, options: Options, say: Callable[[str], None]
+) -> Report:
+    """The report of a model that foretells: what is scored are its forecasts of unseen windows."""
+    medium, ask = pipeline.medium, Request(seed=seed, guidance=options.guidance, sampling=options.sampling)
+    assert isinstance(medium, InTime)
+    told = forecasts.foretell(pipeline, reference.dataset, n, ask, say)
+    if not np.isfinite(made := told.drawn.result).all():
+        raise MaquetteError("MQ-6080", share=f"{1 - np.isfinite(made).all((1, 2)).mean():.1%}")
+    say("scoring")
+    stamp = _plain_stamp(reference.dataset, TEST, len(told.truth), len(made), seed)
+    report = replace(
+        _report(pipeline, reference.dataset, told.drawn, seed, options),
+        # what a model pays for a past that it is given is no figure of a model that is not
+        scores=(*told.scores(stamp), *(() if pipeline.along.craft else _of_model(pipeline, reference, seed))),
+        notes=tuple(told.notes(medium)),
+        warnings=tuple(_warnings([row.tobytes() for row in made], reference)),
+    )
+    return illustrated(report, [told.shot(medium)])
 
 
 def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> Report:

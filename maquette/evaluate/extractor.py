@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
@@ -18,7 +19,7 @@ from maquette.evaluate.domain import Domain, train_or_load
 from maquette.evaluate.importer import inception_path, read_inception
 from maquette.evaluate.inception import RESIZE, InceptionV3
 from maquette.evaluate.scores.intervals import Estimate
-from maquette.media.base import Medium, Voiced
+from maquette.media.base import InTime, Medium, Voiced
 
 BATCH = 256
 Choice = Literal["auto", "domain", "inception"]
@@ -138,6 +139,18 @@ class Fourier(Extractor):
         return 2**0.5 * torch.cos(x @ self.frequencies + self.phases), None
 
 
+class Values(Extractor):
+    """The values of series themselves."""
+
+    MOST = 256
+    name, digest, resize = "values", "", f"averaged over steps to at most {MOST} values"
+    note = "Features are the values themselves: the Fréchet distance compares their means and covariances."
+
+    def look(self, x: Float[Tensor, "b c l"]) -> tuple[Tensor, Tensor | None]:
+        steps = min(x.shape[2], max(1, self.MOST // x.shape[1]))
+        return F.adaptive_avg_pool1d(x, steps).flatten(1), None
+
+
 def choose_extractor(
     dataset: Dataset,
     medium: Medium,
@@ -150,9 +163,9 @@ def choose_extractor(
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
     Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals. Flat spaces take
-    Fourier features. Pictures take the standard Inception when its converted weights are found (or `choice` asks for
-    it), else the domain extractor, which is trained the first time and kept in the cache folder; so do sound and films,
-    for whose standard networks nobody has yet brought weights to convert.
+    Fourier features. Series take their values. Pictures take the standard Inception when its converted weights are found
+    (or `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder;
+    so do sound and films, for whose standard networks nobody has yet brought weights to convert.
 
     Args:
         seed: of the domain extractor's training.
@@ -171,6 +184,8 @@ def choose_extractor(
         from maquette.evaluate.notes import Notes
 
         return Notes(medium, dataset.train.items)
+    if isinstance(medium, InTime):
+        return Values()
     pictures = len(space.shape) == 3
     if isinstance(space, Tokens) or len(space.shape) > 4 or (choice == "inception" and not pictures):
         raise MaquetteError("MQ-2080", space=space)

@@ -78,11 +78,10 @@ def rank(reports: Sequence[Report], by: str = "fid") -> Ranking:
     stamp = _usual_stamp([score for _, score in scored])
     ranked = {report.name for report, _ in scored} - _unlike_names(scored, stamp)
     places = [_place(name, [pair for pair in scored if pair[0].name == name]) for name in _names(reports, ranked)]
-    better = scored[0][1].better
-    places.sort(key=lambda place: place.estimate.value if better == "lower" else -place.estimate.value)
+    places.sort(key=lambda place: scored[0][1].order(place.estimate.value))
     places = [_tied(place, places[i - 1] if i else None) for i, place in enumerate(places)]
     unranked = [(name, _reason(name, scored, stamp, by)) for name in _names(reports, None) if name not in ranked]
-    return Ranking(by, scored[0][1].title, better, tuple(places), tuple(unranked))
+    return Ranking(by, scored[0][1].title, scored[0][1].better, tuple(places), tuple(unranked))
 
 
 def pareto(ranking: Ranking, cost: str) -> tuple[str, ...]:

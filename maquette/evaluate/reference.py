@@ -26,7 +26,7 @@ from maquette.evaluate.scores.modes import modes_found
 from maquette.evaluate.scores.motion import flicker
 from maquette.evaluate.scores.prdc import prdc
 from maquette.evaluate.scores.sound import in_tune
-from maquette.media.base import Medium
+from maquette.media.base import Medium, foretells
 
 LEAST = 50
 """Fewer samples than this are not scored: an interval needs ten groups, and a neighbourhood its neighbours."""
@@ -231,7 +231,7 @@ def prepare(
     """
     n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
-    n, least = min(n, len(real), len(other)), 1 if medium.asks else LEAST  # who answers is not compared item by item
+    n, least = min(n, len(real), len(other)), 1 if answers(medium) else LEAST
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
@@ -255,6 +255,11 @@ def prepare(
         other=others,
         learnt=learnt,
     )
+
+
+def answers(medium: Medium) -> bool:
+    """Whether models of it are asked and their answers scored, which are not compared with a set of real items."""
+    return medium.asks or foretells(medium)
 
 
 def _answers(test: Split) -> int:

@@ -48,13 +48,17 @@ class Stamp(Config):
         return [f.name for f in fields(self) if f.name != "seed" and getattr(self, f.name) != getattr(other, f.name)]
 
 
+Better = Literal["lower", "higher", "floor"]
+"""Which way a score is better; "floor": the nearer to its floor."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a score is: its title, unit, which way is better, and one sentence for a reader."""
 
     title: str
     unit: str
-    better: Literal["lower", "higher"]
+    better: Better
     about: str
 
 
@@ -285,6 +289,21 @@ KINDS: dict[str, Kind] = {
         "lower",
         "The longest passage of any sample that stands in a training piece, in any key; beside it, of real ones.",
     ),
+    "crps": Kind(
+        "CRPS",
+        "scaled",
+        "lower",
+        "How far all futures of a forecast are from what came, less how far they are from each other.",
+    ),
+    "mase": Kind(
+        "MASE",
+        "",
+        "lower",
+        "Error of the median forecast; 1 is that of repeating the last season, or value, within the known past.",
+    ),
+    "pinball": Kind("Pinball loss", "scaled", "lower", "Error of the deciles, each weighed by its share."),
+    "interval_80": Kind("In 80 % intervals", "share", "floor", "How often what came lay in them; 0.8 is honest."),
+    "interval_95": Kind("In 95 % intervals", "share", "floor", "How often what came lay in them; 0.95 is honest."),
     "samples_per_second": Kind("Speed", "samples/s", "higher", "Samples made per second on the device named."),
 }
 
@@ -307,7 +326,7 @@ class Score(Config):
     """A key of `KINDS`."""
     title: str
     unit: str
-    better: Literal["lower", "higher"]
+    better: Better
     value: float
     low: float | None = None
     high: float | None = None
@@ -317,6 +336,12 @@ class Score(Config):
     bound: bool = False
     """Whether the value is only known to be at most this."""
     stamp: Stamp
+
+    def order(self, value: float) -> float:
+        """A number that is the less the better `value` would be as this score."""
+        if self.better == "floor" and self.floor is not None:
+            return abs(value - self.floor)
+        return value if self.better == "lower" else -value
 
     @classmethod
     def of(

@@ -24,7 +24,7 @@ COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
 PASSAGE = 2.0
 """A verbatim passage so many times as long as any of unseen real text is named."""
-SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "answer_snr")
+SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "answer_snr", "crps", "mase")
 """Scores that are held against those of simpler ways to do the same."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""
@@ -209,12 +209,13 @@ def _against_simpler(own: Figures, others: Others) -> Sentences:
         value, bounds, simpler = own.value(name), own.interval(name), own.baselines(name)
         if value is None or bounds is None or not simpler:
             continue
-        best = max(simpler, key=lambda way: simpler[way].value)
-        low, high = (simpler[best].value if end is None else end for end in (simpler[best].low, simpler[best].high))
+        sign = -1 if KINDS[name].better == "lower" else 1
+        best = max(simpler, key=lambda way: sign * simpler[way].value)
+        ends = [simpler[best].value if end is None else end for end in (simpler[best].low, simpler[best].high)]
         title, figures = KINDS[name].title, f"({number(value)} against {number(simpler[best].value)})"
-        if bounds[0] > high:
+        if min(sign * end for end in bounds) > max(sign * end for end in ends):
             yield True, f"{title}: better than the {best} {figures}."
-        elif bounds[1] < low:
+        elif max(sign * end for end in bounds) < min(sign * end for end in ends):
             yield False, f"{title}: worse than the {best} {figures}."
         else:
             yield False, f"{title}: not told apart from the {best} {figures}."

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from maquette.core import config, files
 from maquette.core.errors import MaquetteError
-from maquette.core.exit import Mark
+from maquette.core.exit import Mark, Writer
 from maquette.core.types import Real, Space
 from maquette.media.heard import Heard
 
@@ -73,7 +73,13 @@ class Facts:
 
 
 class Cutter:
-    """Makes stored items of what was read, one file or row after another; for most media these are the same."""
+    """Makes stored items of what was read, one file or row after another; for most media these are the same.
+
+    Attributes:
+        passed: how many items were left out or mended, by what was wrong with them.
+    """
+
+    passed: Mapping[str, int] = {}
 
     apart: bool = True
     """Whether each item is of one file or row alone, so that it has its label."""
@@ -238,3 +244,59 @@ class Voiced(ABC):
         Raises:
             MaquetteError: MQ-2121 when the piece is longer than an item.
         """
+
+
+INTERVALS = (0.5, 0.8, 0.95)
+"""What share of futures the intervals of a forecast are to hold."""
+
+
+def interval(futures: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Between which values the middle `share` of futures [n, ...] lies.
+
+    A true future that is one more draw of their law lies there with exactly that probability where `share` (n + 1) / 2
+    is whole, and nearly so in between (Hyndman and Fan 1996, definition 6).
+    """
+    low, high = np.quantile(futures, [(1 - share) / 2, (1 + share) / 2], axis=0, method="weibull")
+    return low, high
+
+
+def foretells(medium: "Medium") -> bool:
+    """Whether its items end in what is to be foretold."""
+    return isinstance(medium, InTime) and medium.horizon > 0
+
+
+class InTime(ABC):
+    """A medium whose files run in time: their beginnings are learnt from, and tested on is how they go on.
+
+    Stored items [steps, columns] are windows; samples have time as their last axis.
+
+    Attributes:
+        horizon: steps at the end of an item that are foretold from those before it, the known past; 0 for none.
+        season: steps after which items are alike again; 0 where that is not known.
+        outlook: writes many futures of one past, items [n, *stored], as one file.
+    """
+
+    horizon: int
+    season: int
+    outlook: Writer
+
+    @abstractmethod
+    def apart(self, item: np.ndarray, share: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Stretches of what was read to cut training items from, and items whose futures lie in the last `share` of it.
+
+        No step that is tested on is in a training item; futures do not overlap. All is learnt from at a share of 0 and
+        tested on at 1, and what is too short for both is learnt from.
+        """
+
+    @abstractmethod
+    def past(self, source: Path | str | np.ndarray) -> np.ndarray:
+        """The last steps of a file (or of rows) as the known past of an item; raises MQ-3001 where they cannot be."""
+
+    @abstractmethod
+    def onto(self, items: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Made items [n, *stored] as futures of the past `known`, which they begin with, in its units."""
+
+    @abstractmethod
+    def fan(self, futures: Sequence[np.ndarray], truth: Sequence[np.ndarray] = ()) -> bytes:
+        """A PNG with a panel for each past: its end, the median and intervals of its futures [n, *stored], and what
+        became of it [*stored] where that is known."""

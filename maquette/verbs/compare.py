@@ -19,6 +19,7 @@ from maquette.evaluate.ranking import rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
 from maquette.evaluate.words import traits, verdict
+from maquette.media.base import foretells
 from maquette.pipeline import load
 from maquette.train import session
 from maquette.train.recipe import Recipe
@@ -117,7 +118,7 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
     reports = [Report.read(entry.folder) for entry in entries]
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
     words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
-    ranking = rank(reports, "chrf" if medium.asks else "fid")
+    ranking = rank(reports, next((by for by in ("chrf", "crps") if reports[0].score(by)), "fid"))
     return page.Study(
         title=entries[0].recipe.data.source,
         reports=reports,
@@ -152,7 +153,8 @@ def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
     trees = {entry.name: entry.recipe.to_tree() for entry in entries}
     first, *others = trees.values()
     media = {path for tree in others for path in _differences(first["medium"], tree["medium"], "medium")}
-    given = ["data.given", "data.pair.source", "data.pair.by", "data.other", "data.combinations"]
+    crafts = [] if foretells(entries[0].recipe.medium.build()) else ["data.given"]  # all are asked the same
+    given = [*crafts, "data.pair.source", "data.pair.by", "data.other", "data.combinations"]
     paths = [*given, *sorted(media)]
     options = {"data.source": "--data", "train.budget": "--budget"} | {path: f"{path}=…" for path in paths}
     for path, option in options.items():

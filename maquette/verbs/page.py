@@ -48,7 +48,7 @@ CHARTED = (
 MOST_CHARTS = 6
 PLAIN = ("", "share", "modes")
 """Units that need not be named beside a score's title."""
-ARROWS = {"lower": "↓", "higher": "↑"}
+ARROWS = {"lower": "↓", "higher": "↑", "floor": "→"}
 BINS = 60
 """Points that a learning curve is thinned to."""
 
@@ -108,6 +108,11 @@ CHINESE = {
     "rouge_l": "ROUGE-L",
     "accuracy": "似然分类准确率",
     "linear_accuracy": "线性分类头准确率",
+    "crps": "连续分级概率评分（CRPS）",
+    "mase": "平均绝对标度误差（MASE）",
+    "pinball": "分位数损失",
+    "interval_80": "落入 80 % 区间",
+    "interval_95": "落入 95 % 区间",
     "samples_per_second": "生成速度",
     "classes": "按标签",
     "neighbours": "最近的训练样本",
@@ -147,6 +152,11 @@ CHINESE = {
     "Wiener filter": "维纳滤波",
     "total variation": "全变分",
     "chance": "随机猜测",
+    "forecasts": "预测",
+    "seasonal naive": "重复上一季节",
+    "naive": "重复最后一值",
+    "drift": "直线外推",
+    "AR": "自回归过程",
     "real pictures": "真实图片",
     "picture of the nearest caption": "最近说明的图片",
     "caption of the nearest picture": "最近图片的说明",
@@ -399,8 +409,9 @@ def _best(name: str, all_: Sequence[Contestant]) -> Contestant | None:
     scores: list[Score] = [score for one in having if (score := one.first.score(name)) is not None]
     if len(having) < 2 or any(scores[0].stamp.unlike(score.stamp) for score in scores):
         return None
-    sign = 1 if scores[0].better == "lower" else -1
-    first, second = sorted((sign * e.value, i) for i, one in enumerate(having) if (e := one.estimate(name)))[:2]
+    first, second = sorted((scores[0].order(e.value), i) for i, one in enumerate(having) if (e := one.estimate(name)))[
+        :2
+    ]
     return having[first[1]] if short(first[0]) != short(second[0]) else None
 
 

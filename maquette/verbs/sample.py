@@ -18,13 +18,17 @@ from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.media import lettering, marks
-from maquette.media.base import Medium
+from maquette.media.base import InTime, Medium
 from maquette.media.image import Image
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
 from maquette.verbs import notes
 
 COLUMNS = 8
+FUTURES = 100
+"""Of a past, unless told otherwise."""
+FORECAST = "forecast"
+"""The files that tell of all futures of a past."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def sample(
             "0.4:0.45", either end left out where there is none. A model that is given pictures takes several of them,
             or a folder, one a sample, and `mask` or `gap` only where it mends; one that knows styles takes `manner` in
             the same way. Of music `opening` may be a file, of which `quarters` says how many quarter notes are taken,
-            and `voice` files by the names of the voices that they give.
+            and `voice` files by the names of the voices that they give. To a model that foretells, `image` is the past
+            that all of the n items begin with; `out` then also gets forecast.csv, their median and intervals, and
+            forecast.png, which `grid` shows as well.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -74,17 +80,24 @@ def sample(
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
+    known = _past(request.get("image"), pipeline.medium)
+    if known is not None:
+        request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
     asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
     said = pipeline.say(asked) if pipeline.medium.talks else []
     items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
     items = notes.moved(pipeline.medium, items, transpose) if transpose else items
+    if known is not None and isinstance(pipeline.medium, InTime):
+        items = pipeline.medium.onto(items, known)
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
     things: list[Any] = [one.text for one in said] or list(items)
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
         paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
-    if grid is not None:
+    if known is not None:
+        paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
+    elif grid is not None:
         shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
         png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
@@ -94,6 +107,31 @@ def sample(
             [_played(pipeline.medium, shown, Path(clip))], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1]
         )
     return Made(items, paths, said)
+
+
+def _past(image: Any, medium: Medium) -> np.ndarray | None:
+    """The past to go on from; None for a medium that foretells nothing, or where none was given."""
+    if image is None or not isinstance(medium, InTime) or not medium.horizon:
+        return None
+    if isinstance(image, list | tuple):
+        if len(image) != 1:
+            raise MaquetteError("MQ-2002", path="image", wanted="one file, the past", value=f"{len(image)} of them")
+        image = image[0]
+    return medium.past(image)
+
+
+def _outlook(
+    items: np.ndarray, medium: Medium, out: Path | str | None, grid: Path | str | None, mark: Mark, visible: str
+) -> list[Path]:
+    """What all futures of a past say together: a table and a fan in the folder `out`, the fan as the file `grid`."""
+    assert isinstance(medium, InTime), "which has a past"
+    fan, paths = medium.fan([items]), []
+    if out is not None:
+        paths += exits.emit([items], [FORECAST], medium.outlook, out, [mark])
+        paths += exits.emit([fan], [FORECAST], Sheet(), out, [mark], visible)
+    if grid is not None:
+        paths += exits.emit([fan], [Path(grid).stem], Sheet(), Path(grid).parent, [mark], visible)
+    return paths
 
 
 def names(request: Request) -> list[str]:

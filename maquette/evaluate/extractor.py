@@ -162,8 +162,8 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor for samples of `medium`: by the number of axes that its space has.
 
-    Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals. Flat spaces take
-    Fourier features. Series take their values. Pictures take the standard Inception when its converted weights are found
+    Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals, series their own
+    values. Flat spaces take Fourier features. Pictures take the standard Inception when its converted weights are found
     (or `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder;
     so do sound and films, for whose standard networks nobody has yet brought weights to convert.
 

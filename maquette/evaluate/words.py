@@ -24,7 +24,10 @@ COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
 PASSAGE = 2.0
 """A verbatim passage so many times as long as any of unseen real text is named."""
-SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "answer_snr", "crps", "mase")
+SIMPLER = (
+    *("chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "answer_snr"),
+    *("harmony_accuracy", "crps", "mase"),
+)
 """Scores that are held against those of simpler ways to do the same."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""

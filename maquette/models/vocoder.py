@@ -25,13 +25,14 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from maquette.codecs import mel
+from maquette.core import spectra
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Batch, Condition, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.adversarial import LOSSES
 from maquette.models.base import Model, ModelConfig, refuse_space
 
 LOSS = LOSSES["least-squares"]
-NATS = (math.log(mel.TOP) - math.log(mel.FLOOR)) / 2
+NATS = (math.log(spectra.TOP) - math.log(spectra.FLOOR)) / 2
 """Nats of magnitude in one unit of a spectrogram's values."""
 LOUDEST = math.log(2.0)
 """No frequency's magnitude is made louder than this, in nats: that of a sine of full scale is 0."""
@@ -169,7 +170,7 @@ class Generator(nn.Module):
             h = block(h)
         magnitude, phase = self.leave(self.norm(h.mT)).float().chunk(2, dim=2)
         spectra = torch.polar(magnitude.clamp(max=LOUDEST).exp(), phase)
-        return mel.istft(spectra, self.hann, self.length).unsqueeze(1)
+        return spectra.istft(spectra, self.hann, self.length).unsqueeze(1)
 
 
 class Block(nn.Module):

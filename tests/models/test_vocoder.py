@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maquette.codecs import mel
+from maquette.core import spectra
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real
@@ -39,7 +40,7 @@ def test_its_codes_are_those_of_the_codec() -> None:
 def test_frequencies_that_it_says_are_those_of_the_sound() -> None:
     """A generator whose last layer says the magnitudes and phases of a sound gives that sound."""
     model, x = small(), tones().x
-    spectra = mel.stft(x[:, 0], model.mel.hann)
+    spectra = spectra.stft(x[:, 0], model.mel.hann)
     said = torch.cat([spectra.abs().clamp(min=1e-9).log(), spectra.angle()], 2)
     model.generator.blocks, model.generator.norm = torch.nn.ModuleList(), torch.nn.Identity()
     model.generator.enter = model.generator.leave = torch.nn.Identity()

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.data.dataset import Items
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores import voices
 from maquette.evaluate.scores.intervals import Estimate
@@ -35,7 +36,7 @@ class Notes(Extractor):
         "Ranges of voices are those of the training pieces."
     )
 
-    def __init__(self, medium: Medium, train: np.ndarray):
+    def __init__(self, medium: Medium, train: Items):
         assert isinstance(medium, Voiced), "there are notes to look at"
         self.medium, self.sung = medium, medium.sung
         known = [piece for item in train[:SEARCHED] if len(piece := self.sung(item))]

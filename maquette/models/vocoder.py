@@ -169,8 +169,8 @@ class Generator(nn.Module):
         for block in self.blocks:
             h = block(h)
         magnitude, phase = self.leave(self.norm(h.mT)).float().chunk(2, dim=2)
-        spectra = torch.polar(magnitude.clamp(max=LOUDEST).exp(), phase)
-        return spectra.istft(spectra, self.hann, self.length).unsqueeze(1)
+        said = torch.polar(magnitude.clamp(max=LOUDEST).exp(), phase)
+        return spectra.istft(said, self.hann, self.length).unsqueeze(1)
 
 
 class Block(nn.Module):

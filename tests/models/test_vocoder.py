@@ -40,8 +40,8 @@ def test_its_codes_are_those_of_the_codec() -> None:
 def test_frequencies_that_it_says_are_those_of_the_sound() -> None:
     """A generator whose last layer says the magnitudes and phases of a sound gives that sound."""
     model, x = small(), tones().x
-    spectra = spectra.stft(x[:, 0], model.mel.hann)
-    said = torch.cat([spectra.abs().clamp(min=1e-9).log(), spectra.angle()], 2)
+    of_x = spectra.stft(x[:, 0], model.mel.hann)
+    said = torch.cat([of_x.abs().clamp(min=1e-9).log(), of_x.angle()], 2)
     model.generator.blocks, model.generator.norm = torch.nn.ModuleList(), torch.nn.Identity()
     model.generator.enter = model.generator.leave = torch.nn.Identity()
     found = model.generator(said.mT[:, None])

@@ -60,7 +60,8 @@ class Request(Config):
     likeliest: int = 0
     """Of text: how many of the likeliest tokens at each place are told with what was said."""
     opening: Any = None
-    """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words."""
+    """Stored tokens [n, k] that the samples begin with, row i for sample i, instead of a prompt in words; or the first
+    samples [n, k, channels] of stored sounds, which a model that goes on from them continues."""
     given: Any = None
     """Pictures [k, *shape] for a model that is given one with each sample, in the space that it is given (floats):
     sample i has number i, from the beginning again after the last."""

@@ -378,7 +378,7 @@ class Pipeline:
         pictures, captions, manners = self._pictures(request), self._captions(request), self._manners(request)
         allowed = None if request.filled is None else self._wording.letters(request.form is not None).to(self.device)
         size = max(1, BATCH[self.device.type] // max(1, how.beams))
-        size = min(size, request.total) if isinstance(space, Tokens) else size
+        size = min(size, request.total) if isinstance(space, Tokens) or streams else size
         for first in range(0, request.total, size):
             cancel.check()
             with self.computing():
@@ -412,7 +412,7 @@ class Pipeline:
         """Raise MQ-2104 for what this model cannot do."""
         words = request.prompt if self.along.captions is None else None  # else they are given, and begin nothing
         known = (request.image, request.opening, words, request.max_tokens, request.filled)
-        if not self.codec.lossless and (spoken or any(part is not None for part in known)):
+        if not self.codec.pointwise and (spoken or any(part is not None for part in known)):
             raise MaquetteError(
                 "MQ-2104", task="begin from what is known: it makes codes, which are decoded when whole"
             )
@@ -427,6 +427,8 @@ class Pipeline:
             raise MaquetteError("MQ-2104", "sampling", task="be searched with beams")
         if request.mix and not isinstance(self.model, Mixing):
             raise MaquetteError("MQ-2104", "mix", task="mix the traits of two samples")
+        if request.opening is not None and not tokens and not isinstance(self.model, Stream):
+            raise MaquetteError("MQ-2104", "opening", task="go on from a beginning")
         if request.likeliest and not self.medium.talks:
             raise MaquetteError("MQ-2104", "likeliest", task="make words")
 
@@ -483,16 +485,24 @@ class Pipeline:
     def _begun(start: Tensor, owner: Tensor, known: list[Tensor]) -> Tensor:
         """`start` with what is known of the sample that each row belongs to."""
         for row, sample in enumerate(owner.tolist() if known else ()):
-            beginning = known[sample % len(known)]
-            start[row, : len(beginning)] = beginning
+            beginning = known[sample % len(known)].flatten()
+            start[row].view(-1)[: len(beginning)] = beginning
         return start
 
     def _beginnings(self, request: Request, spoken: bool) -> list[Tensor]:
-        """What is known of each sample: the tokens from its first on, -1 for gaps."""
+        """What is known of each sample, from its first value on; of tokens -1 stands for gaps."""
         if request.image is not None and isinstance(self.model.space, Tokens):
             return [self._unfinished(request.image, request.mask)]
         if request.opening is not None:
-            return list(torch.from_numpy(np.asarray(request.opening).astype(np.int64)).to(self.device))
+            opening = np.asarray(request.opening)
+            if opening.ndim == 2:
+                return list(torch.from_numpy(opening.astype(np.int64)).to(self.device))
+            wanted = self.medium.stored
+            if opening.shape[2:] != wanted[1:] or not len(opening) or not 0 < opening.shape[1] <= wanted[0]:
+                found, most = _shown(opening.shape[1:]), _shown(wanted)
+                raise MaquetteError("MQ-2106", "opening", what="opening", found=found, wanted=f"at most {most}")
+            with self.computing():
+                return list(self.encoded(opening.astype(self.medium.dtype)))
         if self.along.captions is not None and not spoken:  # words that are given, and begin nothing
             return []
         if request.prompt is None and request.max_tokens is None and request.filled is None and not spoken:

@@ -61,7 +61,8 @@ class Request(Config):
     """Of text: how many of the likeliest tokens at each place are told with what was said."""
     opening: Any = None
     """Tokens [k, l] that samples begin with, -1 for each that is to be made: sample i has row i, from the beginning
-    again after the last. Instead of a prompt in words."""
+    again after the last. Instead of a prompt in words. Or the first samples [k, n, channels] of stored sounds, which a
+    model that goes on from them continues."""
     given: Any = None
     """Pictures [k, *shape] for a model that is given one with each sample, in the space that it is given (floats):
     sample i has number i, from the beginning again after the last."""

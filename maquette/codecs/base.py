@@ -18,6 +18,8 @@ class Codec(nn.Module, ABC):
     space: Space
     lossless: ClassVar[bool] = False
     """Whether every sample comes back as it was, so that bits of codes are bits of samples."""
+    pointwise: ClassVar[bool] = False
+    """Whether each value has a code of its own, in the same order, so that a part of a sample has codes."""
 
     @classmethod
     def of(cls, medium: Medium) -> "Codec":
@@ -40,7 +42,7 @@ class Codec(nn.Module, ABC):
 class Identity(Codec):
     """Nothing is changed: where no codec is asked for."""
 
-    lossless = True
+    lossless = pointwise = True
 
     def __init__(self, source: Space):
         super().__init__()

@@ -37,6 +37,8 @@ class MuLaw(Codec):
         MaquetteError: MQ-2064 when the space is not one of mono sound.
     """
 
+    pointwise = True
+
     def __init__(self, source: Space):
         super().__init__()
         if not isinstance(source, Real) or len(source.shape) != 2 or source.shape[0] != 1:

@@ -33,7 +33,7 @@ class Quantise(Codec):
         MaquetteError: MQ-2060 when the space has no levels to tell apart.
     """
 
-    lossless = True
+    lossless = pointwise = True
 
     def __init__(self, source: Space):
         super().__init__()

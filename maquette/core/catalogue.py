@@ -152,9 +152,9 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2108": Entry(
         en=(
             "the steps of {kind} on {device} cannot be compiled",
-            "leave --compiled out, or draw on a CPU, from a Transformer of tokens one after another",
+            "leave --compiled out, or draw on a CPU, from a model that makes one value after another",
         ),
-        zh=("无法编译 {kind} 在 {device} 上的步骤", "请去掉 --compiled，或在 CPU 上使用逐词元生成的 Transformer"),
+        zh=("无法编译 {kind} 在 {device} 上的步骤", "请去掉 --compiled，或在 CPU 上使用逐个取值生成的模型"),
     ),
     "MQ-2110": Entry(
         en=("{reason}", "`{prog} --help` shows what is possible"),

@@ -24,7 +24,6 @@ class Mel(Codec):
 
     hann: Tensor
     weights: Tensor
-    spread: Tensor
 
     def __init__(self, source: Space, rate: int = 8000):
         super().__init__()
@@ -43,7 +42,7 @@ class Mel(Codec):
     @property
     def bank(self) -> Bank:
         """What spectrograms are made with, on the codec's device."""
-        return Bank(self.hann, self.weights, self.spread)
+        return Bank(self.hann, self.weights)
 
     def encode(self, x: Float[Tensor, "b c l"]) -> Float[Tensor, "b c bands t"]:
         return spectra.log_mel(x, self.bank)

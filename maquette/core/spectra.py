@@ -2,12 +2,12 @@
 
 Magnitudes |X[t, k]| of windowed pieces of the sound, a piece each `hop` samples, are averaged over bands that are
 equally wide on the mel scale, and their logarithm is shifted and scaled into [-1, 1]. Phases are lost: `griffin_lim`
-looks for a sound whose magnitudes are as near as may be, from phases that a fixed rule gives, so that a decoded item
-depends on nothing but its spectrogram.
+looks for a sound whose magnitudes are as near as may be, from phases that follow from the magnitudes, so that a decoded
+item depends on nothing but its spectrogram.
 
 Griffin and Lim 1984, Signal Estimation from Modified Short-Time Fourier Transform; Perraudin, Balazs and Sondergaard
-2013, A Fast Griffin-Lim Algorithm (the momentum). Mel scale: Slaney 1998, Auditory Toolbox: linear below 1 kHz,
-logarithmic above.
+2013, A Fast Griffin-Lim Algorithm (the momentum); Beauregard, Harish and Wyse 2015, Single Pass Spectrogram Inversion
+(the first phases). Mel scale: Slaney 1998, Auditory Toolbox: linear below 1 kHz, logarithmic above.
 
 jaxtyping names: t frames, k = window / 2 + 1 frequencies from 0 to half the rate.
 """
@@ -28,7 +28,7 @@ OVERLAP = 4
 FLOOR, TOP = 1e-4, 2.0
 """What -1 and 1 stand for: 80 dB below a sine of full scale, and the most that any sound in [-1, 1] can reach."""
 ITERATIONS, MOMENTUM = 32, 0.99
-FITTING = 8
+FITTING = 20
 """Steps in which magnitudes of frequencies are fitted to those of bands."""
 
 
@@ -52,17 +52,11 @@ def sizes(rate: int) -> Sizes:
 
 
 class Bank(NamedTuple):
-    """What log-mel spectrograms of sound of one rate are made with.
-
-    Attributes:
-        hann: the window.
-        weights: of each frequency in each band.
-        spread: the pseudo-inverse of `weights`.
-    """
+    """What log-mel spectrograms of sound of one rate are made with: the window, and each frequency's weight in each
+    band."""
 
     hann: Float[Tensor, " window"]
     weights: Float[Tensor, "bands k"]
-    spread: Float[Tensor, "k bands"]
 
     def to(self, device: torch.device) -> "Bank":
         return Bank(*(tensor.to(device) for tensor in self))
@@ -72,8 +66,7 @@ class Bank(NamedTuple):
 def bank(rate: int) -> Bank:
     """Of the `sizes` of this rate."""
     _, window, bands = sizes(rate)
-    weights = filterbank(rate, window, bands)
-    return Bank(hann(window), weights, torch.linalg.pinv(weights))
+    return Bank(hann(window), filterbank(rate, window, bands))
 
 
 def log_mel(x: Float[Tensor, "b c l"], bank: Bank) -> Float[Tensor, "b c bands t"]:
@@ -86,7 +79,7 @@ def log_mel(x: Float[Tensor, "b c l"], bank: Bank) -> Float[Tensor, "b c bands t
 def of_log_mel(z: Float[Tensor, "b c bands t"], bank: Bank, length: int) -> Float[Tensor, "b c length"]:
     """A sound of `length` samples with about this log-mel spectrogram, by Griffin-Lim, in [-1, 1]."""
     with torch.autocast(z.device.type, enabled=False):
-        magnitude = from_bands(unscaled(z.float().flatten(0, 1).mT), bank.weights, bank.spread)
+        magnitude = from_bands(unscaled(z.float().flatten(0, 1).mT), bank.weights)
         return griffin_lim(magnitude, bank.hann, length).clamp(-1, 1).unflatten(0, z.shape[:2])
 
 
@@ -153,14 +146,27 @@ def griffin_lim(
     return istft(spectra, window, length)
 
 
-def first_phases(magnitude: Float[Tensor, "b t k"]) -> Complex[Tensor, "1 t k"]:
-    """Unit numbers to begin with: each frequency turns on from frame to frame as a steady tone of it would, and they
-    are spread so that they do not all peak at once (Schroeder 1970: phases that are quadratic in frequency)."""
-    _, frames, count = magnitude.shape
-    window = 2 * (count - 1)
-    t, k = torch.meshgrid(torch.arange(frames), torch.arange(count), indexing="ij")
-    turns = (t * k % OVERLAP) / OVERLAP + (k * (k - 1) % (2 * window)) / (2 * window)
-    return torch.polar(torch.ones_like(turns), 2 * math.pi * turns).to(magnitude.device)[None]
+def first_phases(magnitude: Float[Tensor, "b t k"]) -> Complex[Tensor, "b t k"]:
+    """Unit numbers to begin with: around each peak of a spectrum there is a steady tone.
+
+    A parabola through the logarithms of the peak and its neighbours gives the tone's frequency (Beauregard et al. 2015,
+    section 3), by which the phase goes on from frame to frame, alike at all frequencies that are nearest to the peak.
+    Phases are those of the middle of a frame; at its beginning they alternate.
+    """
+    count = magnitude.shape[2]
+    level = F.pad(magnitude.clamp(min=1e-9).log(), (1, 1), value=-math.inf)
+    left, middle, right = level[..., :-2], level[..., 1:-1], level[..., 2:]
+    peak = (middle > left) & (middle >= right)
+    k = torch.arange(count, device=magnitude.device).expand_as(magnitude)
+    bend = left - 2 * middle + right
+    frequency = k + torch.where(peak & bend.isfinite(), 0.5 * (left - right) / bend, 0.0)
+    below = torch.where(peak, k, -count).cummax(2).values
+    above = -torch.where(peak, -k, -2 * count).flip(2).cummax(2).values.flip(2)
+    nearest = torch.where(k - below <= above - k, below, above)
+    there = (nearest >= 0) & (nearest < count)
+    frequency = torch.where(there, frequency.gather(2, nearest.clamp(0, count - 1)), k.float())
+    turns = (frequency.double().cumsum(1) / OVERLAP - k / 2) % 1
+    return torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns.float())
 
 
 # -- bands ------------------------------------------------------------------------------------------------------------
@@ -198,19 +204,15 @@ def filterbank(rate: int, window: int, bands: int) -> Float[Tensor, "bands k"]:
     return (triangles / triangles.sum(1, keepdim=True)).float()
 
 
-def from_bands(
-    bands: Float[Tensor, "b t bands"], weights: Float[Tensor, "bands k"], spread: Float[Tensor, "k bands"]
-) -> Float[Tensor, "b t k"]:
+def from_bands(bands: Float[Tensor, "b t bands"], weights: Float[Tensor, "bands k"]) -> Float[Tensor, "b t k"]:
     """Magnitudes of frequencies, none negative, whose bands are about these.
 
-    Args:
-        spread: the pseudo-inverse of `weights`, whose answer is the first guess; the rest are multiplicative steps to
-            the least squares (Lee and Seung 2001, Algorithms for Non-negative Matrix Factorization).
+    The steps of Richardson 1972 and Lucy 1974, which sharpen: of many spectra that fit they find one with peaks.
     """
-    magnitude = (bands @ spread.T).clamp(min=FLOOR)
-    wanted = bands @ weights
+    share = weights.sum(0).clamp(min=1e-12)
+    magnitude = bands @ weights / share
     for _ in range(FITTING):
-        magnitude = magnitude * wanted / (magnitude @ weights.T @ weights).clamp(min=1e-12)
+        magnitude = magnitude * ((bands / (magnitude @ weights.T).clamp(min=1e-12)) @ weights / share)
     return magnitude
 
 

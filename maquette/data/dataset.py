@@ -68,6 +68,7 @@ class Source:
         read: opens it.
         ignored: how many files were passed over, by reason or suffix.
         modes: of a known mixture.
+        pitches: of labels that are notes, in Hz.
         paired: whether each row is a sample and the picture that goes with it.
     """
 
@@ -77,6 +78,7 @@ class Source:
     read: Callable[[], Reading]
     ignored: dict[str, int] = field(default_factory=dict)
     modes: Modes | None = None
+    pitches: Mapping[str, float] = field(default_factory=dict)
     paired: bool = False
 
 
@@ -132,6 +134,7 @@ class Dataset:
         fingerprint: SHA-256 of what was read (items, labels, names, split); the same data give the same anywhere.
         bad: name and reason of each file that could not be read.
         ignored: how many files were passed over, by reason or suffix.
+        pitches: of labels that are notes, in Hz, where the source knows them.
     """
 
     train: Split
@@ -142,6 +145,7 @@ class Dataset:
     bad: list[tuple[str, str]]
     ignored: dict[str, int]
     modes: Modes | None = None
+    pitches: Mapping[str, float] = field(default_factory=dict)
 
 
 def both(dataset: Dataset, change: Callable[[Split, str], Split]) -> Dataset:

@@ -80,6 +80,7 @@ def _opened(folder: Path, key: str, source: Source, medium: Medium) -> Dataset |
         bad=[(name, reason) for name, reason in index["bad"]],
         ignored=source.ignored | index.get("passed", {}),
         modes=source.modes,
+        pitches=source.pitches,
     )
 
 

@@ -41,7 +41,8 @@ def source(medium: Medium, seed: int) -> Source:
         count = len(CAPTIONS) * sum(COPIES.values())
         return Reading(rows=_rows(medium, seed), count=count, classes=list(CAPTIONS), licence=licence)
 
-    return Source(name="tones", place="tones", key=["tones", 1, seed], read=read)
+    pitches = {label: PITCHES[label.split()[1]] for label in CAPTIONS}
+    return Source(name="tones", place="tones", key=["tones", 1, seed], read=read, pitches=pitches)
 
 
 def _rows(medium: Medium, seed: int) -> Iterator[Row]:
@@ -86,13 +87,13 @@ def plucked(rng: np.random.Generator, frequency: float, velocity: float, rate: i
     burst[:length] = rng.uniform(-1, 1, length)
     burst[:length] -= burst[:length].mean()
     soft = 0.7 * (1 - velocity)  # a soft touch has fewer high frequencies
-    struck = lfilter([1 - soft], [1, -soft], burst)
+    struck = np.asarray(lfilter([1 - soft], [1, -soft], burst))
     reach = max(1, round(rng.uniform(0.1, 0.4) * period))  # no partial sounds that has a node where it is plucked
     struck[reach:] -= 0.9 * struck[:-reach]
     loop = np.zeros(whole + 3)
     loop[:2] = 1, pole
     loop[whole:] -= gain * np.convolve([1 - dull, dull], [pole, 1])
-    return lfilter([1, pole], loop, struck)
+    return np.asarray(lfilter([1, pole], loop, struck))
 
 
 def bowed(rng: np.random.Generator, frequency: float, velocity: float, rate: int, samples: int) -> np.ndarray:
@@ -112,5 +113,5 @@ def bowed(rng: np.random.Generator, frequency: float, velocity: float, rate: int
         body = 1 + sum(height / (1 + (6 * math.log2(hertz / peak)) ** 2) for peak, height in BODY)
         sound += body / (k * math.sqrt(1 + (hertz / edge) ** 4)) * now
         before, now = now, twice * now - before  # sin((k + 1) u) = 2 cos(u) sin(k u) - sin((k - 1) u)
-    hiss = lfilter([0.3], [1, -0.7], rng.normal(size=samples))
+    hiss = np.asarray(lfilter([0.3], [1, -0.7], rng.normal(size=samples)))
     return swell * (sound + 0.03 * hiss)

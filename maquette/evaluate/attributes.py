@@ -54,7 +54,7 @@ def scores(reference: Reference, seen: Seen, asked: Int[np.ndarray, " n"], stamp
     """The share of attributes that made pictures have, beside that of real ones; nothing where labels are one thing."""
     data, table = reference.dataset, parts(reference.dataset.classes)
     train = np.asarray(data.train.labels)
-    if table is None or (asked < 0).any() or (reference.labels < 0).any() or len(reference.medium.space.shape) != 3:
+    if table is None or (asked < 0).any() or (reference.labels < 0).any() or len(reference.medium.space.shape) < 2:
         return
     rows = labelled(train)
     if any(len(np.unique(column[train[rows]])) < 2 for column in table.T):

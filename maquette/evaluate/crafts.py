@@ -1,9 +1,11 @@
-"""Answers to held-out pictures: how near what a model makes of each is to the true one, beside simpler ways.
+"""Answers to held-out samples: how near what a model makes of each is to the true one, beside simpler ways.
 
-Every held-out picture is asked once. Where the true answer is known (something was taken from it, or it came in a pair)
-answers are compared with it pixel by pixel (PSNR, SSIM) and in the extractor's features. Ways without a model answer
-the same pictures: those of the craft (`maquette/crafts/`), or the true answer to the training picture that is nearest.
-A model that goes both ways is asked to bring back what it was given.
+Every held-out picture, sound or film is asked once. Where the true answer is known (something was taken from it, or it
+came in a pair) answers are compared with it: pictures and films pixel by pixel (PSNR, SSIM), films by what changes from
+frame to frame, sounds by the power of errors (SNR) and by spectra; all in the extractor's features too. Where a craft
+tells what was known, SNR, and of films PSNR and SSIM, are of what had to be made. Ways without a model answer the same:
+those of the craft (`maquette/crafts/`), or the true answer to the training sample that is nearest. A model that goes
+both ways is asked to bring back what it was given.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.core import spectra
 from maquette.core.types import Batch, Given, Real, Translator
+from maquette.crafts.base import FILMS, PICTURES, SOUND
 from maquette.data.batches import held_out, shuffled
 from maquette.data.dataset import Split
 from maquette.evaluate.neighbours import nearest
@@ -22,18 +26,23 @@ from maquette.evaluate.reference import Reference
 from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores.frechet import frechet_estimate
 from maquette.evaluate.scores.intervals import Estimate, of_mean
-from maquette.evaluate.scores.reconstruction import PER_PICTURE, psnr_estimate, ssim
+from maquette.evaluate.scores.motion import motion_error
+from maquette.evaluate.scores.reconstruction import psnr_estimate, ssim, ssim_of_frames
+from maquette.evaluate.scores.sound import log_spectral_distance, snr, spectral_convergence
 from maquette.media.base import Medium
+from maquette.nets import dims
 from maquette.pipeline import Pipeline, Request
 
 BATCH = 64
+PER_SAMPLE = "95 %, Student's t over samples"
 SEARCHED = 5_000
-"""At most so many training pictures are searched for the nearest."""
+"""At most so many training samples are searched for the nearest."""
 SIDE = 16
 """Pictures are averaged down to about so many pixels a side before the nearest is looked for."""
 SHOWN = 8
 """Rows on the picture of a report."""
-UNTOUCHED, NEAREST = "untranslated", "nearest training picture"
+UNTOUCHED = "untranslated"
+NOUNS = {SOUND: "sound", PICTURES: "picture", FILMS: "film"}
 
 
 @dataclass(frozen=True)
@@ -45,16 +54,19 @@ class Lesson:
         real: the true answers as stored items; None where nobody knows them.
         simpler: what other ways make of the same rows, by their names, as stored items.
         captions: of the same rows.
+        unknown: 1 where samples had to be made, 0 where they were known; None where nothing was.
     """
 
     given: Given
     real: np.ndarray | None
     simpler: Mapping[str, np.ndarray]
     captions: tuple[str, ...] = ()
+    unknown: Float[Tensor, "n 1 *space"] | None = None
 
     @property
-    def pictures(self) -> Float[Tensor, "n c h w"]:
-        assert self.given.image is not None, "a lesson gives pictures"
+    def pictures(self) -> Float[Tensor, "n c *given"]:
+        """What is given, whatever it is."""
+        assert self.given.image is not None, "a lesson gives something"
         return self.given.image
 
     def ask(self, request: Request) -> Request:
@@ -80,10 +92,12 @@ def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] 
         ways[UNTOUCHED] = image
     items = {name: medium.from_tensor(x) for name, x in ways.items()}
     if known and data.train.others is None and (craft is None or not ways):
-        items[NEAREST] = _nearest(data.train, image, medium, reference.seed)
+        name = f"nearest training {NOUNS[len(space.shape)]}"
+        items[name] = _nearest(data.train, image, medium, reference.seed)
     asked = shuffled(len(data.test), reference.seed)[: len(rows)]
     captions = tuple(data.test.captions[row] for row in asked) if pipeline.along.captions else ()
-    return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items, captions)
+    unknown = None if craft is None else craft.unknown(image)
+    return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items, captions, unknown)
 
 
 def _together(batches: Iterator[Batch]) -> Batch:
@@ -97,23 +111,24 @@ def _together(batches: Iterator[Batch]) -> Batch:
     return Batch(torch.cat([part.x for part in parts]), given, parts[0].rng)
 
 
-def _nearest(train: Split, asked: Float[Tensor, "n c h w"], medium: Medium, seed: int) -> np.ndarray:
-    """For each picture the answer to the training picture that is nearest to it in its pixels, averaged down."""
+def _nearest(train: Split, asked: Float[Tensor, "n c *given"], medium: Medium, seed: int) -> np.ndarray:
+    """For each row the answer to the training sample to which the nearest was given, averaged down."""
     answers: list[np.ndarray] = []
 
     def blocks() -> Iterator[Tensor]:
         for batch in held_out(train, medium, BATCH * 8, SEARCHED, seed):
-            assert batch.given.image is not None, "pictures are given"
+            assert batch.given.image is not None, "something is given"
             answers.append(medium.from_tensor(batch.x))
-            yield _small(batch.given.image)
+            yield _small(batch.given.image, medium.rate)
 
-    rows = nearest(_small(asked), blocks()).rows[:, 0]
+    rows = nearest(_small(asked, medium.rate), blocks()).rows[:, 0]
     return np.concatenate(answers)[rows.numpy()]
 
 
-def _small(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-    factor = max(1, x.shape[2] // SIDE)
-    return torch.nn.functional.avg_pool2d(x, factor).flatten(1)
+def _small(x: Float[Tensor, "n c *given"], rate: int) -> Float[Tensor, "n d"]:
+    """Pixels of about `SIDE` a side, of sound those of its spectrogram."""
+    x = spectra.log_mel(x, spectra.bank(rate)) if x.ndim == 3 and rate else x
+    return dims.pooled(x, tuple(max(1, side // SIDE) for side in x.shape[2:])).flatten(1)
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
@@ -126,16 +141,13 @@ def scores(taken: Lesson, made: np.ndarray, reference: Reference, stamp: Stamp) 
     medium, device, extractor = reference.medium, reference.device, reference.extractor
     real = medium.to_tensor(taken.real)
     truth = extractor.see(taken.real, medium, device).features
+    compare = {SOUND: _sounds, PICTURES: _pictures, FILMS: _films}[real.ndim - 1]
 
     def judged(items: np.ndarray) -> dict[str, Estimate]:
-        x = medium.to_tensor(items)
         seen = extractor.see(items, medium, device).features
         apart = (seen - truth).square().mean(1)
-        return {
-            "answer_psnr": psnr_estimate(real, x, 2.0),
-            "answer_ssim": ssim(real, x, 2.0),
-            "answer_distance": of_mean(apart.tolist(), PER_PICTURE),
-        }
+        near = compare(real, medium.to_tensor(items), taken.unknown, medium.rate)
+        return near | {"answer_distance": of_mean(apart.tolist(), PER_SAMPLE)}
 
     own, others = judged(made), {name: judged(items) for name, items in taken.simpler.items()}
     looked = replace(stamp, extractor=extractor.name, weights=extractor.digest, resize=extractor.resize)
@@ -143,6 +155,27 @@ def scores(taken: Lesson, made: np.ndarray, reference: Reference, stamp: Stamp) 
         beside = {way: found[name] for way, found in others.items() if np.isfinite(found[name].value)}
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, looked if name == "answer_distance" else stamp, baselines=beside)
+
+
+def _pictures(real: Tensor, made: Tensor, unknown: Tensor | None, rate: int) -> dict[str, Estimate]:
+    return {"answer_psnr": psnr_estimate(real, made, 2.0), "answer_ssim": ssim(real, made, 2.0)}
+
+
+def _films(real: Tensor, made: Tensor, unknown: Tensor | None, rate: int) -> dict[str, Estimate]:
+    frames = None if unknown is None else unknown.amax((1, 3, 4)) > 0
+    return {
+        "answer_psnr": psnr_estimate(real, made, 2.0, unknown),
+        "answer_ssim": ssim_of_frames(real, made, 2.0, frames),
+        "answer_motion": motion_error(real, made),
+    }
+
+
+def _sounds(real: Tensor, made: Tensor, unknown: Tensor | None, rate: int) -> dict[str, Estimate]:
+    found = {"answer_snr": snr(real, made, unknown)}
+    if rate:
+        found["answer_convergence"] = spectral_convergence(real, made, rate)
+        found["answer_levels"] = log_spectral_distance(real, made, rate)
+    return found
 
 
 def distances(taken: Lesson, reference: Reference) -> dict[str, Estimate]:
@@ -160,11 +193,13 @@ def round_trip(taken: Lesson, made: np.ndarray, pipeline: Pipeline, stamp: Stamp
     ratio = psnr_estimate(taken.pictures, back, 2.0)
     if np.isfinite(ratio.value):
         yield Score.of("cycle_psnr", ratio, stamp)
-    yield Score.of("cycle_ssim", ssim(taken.pictures, back, 2.0), stamp)
+    if back.ndim == 4:
+        yield Score.of("cycle_ssim", ssim(taken.pictures, back, 2.0), stamp)
 
 
-def notes(taken: Lesson) -> Iterator[str]:
-    n = f"{len(taken.pictures):,} held-out pictures"
+def notes(taken: Lesson, axes: int) -> Iterator[str]:
+    """A sentence on answers of so many axes."""
+    n = f"{len(taken.pictures):,} held-out {NOUNS[axes]}s"
     if taken.real is None:
         yield f"Samples are answers to {n}, of which nobody knows the true answer: only sets of pictures are compared."
     else:

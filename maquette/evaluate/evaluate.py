@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maquette.codecs.base import Codes
 from maquette.core import devices
@@ -24,16 +25,20 @@ from maquette.core.types import (
     Tokens,
     TwoTowers,
 )
+from maquette.crafts.base import FILMS, PICTURES, SOUND
 from maquette.data.batches import Feed
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate import agreement, answers, attributes, captions, classify, crafts, forecasts, neighbours, taught
 from maquette.evaluate.extractor import Choice
-from maquette.evaluate.neighbours import RESIZE, near_copies
+from maquette.evaluate.neighbours import near_copies
 from maquette.evaluate.pictures import reconstructed, shots
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
-from maquette.evaluate.scores.reconstruction import kept, psnr, ssim
+from maquette.evaluate.scores.intervals import Estimate
+from maquette.evaluate.scores.motion import motion_error
+from maquette.evaluate.scores.reconstruction import kept, psnr, ssim, ssim_of_frames
+from maquette.evaluate.scores.sound import log_spectral_distance, snr, spectral_convergence
 from maquette.media.base import InTime, Medium, foretells
 from maquette.pipeline import DENOISING, Pipeline, Request
 
@@ -142,7 +147,7 @@ def evaluate(
     report = replace(
         _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,
-        notes=(*_notes(reference, ask, scores), *(crafts.notes(lesson) if lesson else ())),
+        notes=(*_notes(reference, ask, scores), *(crafts.notes(lesson, len(medium.space.shape)) if lesson else ())),
         warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
     )
     pictures = shots(pipeline, reference, drawn.result, ask)
@@ -272,24 +277,37 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     name, rows = reference.unseen
     split = reference.dataset.test if name == TEST else reference.dataset.train
     yield from of_unseen(pipeline, reference, seed)
-    if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) != 3):
+    if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) < 2):
         return
     items = np.asarray(split.items[rows])
     originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
     stamp = _plain_stamp(reference.dataset, name, len(rows), len(rows), seed)
-    if isinstance(space, Tokens):
-        yield Score.of("reconstruction", kept(originals, copies, space), stamp)
-    else:
-        ratio = psnr(originals, copies, 2.0)
-        if np.isfinite(ratio):
-            yield Score.of("psnr", ratio, stamp)
-        yield Score.of("ssim", ssim(originals, copies, 2.0), stamp)
+    for what, estimate in _likeness(originals, copies, pipeline.medium):
+        if np.isfinite(estimate.value):
+            yield Score.of(what, estimate, stamp)
     if isinstance(model.latent, Tokens):
         with torch.inference_mode():
             codes = [model.encode(pipeline.encoded(part)) for part in np.array_split(items, -(-len(items) // BATCH))]
         used = codebook.used(torch.cat(codes), model.latent.vocab)
         yield Score.of("codebook", used.share, stamp)
         yield Score.of("codebook_perplexity", used.perplexity, stamp)
+
+
+def _likeness(originals: Tensor, copies: Tensor, medium: Medium) -> Iterator[tuple[str, Estimate]]:
+    """How near copies are to originals, each figure by its name."""
+    space = medium.space
+    if isinstance(space, Tokens):
+        yield "reconstruction", kept(originals, copies, space)
+    elif len(space.shape) == SOUND:
+        yield "snr", snr(originals, copies)
+        if medium.rate:
+            yield "spectral_convergence", spectral_convergence(originals, copies, medium.rate)
+            yield "log_spectral_distance", log_spectral_distance(originals, copies, medium.rate)
+    else:
+        yield "psnr", Estimate(psnr(originals, copies, 2.0))
+        yield "ssim", (ssim if len(space.shape) == PICTURES else ssim_of_frames)(originals, copies, 2.0)
+        if len(space.shape) == FILMS:
+            yield "motion", motion_error(originals, copies)
 
 
 def of_unseen(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[Score]:
@@ -364,7 +382,9 @@ def _copies(reference: Reference, made: np.ndarray, seed: int) -> Iterator[Score
     made = made[:COPIES]
     searched = min(len(data.train), neighbours.MOST)
     stamp = replace(
-        _plain_stamp(reference.dataset, TRAIN, searched, len(made), seed), extractor="pixels", resize=RESIZE
+        _plain_stamp(reference.dataset, TRAIN, searched, len(made), seed),
+        extractor="pixels",
+        resize=neighbours.resize(medium),
     )
     copies = near_copies(made, data.train.items, np.asarray(unseen), medium)
     yield Score.of("near_copies", copies, stamp, neighbours.EXPECTED)

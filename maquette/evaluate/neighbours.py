@@ -2,7 +2,8 @@
 
 A sample counts as a near copy when its nearest training item is nearer than that of 99 % of unseen real items, so that
 one in a hundred is expected of a model that has learnt and not memorised (compare Meehan et al. 2020). Distances are
-between pixels: features of a classifier would call every good sample of a class a copy.
+between pixels: features of a classifier would call every good sample of a class a copy. The pixels of sound are those
+of its log-mel spectrogram.
 """
 
 from collections.abc import Iterator
@@ -12,15 +13,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
+from maquette.core import spectra
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.prdc import squared_distances
 from maquette.media.base import Medium
+from maquette.nets import dims
 
-SIDE = 32
-"""Larger pictures are averaged down to at most this before their pixels are compared."""
-RESIZE = f"averaged down to at most {SIDE}x{SIDE}"
+SIDES = {2: (1024,), 3: (32, 32), 4: (16, 16, 16)}
+"""By the number of axes: what is larger is averaged down to at most this before pixels are compared."""
 BLOCK = 2048
 MOST = 50_000
 """At most so many training items are searched."""
@@ -50,11 +51,25 @@ def nearest(queries: Float[Tensor, "n d"], blocks: Iterator[Float[Tensor, "m d"]
     return Nearest(rows, best)
 
 
+def resize(medium: Medium) -> str:
+    """What is done to items before they are compared, for stamps."""
+    heard = _is_heard(medium)
+    sides = "x".join(map(str, SIDES[3 if heard else len(medium.space.shape)]))
+    return f"{'log-mel, ' if heard else ''}averaged down to at most {sides}"
+
+
+def _is_heard(medium: Medium) -> bool:
+    return len(medium.space.shape) == 2 and medium.rate > 0
+
+
 def pixels(items: np.ndarray, medium: Medium) -> Float[Tensor, "n d"]:
-    """Stored items as vectors; pictures averaged down to `SIDE`."""
+    """Stored items as vectors, averaged down to `SIDES`."""
     x = medium.to_tensor(np.asarray(items))
-    if x.ndim == 4 and x.shape[2] > SIDE:
-        x = F.avg_pool2d(x, -(-x.shape[2] // SIDE), ceil_mode=True)
+    if _is_heard(medium):
+        x = spectra.log_mel(x, spectra.bank(medium.rate))
+    factors = [-(-side // most) for side, most in zip(x.shape[2:], SIDES.get(x.ndim - 1, ()), strict=False)]
+    if max(factors, default=1) > 1:
+        x = dims.pooled(x, tuple(factors), ceil=True)
     return x.flatten(1)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Given, Judging, Real, Sampling
+from maquette.crafts.base import FILMS, PICTURES
 from maquette.evaluate.inside import axis_effects, saliency, traversal
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
@@ -19,6 +20,8 @@ from maquette.pipeline import Pipeline, Request
 
 SHOWN = 64
 COLUMNS = 8
+FEWER = 4
+"""Films take a row each: so many times fewer are shown."""
 POINTS = 4000
 CLASSES = 10
 """At most so many classes have a column."""
@@ -32,27 +35,28 @@ PROBES = 16
 
 def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Request) -> Iterator[Shot]:
     """Every picture that this model and medium have; `made` are samples of `ask`."""
-    medium = pipeline.medium
-    flat = len(medium.space.shape) == 1
+    medium, axes = pipeline.medium, len(pipeline.medium.space.shape)
+    flat, many = axes == 1, 1 if axes < FILMS else FEWER
     caption = f"The first samples of seed {ask.seed}; none was left out." if not flat else f"{len(made)} samples."
-    yield _shown(medium, "samples", "Samples", caption, made[: POINTS if flat else SHOWN])
+    yield _shown(medium, "samples", "Samples", caption, made[: POINTS if flat else SHOWN // many])
     if pipeline.classes:
-        yield _by_class(pipeline, ask, 200 if flat else 6)
+        yield _by_class(pipeline, ask, 200 if flat else max(1, 6 // many))
     codes = isinstance(pipeline.model, Autoencoder)
     if flat and not (medium.talks and codes):
         return
     if not flat:
-        yield _neighbours(reference, made)
+        yield _neighbours(reference, made[: max(2, COLUMNS // many)])
     if codes:
-        yield _reconstructions(pipeline, reference)
+        yield _reconstructions(pipeline, reference, SHOWN // many)
     if codes and not flat:
         yield from _traversal(pipeline, reference)
     alone = pipeline.model.space == medium.space and pipeline.model.beside.image is None
     if isinstance(pipeline.model, Judging) and alone and not flat:
         if not codes:
             yield from _noise_axes(pipeline, ask)
-        yield _looks(pipeline, reference, made)
-    yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask)
+        if axes == PICTURES:
+            yield _looks(pipeline, reference, made)
+    yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask, max(2, 5 // many))
 
 
 def _shown(
@@ -73,17 +77,18 @@ def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
     items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names))), prompt=None))
     more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
     caption = f"One column for each label asked for{more}."
+    if len(pipeline.medium.space.shape) == FILMS:
+        caption = f"The labels asked for{more}, in turn."
     return _shown(pipeline.medium, "classes", "By label", caption, items, len(names), list(names))
 
 
 def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     """Each row: a made sample, the training items nearest in features, and those nearest in pixels."""
     medium, train = reference.medium, reference.dataset.train.items
-    first = made[:COLUMNS]
-    seen = reference.extractor.see(first, medium, reference.device).features
+    seen = reference.extractor.see(made, medium, reference.device).features
     alike = nearest(seen, iter(reference.pool_features.split(BLOCK)), NEAR).rows
-    near = nearest(pixels(first, medium), pixel_blocks(train, medium), NEAR).rows
-    rows = [[item, *reference.pool[alike[i]], *np.asarray(train[near[i].numpy()])] for i, item in enumerate(first)]
+    near = nearest(pixels(made, medium), pixel_blocks(train, medium), NEAR).rows
+    rows = [[item, *reference.pool[alike[i]], *np.asarray(train[near[i].numpy()])] for i, item in enumerate(made)]
     titles = ["made", *["features"] * NEAR, *["pixels"] * NEAR]
     caption = (
         f"Each row: a made sample, then the {NEAR} training items nearest to it in features "
@@ -93,8 +98,8 @@ def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     return _shown(medium, "neighbours", "Nearest training items", caption, items, len(titles), titles)
 
 
-def _between(pipeline: Pipeline, ask: Request) -> Shot:
-    items = pipeline.generate(replace(ask, n=5, label=None, between=COLUMNS))[:-1]
+def _between(pipeline: Pipeline, ask: Request, n: int) -> Shot:
+    items = pipeline.generate(replace(ask, n=n, label=None, between=COLUMNS))[:-1]
     caption = "Each row goes from one sample to the next along the noise that they are drawn from."
     return _shown(pipeline.medium, "interpolation", "Between samples", caption, items)
 
@@ -108,9 +113,9 @@ def _texts_between(pipeline: Pipeline, ask: Request) -> Shot:
 
 
 @torch.inference_mode()
-def _reconstructions(pipeline: Pipeline, reference: Reference) -> Shot:
+def _reconstructions(pipeline: Pipeline, reference: Reference, shown: int) -> Shot:
     """Pairs of an unseen real item and what is left of it after its code."""
-    items = reference.items[: SHOWN // 2]
+    items = reference.items[: shown // 2]
     copies = reconstructed(pipeline, items)
     pairs = np.stack([items, copies], 1).reshape(-1, *items.shape[1:])
     titles = ["real", "copy"] * (COLUMNS // 2)
@@ -163,8 +168,8 @@ def _noise_axes(pipeline: Pipeline, ask: Request) -> Iterator[Shot]:
     most, least = effects.max().item(), effects.min().item()
     caption = (
         f"Each row changes one number of the noise of the first sample, from -{REACH:g} to {REACH:g}: the {len(axes)} "
-        f"of {len(effects)} that change samples most. One standard deviation changes a pixel by {most:.3f} along the "
-        f"first of them and by {least:.3f} along the last of all (root mean square, black to white being 2)."
+        f"of {len(effects)} that change samples most. One standard deviation changes a value by {most:.3f} along the "
+        f"first of them and by {least:.3f} along the last of all (root mean square; values go from -1 to 1)."
     )
     yield _shown(pipeline.medium, "traversal", "Axes of the noise", caption, items)
 

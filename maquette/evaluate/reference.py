@@ -12,6 +12,7 @@ from maquette import __version__
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds, mix
 from maquette.core.types import Batch, Given, Tokens
+from maquette.crafts.base import FILMS
 from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate.extractor import Choice, Extractor, Seen, choose_extractor
 from maquette.evaluate.report import Stamp
@@ -22,7 +23,9 @@ from maquette.evaluate.scores.kernel import kernel_distance
 from maquette.evaluate.scores.kneser_ney import KneserNey
 from maquette.evaluate.scores.likelihood import likelihood
 from maquette.evaluate.scores.modes import modes_found
+from maquette.evaluate.scores.motion import flicker
 from maquette.evaluate.scores.prdc import prdc
+from maquette.evaluate.scores.sound import in_tune
 from maquette.media.base import Medium, foretells
 
 LEAST = 50
@@ -104,7 +107,18 @@ class Reference:
             found = modes_found(torch.from_numpy(items), torch.from_numpy(np.asarray(modes.centres)), modes.sigma)
             made["modes"] = Estimate(float(found.found))
             made["quality"] = found.quality.as_share()
+        if self.dataset.pitches and (labels >= 0).any():
+            made["pitch_accuracy"] = self._in_tune(items, labels)
+        if len(self.medium.space.shape) == FILMS:
+            made["flicker"] = flicker(*(self.medium.to_tensor(films) for films in (self.items, items)))
         return made | self.extractor.further(self.items, items)
+
+    def _in_tune(self, items: np.ndarray, labels: np.ndarray) -> Estimate:
+        """How many of the sounds that were asked for as notes have their pitch."""
+        known = self.dataset.pitches
+        asked = np.array([known.get(self.dataset.classes[label], np.nan) if label >= 0 else np.nan for label in labels])
+        rows = np.flatnonzero(np.isfinite(asked))
+        return in_tune(self.medium.to_tensor(items[rows]), self.medium.rate, asked[rows])
 
     @cached_property
     def unseen(self) -> tuple[str, np.ndarray]:
@@ -192,7 +206,7 @@ def prepare(
     """
     n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
-    n, least = min(n, len(real), len(other)), 1 if answers(medium) else LEAST
+    n, least = min(n, len(real), len(other)), 1 if examined(medium) else LEAST
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
@@ -217,7 +231,7 @@ def prepare(
     )
 
 
-def answers(medium: Medium) -> bool:
+def examined(medium: Medium) -> bool:
     """Whether models of it are asked and their answers scored, which are not compared with a set of real items."""
     return medium.asks or foretells(medium)
 

@@ -90,7 +90,16 @@ KINDS: dict[str, Kind] = {
         "Attribute accuracy",
         "share",
         "higher",
-        "Share of the words of a label that a linear classifier of real pictures finds in a sample asked by it.",
+        "Share of the words of a label that a linear classifier of real samples finds in a sample asked by it.",
+    ),
+    "pitch_accuracy": Kind(
+        "Pitch accuracy", "share", "higher", "Share of sounds at most half a semitone from the note that was asked for."
+    ),
+    "flicker": Kind(
+        "Flicker",
+        "",
+        "lower",
+        "How far the mean change from frame to frame is from that of real films, as a share; 1 for still films.",
     ),
     "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
     "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
@@ -120,6 +129,22 @@ KINDS: dict[str, Kind] = {
     ),
     "psnr": Kind("Reconstruction PSNR", "dB", "higher", "How near reconstructions are to unseen originals."),
     "ssim": Kind("Reconstruction SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "snr": Kind("Reconstruction SNR", "dB", "higher", "The power of unseen sounds over that of what comes back wrong."),
+    "spectral_convergence": Kind(
+        "Spectral convergence",
+        "",
+        "lower",
+        "How far magnitudes of reconstructions are from those of unseen originals, as a share of these; 0 is equal.",
+    ),
+    "log_spectral_distance": Kind(
+        "Log-spectral distance", "dB", "lower", "How far their levels are, root mean square over frequencies."
+    ),
+    "motion": Kind(
+        "Reconstruction motion error",
+        "",
+        "lower",
+        "How far changes from frame to frame are from those of unseen films; black to white is 2.",
+    ),
     "reconstruction": Kind(
         "Reconstructed tokens",
         "share",
@@ -132,15 +157,38 @@ KINDS: dict[str, Kind] = {
     "codebook_perplexity": Kind(
         "Codebook perplexity", "entries", "higher", "So many entries, used equally often, would carry as much."
     ),
-    "answer_psnr": Kind("Answer PSNR", "dB", "higher", "How near answers are to the true pictures, pixel by pixel."),
+    "answer_psnr": Kind(
+        "Answer PSNR",
+        "dB",
+        "higher",
+        "How near answers are to the true pictures, pixel by pixel; of films where they had to be made.",
+    ),
     "answer_ssim": Kind("Answer SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
+    "answer_motion": Kind(
+        "Answer motion error",
+        "",
+        "lower",
+        "How far changes from frame to frame are from those of the true films; black to white is 2.",
+    ),
+    "answer_snr": Kind(
+        "Answer SNR", "dB", "higher", "The power of the true sounds over that of errors, where sound had to be made."
+    ),
+    "answer_convergence": Kind(
+        "Answer spectral convergence",
+        "",
+        "lower",
+        "How far magnitudes of answers are from those of the true sounds, as a share of these; 0 is equal.",
+    ),
+    "answer_levels": Kind(
+        "Answer log-spectral distance", "dB", "lower", "How far their levels are, root mean square over frequencies."
+    ),
     "answer_distance": Kind(
         "Perceptual distance",
         "",
         "lower",
-        "How far the extractor's features of answers are from those of the true pictures, each of unit variance.",
+        "How far the extractor's features of answers are from those of the true ones, each of unit variance.",
     ),
-    "cycle_psnr": Kind("Round trip PSNR", "dB", "higher", "How near given pictures are to what comes back of answers."),
+    "cycle_psnr": Kind("Round trip PSNR", "dB", "higher", "How near what was given is to what comes back of answers."),
     "cycle_ssim": Kind("Round trip SSIM", "", "higher", "How alike in structure they are; 1 is equal."),
     "near_copies": Kind(
         "Near copies",
@@ -419,7 +467,7 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
 
 def illustrated(report: Report, pictures: Iterable[Shot | tuple[str, str, str, bytes]]) -> Report:
     """`report` with pictures (name, title, caption, PNG), and clips where there are some."""
-    made = [Shot(*each) for each in pictures]
+    made = [each if isinstance(each, Shot) else Shot(*each) for each in pictures]
     whole = replace(report, pictures=tuple(_listed(shot) for shot in made))
     whole.images.update({shot.name: shot.png for shot in made})
     whole.clips.update({shot.name: shot.clip[1] for shot in made if shot.clip is not None})

@@ -27,7 +27,7 @@ MADE, REAL, BOTH = "made alone", "real alone", "real and made"
 def require_labels(pipeline: Pipeline, dataset: Dataset) -> None:
     """Raise `MaquetteError` MQ-2104 unless pictures can be asked for by the labels of these data."""
     known = len(pipeline.classes) > 1 and pipeline.classes == dataset.classes
-    if not known or len(pipeline.medium.space.shape) != 3 or pipeline.along.craft or pipeline.along.captions:
+    if not known or len(pipeline.medium.space.shape) < 2 or pipeline.along.craft or pipeline.along.captions:
         task = "make pictures of a label, to teach a classifier these data's"
         raise MaquetteError("MQ-2104", "taught", task=task)
     if (np.asarray(dataset.test.labels) >= 0).sum() < LEAST:

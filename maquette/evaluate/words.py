@@ -17,13 +17,16 @@ SHARE_GOOD, SHARE_BAD = 0.9, 0.65
 QUALITY_GOOD, QUALITY_BAD = 0.85, 0.5
 """Shares of samples within 4 sigma of a mode."""
 PSNR_GOOD, PSNR_BAD = 24.0, 18.0
+SNR_GOOD, SNR_BAD = 12.0, 3.0
 KEPT_GOOD, KEPT_BAD = 0.9, 0.5
 """Shares of a text's tokens that come back from its code."""
 COPIES = 0.05
 """More near copies than this (0.01 is expected) are named."""
 PASSAGE = 2.0
 """A verbatim passage so many times as long as any of unseen real text is named."""
-SIMPLER = ("chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "crps", "mase")
+SIMPLER = (
+    "chrf", "rouge_l", "accuracy", "linear_accuracy", "answer_psnr", "answer_ssim", "answer_snr", "crps", "mase",
+)  # fmt: skip
 """Scores that are held against those of simpler ways to do the same."""
 TIMES = 3.0
 """A cost is named when it is so many times less or more than the next contestant's."""
@@ -193,6 +196,7 @@ def _likelihood(own: Figures, others: Others) -> Sentences:
 def _reconstruction(own: Figures, others: Others) -> Sentences:
     for name, good, bad, said in (
         ("psnr", PSNR_GOOD, PSNR_BAD, "PSNR {:.1f} dB"),
+        ("snr", SNR_GOOD, SNR_BAD, "SNR {:.1f} dB"),
         ("reconstruction", KEPT_GOOD, KEPT_BAD, "{:.0%} of its tokens come back to their place"),
     ):
         value = own.value(name)

@@ -152,20 +152,25 @@ class Audio(Medium):
         return ".wav", wav.write(np.concatenate(strung[:-1]), self.rate)
 
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
-        """A PNG of the waveform of each item over its spectrogram (0 to half the rate), row by row."""
-        pad, tall = 4, HIGH + SPECTRUM_HIGH
+        """A PNG of the waveform of each item over its spectrogram (0 to half the rate), row by row.
+
+        Titles stand over the columns; where there are more of them than columns, over each item.
+        """
+        pad, tall, titles = 4, HIGH + SPECTRUM_HIGH, titles or []
         columns = max(1, min(columns, len(items)))
         rows = -(-len(items) // columns)
         head = lettering.TITLE_HEIGHT if titles else 0
-        page = np.full((head + pad + rows * (tall + pad), pad + columns * (WIDE + pad), 3), 255, np.uint8)
-        spectra = spectrograms(items, self.rate)
-        for i, item in enumerate(items):
-            top, left = head + pad + i // columns * (tall + pad), pad + i % columns * (WIDE + pad)
+        each = len(titles) > columns
+        step, below = pad + tall + head * each, head * (not each)
+        page = np.full((below + pad + rows * step, pad + columns * (WIDE + pad), 3), 255, np.uint8)
+        corners = [(below + i // columns * step, pad + i % columns * (WIDE + pad)) for i in range(len(items))]
+        for item, spectrum, (top, left) in zip(items, spectrograms(items, self.rate), corners, strict=True):
+            top += pad + head * each
             page[top : top + HIGH, left : left + WIDE] = waveform(item)
-            page[top + HIGH : top + tall, left : left + WIDE] = spectra[i]
+            page[top + HIGH : top + tall, left : left + WIDE] = spectrum
         sheet = pillow.fromarray(page)
-        for i, title in enumerate((titles or [])[:columns]):
-            lettering.title(sheet, title, pad + i * (WIDE + pad), WIDE)
+        for title, (top, left) in zip(titles, corners if each else corners[:columns], strict=False):
+            lettering.title(sheet, title, left, WIDE, top if each else 0)
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         return buffer.getvalue()

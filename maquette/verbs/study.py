@@ -38,6 +38,8 @@ TABLE = {
     "mase": "MASE",
     "interval_80": "in 80 %",
     "interval_95": "in 95 %",
+    "pitch_accuracy": "in tune",
+    "answer_snr": "SNR",
     "answer_psnr": "PSNR",
     "answer_ssim": "SSIM",
     "answer_distance": "perceptual",

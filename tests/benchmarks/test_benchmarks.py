@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import maquette
-from benchmarks import contestants, finetune, harness, pictures, quality, speed, tasks
+from benchmarks import contest, contestants, finetune, harness, pictures, quality, speed, tasks
 from benchmarks.harness import Measured, Round
 from maquette.evaluate.report import Cost, Report, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate
@@ -266,8 +266,9 @@ def test_who_compares_is_of_one_size_and_claims_are_of_somebody() -> None:
     assert len({json.dumps(read(one.recipe, one.overrides).medium.to_tree()) for one in compared}) == 1
     labels = {*pictures.CONTESTANTS, *(f"{name}, {way}" for name, ways in pictures.WAYS.items() for way in ways)}
     assert {claim.one for claim in pictures.CLAIMS} <= labels
-    assert pictures.chosen(["dalle"]) == ["clip", "dalle"] and pictures.chosen(["codes"])[0] == "vqvae fashion"
-    assert pictures.chosen([]) == list(pictures.CONTESTANTS)
+    chosen = pictures.CONTEST.chosen
+    assert chosen(["dalle"]) == ["clip", "dalle"] and chosen(["codes"])[0] == "vqvae fashion"
+    assert chosen([]) == list(pictures.CONTESTANTS)
 
 
 def test_a_part_of_a_table_is_always_the_same(tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_a_part_of_a_table_is_always_the_same(tmp_path: Path) -> None:
     for split, n in (("train", 40), ("test", 7)):
         table = pa.table({"n": list(range(n))}).replace_schema_metadata({"who": "me"})
         pyarrow.parquet.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
-    parts = [pictures.some_of(tmp_path, 10, tmp_path / name) for name in ("one", "two", "one")]
+    parts = [contest.some_of(tmp_path, 10, tmp_path / name) for name in ("one", "two", "one")]
     one, two, again = ([pyarrow.parquet.read_table(file) for file in sorted(part.iterdir())] for part in parts)
     assert [len(table) for table in one] == [7, 10] and one == two == again
     assert one[1].schema.metadata[b"who"] == b"me" and len(set(one[1]["n"].to_pylist())) == 10
@@ -307,7 +308,7 @@ def test_the_table_of_pictures_puts_the_best_first_and_says_what_is_claimed() ->
     small = {"bicubic": 7.0, "nearest": 6.0}
     tree["superres"] = common | {"reports": {"superres": report("superres", 10.0, **small)}}
     tree = json.loads(json.dumps(tree))
-    lines = pictures.table("compare", tree).splitlines()
+    lines = pictures.CONTEST.table("compare", tree).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:9]] == [
         "meanflow, 50 steps", "– real against real", "stylegan2", "meanflow", "meanflow, 4 steps", "r3gan", "sagan",
     ]  # fmt: skip
@@ -316,19 +317,19 @@ def test_the_table_of_pictures_puts_the_best_first_and_says_what_is_claimed() ->
     assert "- sagan : dcgan, Fréchet distance: 0.95, not told apart (goal: at most 1)" in lines
     assert "- stylegan2 : dcgan, Fréchet distance: 0.25, not comparable: data differ (goal: at most 1)" in lines
     assert "- meanflow, 4 steps : meanflow, 50 steps, Fréchet distance: 2 (goal: at most 1.3)" in lines
-    lines = pictures.table("crafts", tree).splitlines()
+    lines = pictures.CONTEST.table("crafts", tree).splitlines()
     assert "| – bicubic | | | | | 7 (6 to 8) |  |" in [line.replace("|  |  |  |  |", "| | | | |") for line in lines]
     assert "- superres less bicubic, Answer PSNR: +3.00 dB (goal: at least 1.5)" in lines
-    assert pictures.table("codes", tree) == "Not measured yet."
+    assert pictures.CONTEST.table("codes", tree) == "Not measured yet."
 
 
 def test_pictures_that_were_measured_otherwise_are_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "HERE", tmp_path)
+    monkeypatch.setattr(contest, "WORK", tmp_path)
     name = f"{pictures.FEW} faces, ADA"
-    assert not pictures.measured(name, 2, 100)
-    facts = json.loads(json.dumps(pictures.terms(name, 2, 100) | {"reports": {}}))
-    harness.write_json(pictures.folder_of(name) / "facts.json", facts)
-    assert pictures.measured(name, 2, 100)
-    assert not pictures.measured(name, 3, 100) and not pictures.measured(name, 2, 200)
+    assert not pictures.CONTEST.measured(name, 2, 100)
+    facts = json.loads(json.dumps(pictures.CONTEST.terms(name, 2, 100) | {"reports": {}}))
+    harness.write_json(pictures.CONTEST.folder_of(name) / "facts.json", facts)
+    assert pictures.CONTEST.measured(name, 2, 100)
+    assert not pictures.CONTEST.measured(name, 3, 100) and not pictures.CONTEST.measured(name, 2, 200)

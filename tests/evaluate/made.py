@@ -56,7 +56,7 @@ def known(like: Pipeline, answer: Callable[[Request], np.ndarray], **card) -> Kn
 
 # -- sound and films --------------------------------------------------------------------------------------------------
 
-SOUND = audio.Config(rate=4000, samples=1024)
+SOUND = audio.Config(rate=4000, samples=512)
 PITCHES = (220.0, 330.0, 440.0, 660.0)
 NOTES = [f"{timbre} {pitch:.0f}" for timbre in ("soft", "bright") for pitch in PITCHES]
 
@@ -88,7 +88,7 @@ class Films(Medium):
         return image.Image(12, 1).sheet(items.reshape(-1, 12, 12, 1), items.shape[1])
 
     def clip(self, items):
-        return ".gif", b"GIF89a"
+        return ".mp4", b"film"
 
     def augment(self, items, how, uniform):
         return items
@@ -121,9 +121,9 @@ def notes() -> Dataset:
 
     def make(label: int, draw: np.random.Generator) -> np.ndarray:
         bright, pitch = divmod(label, 4)
-        turn = 2 * np.pi * PITCHES[pitch] * np.arange(1024) / 4000 + draw.uniform(0, 7)
+        turn = 2 * np.pi * PITCHES[pitch] * np.arange(512) / 4000 + draw.uniform(0, 7)
         wave = sum(np.sin(k * turn) / k for k in range(1, 4)) / 2 if bright else np.sin(turn)
-        wave = draw.uniform(0.2, 0.5) * wave + 0.005 * draw.normal(size=1024)
+        wave = draw.uniform(0.2, 0.5) * wave + 0.005 * draw.normal(size=512)
         return (32767 * wave).astype(np.int16)[:, None]
 
     return _dataset(make, NOTES, "no" * 32)

@@ -74,6 +74,17 @@ def bootstrapped(values: Sequence[float]) -> Estimate:
     return Estimate(float(array.mean()), low, high, BOOTSTRAP)
 
 
+def bootstrapped_ratio(tops: Sequence[float], bottoms: Sequence[float], method: str) -> Estimate:
+    """The sum of `tops` over that of `bottoms`, rows drawn as by `bootstrapped`; infinite where nothing is below."""
+    pairs = np.stack([np.asarray(tops, dtype=float), np.asarray(bottoms, dtype=float)])
+    drawn = np.random.default_rng(0).integers(pairs.shape[1], size=(DRAWS, pairs.shape[1]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.divide(*pairs[:, drawn].sum(2))
+        value = float(np.divide(*pairs.sum(1)))
+    low, high = np.quantile(ratios, [0.025, 0.975], method="nearest").tolist()
+    return Estimate(value, low, high, method)
+
+
 def wilson(right: int, n: int) -> Estimate:
     """The share `right` / `n` with the score interval of Wilson (1927), which stays between 0 and 1 at any n.
 

@@ -1,4 +1,4 @@
-"""How like their originals reconstructions are: PSNR and SSIM of pictures, tokens of texts.
+"""How like their originals reconstructions are: PSNR and SSIM of pictures and of the frames of films, tokens of texts.
 
 They compare pairs, and say nothing of new samples.
 """
@@ -6,34 +6,48 @@ They compare pairs, and say nothing of new samples.
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from maquette.core.sequences import counted, predicted
+from maquette.core import sequences
 from maquette.core.types import Tokens
 from maquette.evaluate.scores.intervals import DRAWS, Estimate, bootstrapped, of_mean
 
 BY_BOOTSTRAP = f"95 %, bootstrap of {DRAWS} draws over pictures"
 PER_PICTURE, PER_TEXT = "95 %, Student's t over pictures", "95 %, Student's t over texts"
+PER_FILM = "95 %, Student's t over films"
 WINDOW, SIGMA = 11, 1.5
 Pictures = Float[Tensor, "b c h w"]
+Films = Float[Tensor, "b c f h w"]
+Samples = Float[Tensor, "b c *space"]
 
 
-def psnr(originals: Pictures, copies: Pictures, span: float) -> float:
-    """Peak signal-to-noise ratio in decibels of the mean squared error of all pictures; infinite for equal ones.
+def psnr(originals: Samples, copies: Samples, span: float) -> float:
+    """Peak signal-to-noise ratio in decibels of the mean squared error of all samples; infinite for equal ones.
 
     Args:
-        span: largest less smallest value that a picture can have (2 for samples in [-1, 1]).
+        span: largest less smallest value that a sample can have (2 for those in [-1, 1]).
     """
     error = (originals.double() - copies.double()).square().mean()
     return float(10 * torch.log10(span**2 / error))
 
 
-def psnr_estimate(originals: Pictures, copies: Pictures, span: float) -> Estimate:
-    """`psnr` between the ratios of what the mean error can be, drawing pictures with replacement; a bound that would be
-    infinite is left out."""
-    errors = bootstrapped((originals.double() - copies.double()).square().mean((1, 2, 3)).tolist())
+def psnr_estimate(
+    originals: Samples, copies: Samples, span: float, where: Float[Tensor, "b 1 *space"] | None = None
+) -> Estimate:
+    """`psnr` between the ratios of what the mean error can be, drawing samples with replacement; a bound that would be
+    infinite is left out.
+
+    Args:
+        where: 1 where it counts, 0 elsewhere; None counts everything.
+    """
+    squares, axes = (originals.double() - copies.double()).square(), tuple(range(1, originals.ndim))
+    if where is None:
+        each = squares.mean(axes)
+    else:
+        each = (squares * where).sum(axes) / (where.double().sum(axes) * originals.shape[1]).clamp(min=1)
+    errors = bootstrapped(each.tolist())
 
     def ratio(error: float | None) -> float | None:
         return 10 * math.log10(span**2 / error) if error else None
@@ -52,10 +66,18 @@ def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:
     return of_mean(per_picture.tolist(), PER_PICTURE)
 
 
+def ssim_of_frames(originals: Films, copies: Films, span: float, where: Bool[Tensor, "b f"] | None = None) -> Estimate:
+    """`ssim` of each frame, averaged over those of a film where `where` is true (by default all), and over films."""
+    x, y = (films.double().transpose(1, 2).flatten(0, 1) for films in (originals, copies))
+    likeness = _similarity(x, y, span).mean((1, 2, 3)).unflatten(0, (len(originals), -1))
+    counted = torch.ones_like(likeness) if where is None else where.double()
+    return of_mean(((likeness * counted).sum(1) / counted.sum(1).clamp(min=1)).tolist(), PER_FILM)
+
+
 def kept(originals: Int[Tensor, "b l"], copies: Int[Tensor, "b l"], space: Tokens) -> Estimate:
     """Mean share of a text's tokens that its copy has at the same place; context, prompts and padding do not count."""
-    counts = counted(originals, space)
-    same = (predicted(originals, space) == predicted(copies, space)) & counts
+    counts = sequences.counted(originals, space)
+    same = (sequences.predicted(originals, space) == sequences.predicted(copies, space)) & counts
     return of_mean((same.sum(1) / counts.sum(1).clamp(min=1)).tolist(), PER_TEXT).as_share()
 
 

@@ -231,7 +231,7 @@ def prepare(
     """
     n = min(n, _answers(dataset.test)) if dataset.test.shows else n
     real, other, names = _two_sets(dataset, n, seed)
-    n, least = min(n, len(real), len(other)), 1 if answers(medium) else LEAST
+    n, least = min(n, len(real), len(other)), 1 if examined(medium) else LEAST
     if n < least:
         raise MaquetteError("MQ-2083", n=n, least=least)
     real, other = real[:n], other[:n]
@@ -257,7 +257,7 @@ def prepare(
     )
 
 
-def answers(medium: Medium) -> bool:
+def examined(medium: Medium) -> bool:
     """Whether models of it are asked and their answers scored, which are not compared with a set of real items."""
     return medium.asks or foretells(medium)
 

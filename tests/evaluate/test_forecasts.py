@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
 from maquette.core.seeds import Seeds
+from maquette.evaluate.extractor import Values
 from maquette.evaluate.forecasts import (
     FUTURES,
     Process,
@@ -125,3 +127,10 @@ def test_forecasts_follow_the_units_of_the_past() -> None:
     known = autoregressive(3, (0.9,), 40, RNG)[:, :, None]
     process, chance = [Process.learnt(autoregressive(50, (0.9,), 40, RNG), 3)], RNG.random((3, 5, 4, 1))
     assert np.allclose(foretold(known * 50 - 9, process, chance), foretold(known, process, chance) * 50 - 9)
+
+
+def test_features_of_windows_are_their_values() -> None:
+    look = Values().look
+    x = torch.arange(24.0).view(2, 2, 6)
+    assert torch.equal(look(x)[0], x.flatten(1))
+    assert look(torch.ones(3, 2, 1000))[0].shape == (3, Values.MOST)

@@ -236,7 +236,7 @@ class Stream(ABC):
 
     @abstractmethod
     def stream(self, predict: Predictor, start: Tensor, how: Sampling, rng: Seeds) -> Iterator[tuple[int, Tensor]]:
-        """(place, the sample so far) after each place that was made, or several; the last one is what `draw` gives."""
+        """(place, the sample so far) after each place that was made, or several; the last is what `draw` gives."""
 
 
 class Compilable(ABC):

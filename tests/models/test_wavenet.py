@@ -231,6 +231,7 @@ def test_a_window_costs_what_it_costs_in_the_whole_and_every_place_has_its_turn(
         torch.testing.assert_close(stats["bits_per_value"], part.mean() / math.log(2), rtol=1e-4, atol=1e-5)
         seen |= set(start.tolist())
     assert seen == {0, 30, 60}
+    rng = Seeds.for_batch(0, 0, 8)
     torch.testing.assert_close(model.eval().loss(Batch(x, given, rng), 0.0)[0], costs.mean(), rtol=1e-4, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ from maquette.crafts import mel
 from maquette.data.along import Along
 from maquette.media import audio
 from maquette.models import vae, wavenet
+from maquette.models.base import ModelConfig
 from maquette.nets import dilated, mlp
 from maquette.pipeline import Pipeline, Request, load
 
@@ -20,7 +21,9 @@ MEDIUM = audio.Config(rate=1000, samples=64)
 TINY = wavenet.Config(net=dilated.Config.tiny(), mixtures=2)
 
 
-def saved(folder: Path, coding: str = "", along: Along = Along(), classes: tuple[str, ...] = (), config=TINY) -> Path:
+def saved(
+    folder: Path, coding: str = "", along: Along = Along(), classes: tuple[str, ...] = (), config: ModelConfig = TINY
+) -> Path:
     """A bundle of an untrained model, its weights stirred."""
     torch.manual_seed(0)
     medium = MEDIUM.build()

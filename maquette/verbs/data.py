@@ -9,9 +9,9 @@ from maquette.data.check import CheckReport
 from maquette.data.check import check as look
 from maquette.media import decode, sound
 from maquette.media import text as text_medium
-from maquette.verbs.recipes import read
+from maquette.verbs.recipes import read, recipes
 
-PICTURES, TEXT, SOUND = ("dcgan",), ("chat", "medium.asks=false"), ("mel-diffusion",)
+PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -40,7 +40,7 @@ def _suited(path: Path) -> tuple[str, ...]:
         found["sound"] += suffix in sound.SUFFIXES
         found["text"] += suffix in text
     if found["sound"] > found["picture"]:
-        return SOUND
+        return (next(recipe.name for recipe in recipes() if recipe.name.startswith("audio/")),)
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

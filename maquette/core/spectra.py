@@ -52,8 +52,12 @@ def sizes(rate: int) -> Sizes:
 
 
 class Bank(NamedTuple):
-    """What log-mel spectrograms of sound of one rate are made with: the window, and each frequency's weight in each
-    band."""
+    """What log-mel spectrograms of sound of one rate are made with.
+
+    Attributes:
+        hann: the window.
+        weights: of each frequency in each band.
+    """
 
     hann: Float[Tensor, " window"]
     weights: Float[Tensor, "bands k"]
@@ -66,7 +70,8 @@ class Bank(NamedTuple):
 def bank(rate: int) -> Bank:
     """Of the `sizes` of this rate."""
     _, window, bands = sizes(rate)
-    return Bank(hann(window), filterbank(rate, window, bands))
+    with torch.inference_mode(False):  # it is kept, and may be asked for again where gradients are taken
+        return Bank(hann(window), filterbank(rate, window, bands))
 
 
 def log_mel(x: Float[Tensor, "b c l"], bank: Bank) -> Float[Tensor, "b c bands t"]:

@@ -8,7 +8,7 @@ those of the craft (`maquette/crafts/`), or the true answer to the training samp
 both ways is asked to bring back what it was given.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.core import spectra
-from maquette.core.types import Batch, Given, Real, Translator
-from maquette.crafts.base import FILMS, PICTURES, SOUND
+from maquette.core import cancel, spectra
+from maquette.core.types import Given, Real, Translator
+from maquette.crafts.base import FILMS, PICTURES, SOUND, CraftConfig
 from maquette.data.batches import held_out, shuffled
 from maquette.data.dataset import Split
 from maquette.evaluate.neighbours import nearest
@@ -81,34 +81,40 @@ class Lesson:
 def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] = lambda line: None) -> Lesson:
     """At most `reference.n` held-out rows, always the same ones of the same seed."""
     medium, data = pipeline.medium, reference.dataset
-    rows = _together(held_out(data.test, medium, BATCH, reference.n, reference.seed, "cpu", bool(pipeline.classes)))
-    assert rows.given.image is not None and isinstance(medium.space, Real), "pictures are given with pictures"
-    image, space = rows.given.image, medium.space
+    batches = list(held_out(data.test, medium, BATCH, reference.n, reference.seed, "cpu", bool(pipeline.classes)))
+    given, space, craft = _together([batch.given for batch in batches]), medium.space, data.test.craft
+    assert given.image is not None and isinstance(space, Real), "pictures are given with pictures"
+    image, known = given.image, data.test.others is None
     say("asking simpler ways")
-    craft = data.test.craft
-    ways = dict(craft.simpler(image, space)) if craft is not None else {}
-    known = data.test.others is None
+    items = _answered(craft, image, space, medium) if craft is not None else {}
     if craft is None and image.shape[1:] == space.shape:
-        ways[UNTOUCHED] = image
-    items = {name: medium.from_tensor(x) for name, x in ways.items()}
-    if known and data.train.others is None and (craft is None or not ways):
+        items[UNTOUCHED] = medium.from_tensor(image)
+    if known and data.train.others is None and (craft is None or not items):
         name = f"nearest training {NOUNS[len(space.shape)]}"
         items[name] = _nearest(data.train, image, medium, reference.seed)
-    asked = shuffled(len(data.test), reference.seed)[: len(rows)]
+    asked = shuffled(len(data.test), reference.seed)[: len(image)]
     captions = tuple(data.test.captions[row] for row in asked) if pipeline.along.captions else ()
     unknown = None if craft is None else craft.unknown(image)
-    return Lesson(rows.given, medium.from_tensor(rows.x) if known else None, items, captions, unknown)
+    real = np.concatenate([medium.from_tensor(batch.x) for batch in batches]) if known else None
+    return Lesson(given, real, items, captions, unknown)
 
 
-def _together(batches: Iterator[Batch]) -> Batch:
-    parts = list(batches)
-
+def _together(parts: Sequence[Given]) -> Given:
     def joined(field: str) -> Tensor | None:
-        tensors = [getattr(part.given, field) for part in parts]
+        tensors = [getattr(part, field) for part in parts]
         return None if tensors[0] is None else torch.cat(tensors)
 
-    given = Given(label=joined("label"), image=joined("image"), text=joined("text"))
-    return Batch(torch.cat([part.x for part in parts]), given, parts[0].rng)
+    return Given(label=joined("label"), image=joined("image"), text=joined("text"))
+
+
+def _answered(craft: CraftConfig, given: Tensor, space: Real, medium: Medium) -> dict[str, np.ndarray]:
+    """What simpler ways make of what is given, a batch at a time, as stored items by their names."""
+    found: dict[str, list[np.ndarray]] = {}
+    for part in given.split(BATCH):
+        cancel.check()
+        for name, x in craft.simpler(part, space).items():
+            found.setdefault(name, []).append(medium.from_tensor(x))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _nearest(train: Split, asked: Float[Tensor, "n c *given"], medium: Medium, seed: int) -> np.ndarray:

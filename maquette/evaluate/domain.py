@@ -13,7 +13,7 @@ Sound is seen as log-mel spectrograms (`core/spectra.py`), films are seen by con
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +197,13 @@ def train(dataset: Dataset, medium: Medium, task: str, classes: int, seed: int, 
     labels = torch.from_numpy(np.asarray(dataset.train.labels)[rows])
     if task == "labels":
         rows, labels = rows[labels.numpy() >= 0], labels[labels >= 0]
-    items = np.asarray(dataset.train.items[rows])
-    _fit(network, lambda some: medium.to_tensor(items[some.numpy()]), labels, draw, device)
+
+    def read(some: Int[Tensor, " b"]) -> Samples:  # a batch at a time: all films at once would fill the memory
+        return medium.to_tensor(np.asarray(dataset.train.items[rows[some.numpy()]]))
+
+    _fit(network, read, labels, draw, device)
     network.eval().requires_grad_(False)
-    _scale(network, medium.to_tensor(items[torch.randperm(len(items), generator=draw)[:HELD].numpy()]), device)
+    _scale(network, map(read, torch.randperm(len(rows), generator=draw)[:HELD].split(BATCH)), device)
     network.accuracy = _accuracy(network, dataset, medium, task, device)
     return network
 
@@ -274,9 +277,9 @@ def _flipped(x: Samples, way: int) -> Samples:
 
 
 @torch.inference_mode()
-def _scale(network: Domain, x: Samples, device: torch.device) -> None:
+def _scale(network: Domain, parts: Iterable[Samples], device: torch.device) -> None:
     """Set the features' means and deviations; one that never varies is left at 0."""
-    features = torch.cat([network(part.to(device))[0] for part in x.split(BATCH)])
+    features = torch.cat([network(part.to(device))[0] for part in parts])
     deviation = features.std(0)
     network.mean.copy_(features.mean(0))
     network.deviation.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
@@ -287,9 +290,9 @@ def _accuracy(network: Domain, dataset: Dataset, medium: Medium, task: str, devi
     """Share of (at most `HELD`) test samples it gets right; of training ones when there is no test split."""
     split = dataset.test if len(dataset.test) else dataset.train
     rows = np.linspace(0, len(split) - 1, min(HELD, len(split))).astype(int)
-    x, labels = medium.to_tensor(np.asarray(split.items[rows])), torch.from_numpy(np.asarray(split.labels)[rows])
     right = []
-    for samples, truth in zip(x.split(BATCH), labels.split(BATCH), strict=True):
-        view, answers = _task(network.view(samples), truth, task)
+    for part in np.split(rows, range(BATCH, len(rows), BATCH)):
+        samples, truth = medium.to_tensor(np.asarray(split.items[part])), np.asarray(split.labels)[part]
+        view, answers = _task(network.view(samples), torch.from_numpy(truth), task)
         right.append((network.logits(view.to(device)).argmax(1).cpu() == answers)[answers >= 0])
     return float(torch.cat(right).float().mean())

@@ -23,7 +23,7 @@ from maquette.nets import dims
 
 SIDES = {2: (1024,), 3: (32, 32), 4: (16, 16, 16)}
 """By the number of axes: what is larger is averaged down to at most this before pixels are compared."""
-BLOCK = 2048
+BLOCK, TOGETHER = 2048, 256
 MOST = 50_000
 """At most so many training items are searched."""
 EXPECTED = 0.01
@@ -74,7 +74,11 @@ def _is_heard(medium: Medium) -> bool:
 
 def pixels(items: np.ndarray, medium: Medium) -> Float[Tensor, "n d"]:
     """Stored items as vectors, averaged down to `SIDES`."""
-    x = medium.to_tensor(np.asarray(items))
+    parts = np.split(np.asarray(items), range(TOGETHER, len(items), TOGETHER))
+    return torch.cat([_pixels(medium.to_tensor(part), medium) for part in parts])
+
+
+def _pixels(x: Float[Tensor, "n *space"] | Int[Tensor, "n *space"], medium: Medium) -> Float[Tensor, "n d"]:
     if _is_heard(medium):
         x = spectra.log_mel(x, spectra.bank(medium.rate))
     factors = [-(-side // most) for side, most in zip(x.shape[2:], SIDES.get(x.ndim - 1, ()), strict=False)]

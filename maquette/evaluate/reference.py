@@ -23,7 +23,7 @@ from maquette.evaluate.scores.kernel import kernel_distance
 from maquette.evaluate.scores.kneser_ney import KneserNey
 from maquette.evaluate.scores.likelihood import likelihood
 from maquette.evaluate.scores.modes import modes_found
-from maquette.evaluate.scores.motion import flicker
+from maquette.evaluate.scores.motion import changes, flicker
 from maquette.evaluate.scores.prdc import prdc
 from maquette.evaluate.scores.sound import in_tune
 from maquette.media.base import Medium, foretells
@@ -37,6 +37,8 @@ HELD_OUT = 512
 """At most so many unseen items are asked for their likelihood, and for reconstructions."""
 COPIES = 1000
 """At most so many made samples are searched for among the training items."""
+TOGETHER = 64
+"""Films that are held in memory as numbers at once."""
 BASELINES = {"bigram": 2, "5-gram": 5}
 """Models of n-grams that a model of text is held against, and how many tokens they look at."""
 TAUGHT = 4 << 20
@@ -131,8 +133,13 @@ class Reference:
         if self.dataset.pitches and (labels >= 0).any():
             made["pitch_accuracy"] = self._in_tune(items, labels)
         if len(self.medium.space.shape) == FILMS:
-            made["flicker"] = flicker(*(self.medium.to_tensor(films) for films in (self.items, items)))
+            made["flicker"] = flicker(self._changes(self.items), self._changes(items))
         return made | self.extractor.further(self.items, items)
+
+    def _changes(self, items: np.ndarray) -> Tensor:
+        """How much each film changes from frame to frame."""
+        parts = np.split(items, range(TOGETHER, len(items), TOGETHER))
+        return torch.cat([changes(self.medium.to_tensor(part)) for part in parts])
 
     def _in_tune(self, items: np.ndarray, labels: np.ndarray) -> Estimate:
         """How many of the sounds that were asked for as notes have their pitch."""

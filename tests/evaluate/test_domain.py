@@ -170,7 +170,7 @@ def test_a_space_that_nothing_sees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("data", "medium"), [(notes, SOUND), (films, FILMS)], ids=["sound", "films"])
 def test_sound_and_films_are_told_apart_by_their_labels(data, medium, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domain, "PASSES", 1500 if data is notes else 4000)
+    monkeypatch.setattr(domain, "PASSES", 4000)
     ready = medium.build()
     made = choose_extractor(data(), ready, CPU)
     assert isinstance(made, DomainExtractor) and made.labels and made.network.accuracy > 0.8
@@ -202,7 +202,7 @@ def test_without_labels_samples_are_flipped_four_ways() -> None:
     line, _ = domain._task(x.flatten(2), torch.zeros(4).long(), "flips")
     assert torch.equal(line[3], -x[3].flatten(1).flip(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(domain, "PASSES", 1500)
+        patch.setattr(domain, "PASSES", 4000)
         made = choose_extractor(unlabelled(notes()), SOUND.build(), CPU)
     assert isinstance(made, DomainExtractor) and not made.labels and "flipped" in made.note
     assert 0.4 < made.network.accuracy < 0.7, "a steady tone sounds the same backwards, and never upside down"

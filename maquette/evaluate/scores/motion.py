@@ -16,10 +16,10 @@ def changes(x: Films) -> Float[Tensor, " b"]:
     return x.diff(dim=2).abs().mean((1, 2, 3, 4))
 
 
-def flicker(real: Films, made: Films) -> Estimate:
-    """How far the mean change of made films is from that of real ones, as a share of it: 0 for equal means, 1 for films
-    that stand still, more for such as flicker."""
-    usual, own = float(changes(real).mean()), changes(made).double().tolist()
+def flicker(real: Float[Tensor, " n"], made: Float[Tensor, " m"]) -> Estimate:
+    """How far the mean of the `changes` of made films is from that of real ones, as a share of it: 0 for equal means, 1
+    for films that stand still, more for such as flicker."""
+    usual, own = float(real.double().mean()), made.double().tolist()
 
     def apart(kept: Sequence[float]) -> float:
         return abs(sum(kept) / len(kept) / usual - 1) if usual else float("nan")
@@ -30,5 +30,4 @@ def flicker(real: Films, made: Films) -> Estimate:
 
 def motion_error(originals: Films, copies: Films) -> Estimate:
     """The mean absolute difference of what changes from frame to frame, over films; black to white is 2."""
-    apart = (originals.double().diff(dim=2) - copies.double().diff(dim=2)).abs().mean((1, 2, 3, 4))
-    return of_mean(apart.tolist(), PER_FILM)
+    return of_mean(changes(originals - copies).tolist(), PER_FILM)

@@ -4,6 +4,7 @@ They compare pairs, and say nothing of new samples.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,7 @@ BY_BOOTSTRAP = f"95 %, bootstrap of {DRAWS} draws over pictures"
 PER_PICTURE, PER_TEXT = "95 %, Student's t over pictures", "95 %, Student's t over texts"
 PER_FILM = "95 %, Student's t over films"
 WINDOW, SIGMA = 11, 1.5
+TOGETHER = 64
 Pictures = Float[Tensor, "b c h w"]
 Films = Float[Tensor, "b c f h w"]
 Samples = Float[Tensor, "b c *space"]
@@ -42,12 +44,9 @@ def psnr_estimate(
     Args:
         where: 1 where it counts, 0 elsewhere; None counts everything.
     """
-    squares, axes = (originals.double() - copies.double()).square(), tuple(range(1, originals.ndim))
-    if where is None:
-        each = squares.mean(axes)
-    else:
-        each = (squares * where).sum(axes) / (where.double().sum(axes) * originals.shape[1]).clamp(min=1)
-    errors = bootstrapped(each.tolist())
+    errors = bootstrapped(
+        [error for rows in _parts(len(originals)) for error in _squares(originals, copies, where, rows)]
+    )
 
     def ratio(error: float | None) -> float | None:
         return 10 * math.log10(span**2 / error) if error else None
@@ -68,10 +67,13 @@ def ssim(originals: Pictures, copies: Pictures, span: float) -> Estimate:
 
 def ssim_of_frames(originals: Films, copies: Films, span: float, where: Bool[Tensor, "b f"] | None = None) -> Estimate:
     """`ssim` of each frame, averaged over those of a film where `where` is true (by default all), and over films."""
-    x, y = (films.double().transpose(1, 2).flatten(0, 1) for films in (originals, copies))
-    likeness = _similarity(x, y, span).mean((1, 2, 3)).unflatten(0, (len(originals), -1))
-    counted = torch.ones_like(likeness) if where is None else where.double()
-    return of_mean(((likeness * counted).sum(1) / counted.sum(1).clamp(min=1)).tolist(), PER_FILM)
+    means: list[float] = []
+    for rows in _parts(len(originals)):
+        x, y = (films[rows].double().transpose(1, 2) for films in (originals, copies))
+        likeness = _similarity(x.flatten(0, 1), y.flatten(0, 1), span).mean((1, 2, 3)).unflatten(0, x.shape[:2])
+        counted = torch.ones_like(likeness) if where is None else where[rows].double()
+        means += ((likeness * counted).sum(1) / counted.sum(1).clamp(min=1)).tolist()
+    return of_mean(means, PER_FILM)
 
 
 def kept(originals: Int[Tensor, "b l"], copies: Int[Tensor, "b l"], space: Tokens) -> Estimate:
@@ -79,6 +81,20 @@ def kept(originals: Int[Tensor, "b l"], copies: Int[Tensor, "b l"], space: Token
     counts = sequences.counted(originals, space)
     same = (sequences.predicted(originals, space) == sequences.predicted(copies, space)) & counts
     return of_mean((same.sum(1) / counts.sum(1).clamp(min=1)).tolist(), PER_TEXT).as_share()
+
+
+def _parts(n: int) -> Iterator[slice]:
+    """Rows that are held in memory in double precision at once."""
+    return (slice(first, first + TOGETHER) for first in range(0, n, TOGETHER))
+
+
+def _squares(originals: Samples, copies: Samples, where: Tensor | None, rows: slice) -> list[float]:
+    """The mean squared error of each sample of these rows, where it counts."""
+    squares, axes = (originals[rows].double() - copies[rows].double()).square(), tuple(range(1, originals.ndim))
+    if where is None:
+        return squares.mean(axes).tolist()
+    counted = where[rows].double()
+    return ((squares * counted).sum(axes) / (counted.sum(axes) * originals.shape[1]).clamp(min=1)).tolist()
 
 
 def _similarity(x: Pictures, y: Pictures, span: float) -> Pictures:

@@ -1,0 +1,133 @@
+"""Sound repaired through the command line: gaps filled, a higher rate, whole reports and comparisons of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maquette.cli.main import main
+from maquette.core.errors import MaquetteError
+from maquette.evaluate import domain
+from maquette.media import audio, wav
+from maquette.pipeline import load
+from maquette.train.run import Run
+from maquette.verbs.compare import compare
+from maquette.verbs.sample import sample
+from maquette.verbs.train import train
+
+RATE, LENGTH = 4000, 512
+MEDIUM = audio.Config(rate=RATE, samples=LENGTH)
+NET = {"kind": "mlp", "width": 8, "depth": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short(tmp_path_factory: pytest.TempPathFactory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(domain, "PASSES", 256)
+    patch.setenv("MAQUETTE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """180 tones, 60 of them to be tested on."""
+    folder, draw = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
+    for i in range(180):
+        turn = 2 * np.pi * draw.uniform(100, 400) * np.arange(LENGTH) / RATE
+        x = (16000 * np.sin(turn + draw.uniform(0, 7))).astype(np.int16)[:, None]
+        path = folder / ("test" if i % 3 == 0 else "train") / f"{i:03}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(wav.write(x, RATE))
+    return folder
+
+
+def recipe(sounds: Path, folder: Path, name: str, given: dict | None, batch: int = 8) -> str:
+    tree = {
+        "data": {"source": str(sounds)} | ({"given": given} if given else {}),
+        "medium": {"kind": "audio", "rate": RATE, "samples": LENGTH},
+        "model": {"kind": "diffusion", "net": NET, "steps": 2},
+        "train": {"budget": "2steps", "samples": 2, "validate_every": 1, "sample_every": 1, "batch": batch},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(f"# Sounds made whole.\n# Seconds.\n{json.dumps(tree)}\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def filler(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("filler")
+    return train(recipe(sounds, folder, "fill", {"kind": "gap", "share": [0.1, 0.2]}), out=folder / "run", quiet=True)
+
+
+def test_a_gap_in_seconds_is_filled_and_the_rest_stays(filler: Run, sounds: Path, tmp_path: Path) -> None:
+    path = min((sounds / "test").iterdir())
+    words = ["sample", str(filler.path), "--image", str(path), "--out", str(tmp_path)]
+    assert main([*words, "--gap", "0.05:0.075"]) == 0
+    medium = MEDIUM.build()
+    whole, made = (medium.read(p).astype(int) for p in (path, min(tmp_path.iterdir())))
+    apart = np.flatnonzero((whole != made).any(1))
+    assert apart.min() >= 200 and apart.max() < 300 and len(apart) > 90
+    assert main([*words, "--derive"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("gap", "code"), [("0.2:0.3", "MQ-2002"), ("0.1:0.05", "MQ-2002"), ("a:b", "MQ-2002"), ("0.1", "MQ-2002")]
+)
+def test_a_gap_that_is_none_is_named(filler: Run, sounds: Path, gap: str, code: str) -> None:
+    path = min((sounds / "test").iterdir())
+    with pytest.raises(MaquetteError) as refused:
+        sample(filler.path, image=path, gap=gap)
+    assert refused.value.code == code
+
+
+def test_where_it_is_to_be_made_must_be_said_once(filler: Run, sounds: Path) -> None:
+    path = min((sounds / "test").iterdir())
+    for wrong, code in (
+        ({}, "MQ-2105"),
+        ({"mask": path}, "MQ-2104"),
+        ({"mask": np.ones(3), "gap": ":"}, "MQ-2105"),
+        ({"mask": np.ones((3, 3))}, "MQ-2106"),
+    ):
+        with pytest.raises(MaquetteError) as refused:
+            sample(filler.path, image=path, **wrong)
+        assert refused.value.code == code, wrong
+
+
+def test_a_model_of_whole_sounds_fills_gaps_and_raises_rates_too(sounds: Path, tmp_path: Path) -> None:
+    run = train(recipe(sounds, tmp_path, "plain", None), out=tmp_path / "run", quiet=True)
+    path = min((sounds / "test").iterdir())
+    made = sample(run.path, image=path, gap=(0.1, None), n=2).items
+    whole = MEDIUM.build().read(path)
+    assert all(np.array_equal(item[:400], whole[:400]) for item in made) and (made[0][400:] != whole[400:]).any()
+    low = MEDIUM.smaller(2).build()
+    low_path = tmp_path / "low.wav"
+    low_path.write_bytes(wav.write(low.read(path), low.rate))
+    x = MEDIUM.build().to_tensor(sample(run.path, image=low_path, factor=2, n=1).items)
+    kept = torch.fft.rfft(x)[..., :120] / 2 - torch.fft.rfft(low.to_tensor(low.read(path)[None]))[..., :120]
+    assert kept.abs().max() < 1, "what the lower rate holds, up to 60, is kept but for 16 bits and clipping"
+    with pytest.raises(MaquetteError, match="MQ-2103"):
+        sample(run.path, image=low_path, factor=5, n=1)
+
+
+def test_a_lower_rate_is_brought_at_its_own(sounds: Path, tmp_path: Path) -> None:
+    run = train(recipe(sounds, tmp_path, "raise", {"kind": "shrink", "factor": 2}), out=tmp_path / "run", quiet=True)
+    (path, other) = sorted((sounds / "test").iterdir())[:2]
+    made = sample(run.path, image=[path, other]).items
+    assert made.shape == (2, LENGTH, 1)
+    pipeline = load(run.path)
+    assert pipeline.model.beside.image is not None and pipeline.model.beside.image.shape == (1, LENGTH // 2)
+
+
+def test_a_report_and_a_comparison_of_repaired_sound(filler: Run, sounds: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(filler.path), "-n", "60", "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    for words in ("Answer SNR", "autoregressive interpolation", "自回归插值", "<audio controls", "held-out sounds"):
+        assert words in page
+    given = {"kind": "gap", "share": [0.1, 0.2]}
+    both = [recipe(sounds, tmp_path, "slow", given), recipe(sounds, tmp_path, "fast", given, 16)]
+    shown = compare(both, out=tmp_path / "comparison", n=60, quiet=True)
+    assert "SNR" in shown.table and "linear interpolation" in shown.table
+    assert (tmp_path / "comparison" / "report.html").read_text().count("<audio controls") >= 4

@@ -28,7 +28,7 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from PIL import Image as pillow
 
@@ -62,11 +62,8 @@ SLACK = 0.2
 QP = 4
 """The quantiser that films are written with: near the least noise that there is (0 would be a profile of H.264 that
 browsers do not play)."""
-
-
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """The name of a box of XMP (ISO 16684-3)."""
-
 
 Number = int | float
 
@@ -166,6 +163,7 @@ def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.thread_count = "yuv420p", 1  # several threads would write other bytes elsewhere
         stream.options = {"qp": str(qp)}
+        stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.SMPTE170M, ColorRange.MPEG
         for frame in frames:
             film.mux(stream.encode(VideoFrame.from_ndarray(frame.repeat(3 // frame.shape[2], 2), format="rgb24")))
         film.mux(stream.encode(None))
@@ -362,6 +360,8 @@ def _of_animation(data: bytes) -> tuple[tuple[int, int], float, float, dict[str,
     size, lasts, frames = (0, 0), 0.0, 0
     for shot, picture in decode.frames(data):
         size, lasts, frames = picture.size, lasts + shot, frames + 1
+        if frames >= MAX_FRAMES or frames * picture.width * picture.height > MAX_WORK:
+            break
     return size, lasts, lasts / max(1, frames), {}
 
 

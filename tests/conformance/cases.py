@@ -25,6 +25,8 @@ SPACES: list[Space] = [
     Real((1, 8, 8), levels=256),
     Real((2,)),
     Real((3, 8, 8), levels=256),
+    Real((1, 8), levels=65536),
+    Real((1, 4, 8, 8), levels=256),
     Tokens((6,), vocab=5),
     Tokens((2, 3), vocab=5),
 ]
@@ -131,13 +133,19 @@ def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
                 yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", fit, space
 
 
-def shown_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
-    """(name, config, space): each kind that can be given a picture beside a label, on spaces of pictures."""
+def given_with(space: Space) -> Beside:
+    """As `GIVEN`, with as many axes as samples of `space` have."""
+    return Beside(image=Real((2, *[4] * (len(space.shape) - 1))))
+
+
+def shown_cases(*axes: int) -> Iterator[tuple[str, ModelConfig, Space]]:
+    """(name, config, space): each kind that can be given a picture (sound, a film) beside a label, on spaces of samples
+    with so many axes after their channels."""
     for kind in kinds("models"):
         cls = config_class("models", kind)
         if {"label", "image"} <= set(cls.takes):  # type: ignore[attr-defined]
-            for space in (space for space in SPACES if isinstance(space, Real) and len(space.shape) == 3):
-                if (config := fitted(tiny(cls), space, GIVEN)) is not None:  # type: ignore[arg-type]
+            for space in (space for space in SPACES if isinstance(space, Real) and len(space.shape) - 1 in axes):
+                if (config := fitted(tiny(cls), space, given_with(space))) is not None:  # type: ignore[arg-type]
                     yield f"{kind}-{'x'.join(map(str, space.shape))}", config, space
 
 

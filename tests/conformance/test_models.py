@@ -17,6 +17,7 @@ from tests.conformance.cases import (
     Make,
     captions,
     config_class,
+    given_with,
     maker,
     makers,
     model_cases,
@@ -28,7 +29,8 @@ from tests.conformance.checks import CHECKS, a_draw_lands_in_the_space, draw, ev
 from tests.conformance.checks import train as take_turns
 
 CASES = list(model_cases())
-SHOWN = list(shown_cases())
+SHOWN = list(shown_cases(2))
+SHOWN_TOO = [*SHOWN, *shown_cases(1, 3)]
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
@@ -45,9 +47,9 @@ def test_a_model_that_is_given_a_picture_keeps(
     clause(maker(config, space, beside=GIVEN))
 
 
-@pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN], ids=[case[0] for case in SHOWN])
+@pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN_TOO], ids=[case[0] for case in SHOWN_TOO])
 def test_the_picture_matters(config: ModelConfig, space: Space) -> None:
-    model = maker(config, space, beside=GIVEN)()
+    model = maker(config, space, beside=given_with(space))()
     take_turns(model, model.turns(), steps=6)
     one, plain = draw(model, 4), model.condition(Given(), 4)
     assert plain.grid is not None and not plain.grid.any(), "without a picture there is none"

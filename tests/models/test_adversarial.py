@@ -225,6 +225,18 @@ def test_points_are_not_augmented() -> None:
         game(augment=("colour",))
 
 
+def test_sound_has_no_colours() -> None:
+    small = {"generator": convnet.Config.tiny(), "critic": convnet.Config.tiny()}
+    for changes in (("colour",), ("translation", "colour")):
+        with pytest.raises(MaquetteError, match="MQ-2009.*no colours") as refused:
+            game(Real((1, 16), levels=256), augment=changes, **small)
+        assert "translation, cutout" in str(refused.value.render())
+    for shape, changes in (((1, 16), ("translation", "cutout")), ((1, 4, 8, 8), ("colour", "translation", "cutout"))):
+        model = game(Real(shape, levels=256), augment=changes, **small)
+        model.generator_loss(batch(space=Real(shape)), 0.0)[0].backward()
+        assert all(p.grad is not None and p.grad.any() for p in model.generator.parameters())
+
+
 def test_every_loss_has_a_name_in_the_config() -> None:
     for loss in LOSSES:
         assert game(loss=loss).config.loss == loss

@@ -309,6 +309,20 @@ def test_both_players_drop_the_same_labels() -> None:
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("shape", "patches"), [((1, 16), 4), ((1, 8, 16, 16), 4)], ids=str)
+def test_patches_of_sound_and_films_are_scored(shape: tuple[int, ...], patches: int) -> None:
+    space = Real(shape, levels=256)
+    nets = {"generator": convnet.Config.tiny(), "critic": convnet.Config(width=8, norm="spectral")}
+    model = small(patches=patches, **nets).build(space)
+    scores = model._judge(torch.randn(2, *shape), Given(), Seeds.for_batch(0, 0, 2))
+    assert scores.shape == (2, 1, *[patches] * (len(shape) - 1))
+    for turn in model.turns():
+        assert turn.loss(batch(space=space), 0.0)[0].isfinite()
+    assert draw(model).shape == (6, *shape) and model.realness(torch.randn(2, *shape)).shape == (2,)
+    with pytest.raises(MaquetteError, match="MQ-2009.*model.patches.*no sides"):
+        small(patches=2).build(PLANE)
+
+
 def test_tokens_are_refused() -> None:
     with pytest.raises(MaquetteError, match="MQ-2008"):
         gan.Config().build(Tokens((4,), vocab=5))

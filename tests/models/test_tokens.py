@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Features, Given, Likelihood, Marks, Sampling, Tokens
-from maquette.models import gpt, lstm, mdlm
+from maquette.models import gpt, lstm, maskgit, mdlm
 from maquette.models.base import Model
 from maquette.nets import transformer
 from maquette.solvers.decoding import MAKE
@@ -200,3 +201,33 @@ def test_prompts_are_never_hidden() -> None:
     model = mdlm.Config(net=transformer.Config.tiny()).build(Tokens((8,), 9, Marks(0, 1, 2)))
     x = torch.tensor([[0, 1, 5, 6, 2, 7, 0, 0]])
     assert model.made(x).int().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+
+
+@every
+def test_tokens_of_any_axes_are_read_in_order(make: Make) -> None:
+    """A grid of codes, of a picture or a film, is the sequence of its rows."""
+    flat = built(make, Tokens((12,), 5)).eval()
+    x = torch.randint(5, (3, 12), generator=torch.Generator().manual_seed(0))
+    for shape in ((3, 4), (2, 3, 2)):
+        model = built(make, Tokens(shape, 5)).eval()
+        assert torch.equal(model.nll(batch(x.view(3, *shape))), flat.nll(batch(x)))  # type: ignore[operator]
+        made = [
+            each.draw(each.predictor(Condition()), each.start(3, Sampling(), seeds), Sampling(), seeds)
+            for each in (model, flat)
+            for seeds in [Seeds.for_samples(1, 3)]
+        ]
+        assert made[0].shape == (3, *shape) and torch.equal(made[0].flatten(1), made[1])
+
+
+@pytest.mark.parametrize("kind", [maskgit, mdlm])
+def test_hidden_tokens_of_any_axes_are_read_in_order(kind: ModuleType) -> None:
+    models = [
+        built(lambda space: kind.Config(net=transformer.Config.tiny()).build(space), Tokens(shape, 5)).eval()
+        for shape in ((12,), (2, 3, 2))
+    ]
+    x = torch.randint(5, (4, 12), generator=torch.Generator().manual_seed(0))
+    losses = [model.loss(batch(x.view(4, *model.space.shape)), 0.0)[0] for model in models]  # type: ignore[operator]
+    assert torch.equal(*losses)
+    how, seeds = Sampling(steps=3), Seeds.for_samples(1, 3)
+    flat, film = (model.draw(model.predictor(Condition()), model.start(3, how, seeds), how, seeds) for model in models)
+    assert film.shape == (3, 2, 3, 2) and torch.equal(film.flatten(1), flat)

@@ -250,6 +250,16 @@ def test_a_grid_of_codes_is_the_autoencoder_of_latent_diffusion() -> None:
             config.build(space)
 
 
+@pytest.mark.parametrize(("shape", "code"), [((1, 16), (3, 4)), ((1, 8, 8, 16), (3, 2, 2, 4))], ids=str)
+def test_a_grid_of_codes_of_sound_and_films(shape: tuple[int, ...], code: tuple[int, ...]) -> None:
+    nets = {"encoder": resnet.Config.tiny(), "decoder": resnet.Config.tiny()}
+    model = vae.Config(latent=3, factor=4, **nets).build(Real(shape, levels=256))  # type: ignore[arg-type]
+    z = model.encode(torch.randn(2, *shape))
+    assert model.latent == Real(code) and z.shape == (2, *code) and model.decode(z).shape == (2, *shape)
+    with pytest.raises(MaquetteError, match="MQ-2008.*sides that 3 divides"):
+        vae.Config(latent=3, factor=3, **nets).build(Real(shape, levels=256))  # type: ignore[arg-type]
+
+
 def test_settings_that_no_bound_has_are_refused() -> None:
     for fields in ({"codes": 3, "beta": 2.0}, {"codes": 2, "free": 0.1}, {"codes": 2, "warmup": 0.5}, {"free": -1.0}):
         with pytest.raises(MaquetteError, match="MQ-2002"):

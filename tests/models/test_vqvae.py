@@ -209,6 +209,27 @@ def test_pictures_are_learnt_and_the_codebook_is_used(fields: dict[str, object])
     assert error < 0.1 and len(codes.unique()) >= 4
 
 
+@pytest.mark.parametrize("quantiser", [vqvae.VQ(7, 2, 0.25, 0.9), vqvae.FSQ((4, 5))], ids=["vq", "fsq"])
+def test_grids_of_any_number_of_axes_are_quantised_alike(quantiser: vqvae.VQ | vqvae.FSQ) -> None:
+    z = torch.randn(3, 2, 24, generator=torch.Generator().manual_seed(0))
+    numbers, vectors = quantiser.numbers(z), quantiser.vectors(quantiser.numbers(z))
+    e, _, loss = quantiser.eval()(z, rng(3))
+    for sides in ((4, 6), (2, 3, 4)):
+        whole = z.unflatten(2, sides)
+        assert torch.equal(quantiser.numbers(whole).flatten(1), numbers)
+        assert torch.equal(quantiser.vectors(numbers.unflatten(1, sides)).flatten(2), vectors)
+        again, _, lost = quantiser(whole, rng(3))
+        assert torch.allclose(again.flatten(2), e) and torch.allclose(lost, loss)
+
+
+@pytest.mark.parametrize(("shape", "codes"), [((1, 16), (4,)), ((2, 4, 8, 8), (1, 2, 2))], ids=str)
+def test_sound_and_films_become_tokens(shape: tuple[int, ...], codes: tuple[int, ...]) -> None:
+    model = small().build(Real(shape, levels=256)).eval()
+    z = model.encode(torch.randn(2, *shape))
+    assert model.latent == Tokens(codes, model.quantiser.size) and z.shape == (2, *codes)
+    assert model.decode(z).shape == (2, *shape)
+
+
 def test_what_cannot_be_is_refused() -> None:
     for space in Real((2,)), Real((1, 9, 8)), Tokens((4,), 3):
         with pytest.raises(MaquetteError, match="MQ-2008"):

@@ -141,3 +141,31 @@ def test_without_a_target_p_stays_one() -> None:
 
 def test_p_is_kept_and_what_is_noted_within_a_step_is_not() -> None:
     assert list(Augmentation(("colour",), target=0.6).state_dict()) == ["p"]
+
+
+# -- sound and films --------------------------------------------------------------------------------------------------
+
+
+def test_sound_is_moved_by_up_to_an_eighth_and_cut_by_half() -> None:
+    x = torch.zeros(500, 1, 32)
+    x[:, :, 16] = 1.0
+    y = Augmentation(("translation",))(x, source(500))
+    assert y.shape == x.shape and y.flatten(1).amax(1).sub(1).abs().max() < 1e-4, "a value is smeared"
+    assert set(y.flatten(1).argmax(1).tolist()) == set(range(12, 21))
+    gone = (Augmentation(("cutout",))(torch.ones(4000, 2, 32), source(4000)) == 0).sum((1, 2)) / 2
+    assert gone.max() == 16 and gone.min() >= 7 and gone.mean().item() == pytest.approx(32 * 7 / 16, rel=0.05)
+
+
+@pytest.mark.parametrize("changes", [("translation",), ("cutout",), ("translation", "geometry", "cutout")], ids=str)
+def test_all_frames_of_a_film_are_moved_and_cut_alike(changes: tuple[Change, ...]) -> None:
+    how = at(0.8, *changes)
+    film = pictures(8 * 3, 2).unflatten(0, (8, 3)).transpose(1, 2)
+    y = how(film, source())
+    assert y.shape == film.shape and changed(film, y).any()
+    for frame in range(3):
+        torch.testing.assert_close(y[:, :, frame], how(film[:, :, frame], source()))
+
+
+def test_a_film_is_made_brighter_as_a_whole() -> None:
+    y = Augmentation(("colour",))(torch.zeros(8, 3, 4, 5, 5), source())
+    assert (y.flatten(1).amax(1) - y.flatten(1).amin(1)).max() < 1e-6 and y.std() > 0.1

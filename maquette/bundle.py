@@ -27,6 +27,8 @@ from torch.nn.modules import module as registry
 
 from maquette.codecs.base import Codec, Identity
 from maquette.codecs.latent import LatentCodec
+from maquette.codecs.mel import Mel
+from maquette.codecs.mulaw import MuLaw
 from maquette.codecs.quantise import Quantise
 from maquette.core import files
 from maquette.core.errors import MaquetteError, shown
@@ -39,7 +41,7 @@ from maquette.models.base import Model, ModelConfig
 FORMAT = 1
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
 CODEC, WHITENING = "codec", "codec.safetensors"
-FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise}
+FIXED: dict[str, type[Codec]] = {"": Identity, "quantise": Quantise, "mulaw": MuLaw, "mel": Mel}
 """Codecs that learn nothing, by what a recipe calls them."""
 LATENT = "latent"
 MAX_CLASSES = 1_000_000
@@ -86,12 +88,12 @@ class Coding:
         """The codec for samples of `medium`, on the CPU, whitened by `examples` instead if there are some.
 
         Raises:
-            MaquetteError: MQ-2060 nothing to quantise, MQ-2062 no autoencoder, MQ-2063 one of other samples, MQ-7001
-                a whitening that is none.
+            MaquetteError: MQ-2060 nothing to quantise, MQ-2064 no sound, MQ-2062 no autoencoder, MQ-2063 one of other
+                samples, MQ-7001 a whitening that is none.
         """
-        source = medium.build().space
+        source = medium.build()
         if self.autoencoder is None:
-            return FIXED[self.kind](source)  # type: ignore[call-arg]
+            return FIXED[self.kind].of(source)
         if self.autoencoder.medium_config != medium:
             made, other = medium.to_tree(), self.autoencoder.medium_config.to_tree()
             names = [name for name, value in made.items() if value != other.get(name)]
@@ -102,7 +104,7 @@ class Coding:
         if not isinstance(model, Autoencoder) or self.autoencoder.coding.kind:
             reason = "stands behind a codec itself" if self.autoencoder.coding.kind else "has no codes to decode"
             raise MaquetteError("MQ-2062", str(self.folder), kind=model.config.kind(), reason=reason)
-        codec = LatentCodec(model, source, examples)
+        codec = LatentCodec(model, source.space, examples)
         if self.whitening:
             self._check_whitening(codec)
             for name, value in codec.whitening.items():

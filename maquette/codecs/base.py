@@ -19,6 +19,11 @@ class Codec(nn.Module, ABC):
     lossless: ClassVar[bool] = False
     """Whether every sample comes back as it was, so that bits of codes are bits of samples."""
 
+    @classmethod
+    def of(cls, medium: Medium) -> "Codec":
+        """The codec of a kind that learns nothing, for what `medium` gives; raises when it takes no such thing."""
+        return cls(medium.space)  # type: ignore[call-arg]
+
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Samples [b, *source.shape] -> codes [b, *space.shape]."""

@@ -70,8 +70,11 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-2080": Entry(
-        en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
-        zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像与点"),
+        en=(
+            "nothing here can look at samples of {space}",
+            "scores of pictures, sound, films, text and points can be had",
+        ),
+        zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像、声音、影片、文本与点"),
     ),
     "MQ-2081": Entry(
         en=(
@@ -277,6 +280,13 @@ CATALOGUE: dict[str, Entry] = {
             "give the recipe the codec's medium, or train a codec for this one",
         ),
         zh=("此编解码器针对的是另一种样本：{differences}", "请让配方使用编解码器的媒介，或为此媒介训练编解码器"),
+    ),
+    "MQ-2064": Entry(
+        en=(
+            "the codec {kind} is for sound, but {given} was given",
+            "use it behind medium.kind=audio; mulaw takes one channel",
+        ),
+        zh=("编解码器 {kind} 用于声音，但给出的是 {given}", "请与 medium.kind=audio 一起使用；mulaw 只接受单声道"),
     ),
     "MQ-2020": Entry(
         en=(

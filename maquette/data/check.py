@@ -31,7 +31,7 @@ class CheckReport:
         bad: name and reason of each file that cannot.
         moved: where the bad ones are now, "" when they were left.
         classes: split ("" when the source has none) -> label ("" for none) -> how many.
-        sizes: the smallest, median and largest size (by area) of the files, in their own units.
+        sizes: the smallest, median and largest size (by area) of the files, in `unit` or, without, their own.
         off: name and reason of each file whose size does not suit the medium.
         copies: groups of names with the very same content once read.
         near: groups of names that look the same.
@@ -46,7 +46,8 @@ class CheckReport:
     bad: list[tuple[str, str]] = field(default_factory=list)
     moved: str = ""
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
-    sizes: list[tuple[int, ...]] = field(default_factory=list)
+    sizes: list[tuple[int | float, ...]] = field(default_factory=list)
+    unit: str = ""
     off: list[tuple[str, str]] = field(default_factory=list)
     copies: list[list[str]] = field(default_factory=list)
     near: list[list[str]] = field(default_factory=list)
@@ -73,7 +74,7 @@ class CheckReport:
             out.append(f"  {split or 'all'}: {sum(counts.values()):,}" + _counts(labelled))
         if self.sizes:
             smallest, median, largest = (" x ".join(map(str, size)) for size in self.sizes)
-            out.append(f"  sizes: {smallest} to {largest}, median {median}")
+            out.append(f"  sizes: {smallest} to {largest}, median {median} {self.unit}".rstrip())
         where = f", moved to {self.moved}" if self.moved else ""
         out += _named(f"cannot be read{where}", [f"{name}: {reason}" for name, reason in self.bad])
         out += _named("of a size that does not suit", [f"{name}: {reason}" for name, reason in self.off])
@@ -103,7 +104,7 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
     report = CheckReport(source=str(folder), ignored=source.ignored)
     rows: list[Row] = []
     seen = _Copies()
-    sizes: list[tuple[int, ...]] = []
+    sizes: list[tuple[int | float, ...]] = []
     for row, item in watched(loaded(reading.rows, medium), source.name, reading.count):
         if isinstance(item, MaquetteError):
             report.bad.append((row.name, str(item.values.get("reason", item.code))))
@@ -113,6 +114,7 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
         facts = _facts(root / row.name, row, medium)
         if facts.size:
             sizes.append(facts.size)
+            report.unit = facts.unit
         if facts.off:
             report.off.append((row.name, f"{' x '.join(map(str, facts.size))}, {facts.off}"))
         for note in facts.notes:

@@ -5,7 +5,7 @@ Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`,
 of that set, row by row under the same names. Films: `moving-digits` (see `moving.py`). Points, in units where
 everything lies in about [-2, 2]: `ring8` (8 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons`
 (two half circles, interleaved). Text, as the Python at hand carries it: `pydoc` (its language reference) and `stdlib`
-(the source of its standard library).
+(the source of its standard library). Sound: `tones` (notes, plucked and bowed).
 """
 
 import io
@@ -23,7 +23,7 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, moving, sprites, streets
+from maquette.data import cells, glyphs, moving, sprites, streets, tones
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
 from maquette.media.base import Medium
@@ -83,6 +83,11 @@ def _drawn(series: Series) -> Callable[[Medium, int], Source]:
         return series.source(medium, seed)
 
     return find
+
+
+def _tones(medium: Medium, seed: int) -> Source:
+    _require(medium, ".wav", "tones", "sound")
+    return tones.source(medium, seed)
 
 
 def _pydoc(medium: Medium, seed: int) -> Source:
@@ -199,6 +204,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
     "moons": _moons,
     "pydoc": _pydoc,
     "stdlib": _stdlib,
+    "tones": _tones,
 }
 NAMES = tuple(_SETS)
 """Of the embedded sets."""

@@ -12,11 +12,10 @@ from maquette.core.types import Autoencoder, Given, Judging, Real, Sampling
 from maquette.evaluate.inside import axis_effects, saliency, traversal
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
+from maquette.evaluate.report import Shot
 from maquette.evaluate.scores.prdc import BLOCK
+from maquette.media.base import Medium
 from maquette.pipeline import Pipeline, Request
-
-Shot = tuple[str, str, str, bytes]
-"""Name, title, caption, PNG."""
 
 SHOWN = 64
 COLUMNS = 8
@@ -36,7 +35,7 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
     medium = pipeline.medium
     flat = len(medium.space.shape) == 1
     caption = f"The first samples of seed {ask.seed}; none was left out." if not flat else f"{len(made)} samples."
-    yield "samples", "Samples", caption, medium.sheet(made[: POINTS if flat else SHOWN], COLUMNS)
+    yield _shown(medium, "samples", "Samples", caption, made[: POINTS if flat else SHOWN])
     if pipeline.classes:
         yield _by_class(pipeline, ask, 200 if flat else 6)
     codes = isinstance(pipeline.model, Autoencoder)
@@ -56,12 +55,25 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
     yield _texts_between(pipeline, ask) if flat else _between(pipeline, ask)
 
 
+def _shown(
+    medium: Medium,
+    name: str,
+    title: str,
+    caption: str,
+    items: np.ndarray,
+    columns: int = COLUMNS,
+    titles: list[str] | None = None,
+) -> Shot:
+    """The sheet of some items, and what plays them."""
+    return Shot(name, title, caption, medium.sheet(items, columns, titles), medium.clip(items))
+
+
 def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
     names = pipeline.classes[:CLASSES]
     items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names))), prompt=None))
     more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
-    sheet = pipeline.medium.sheet(items, len(names), list(names))
-    return "classes", "By label", f"One column for each label asked for{more}.", sheet
+    caption = f"One column for each label asked for{more}."
+    return _shown(pipeline.medium, "classes", "By label", caption, items, len(names), list(names))
 
 
 def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
@@ -78,13 +90,13 @@ def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
         f"(of {len(reference.pool):,}) and the {NEAR} nearest in pixels."
     )
     items = np.stack([item for row in rows for item in row])
-    return "neighbours", "Nearest training items", caption, medium.sheet(items, len(titles), titles)
+    return _shown(medium, "neighbours", "Nearest training items", caption, items, len(titles), titles)
 
 
 def _between(pipeline: Pipeline, ask: Request) -> Shot:
     items = pipeline.generate(replace(ask, n=5, label=None, between=COLUMNS))[:-1]
     caption = "Each row goes from one sample to the next along the noise that they are drawn from."
-    return "interpolation", "Between samples", caption, pipeline.medium.sheet(items, COLUMNS)
+    return _shown(pipeline.medium, "interpolation", "Between samples", caption, items)
 
 
 def _texts_between(pipeline: Pipeline, ask: Request) -> Shot:
@@ -92,7 +104,7 @@ def _texts_between(pipeline: Pipeline, ask: Request) -> Shot:
     how = replace(ask.sampling or Sampling(), top_k=1)
     items = pipeline.generate(replace(ask, n=3, label=None, between=COLUMNS, sampling=how, opening=None))[:-1]
     caption = f"From the code of one text to that of another in {COLUMNS} steps, and on to a third."
-    return "interpolation", "Between samples", caption, pipeline.medium.sheet(items)
+    return _shown(pipeline.medium, "interpolation", "Between samples", caption, items)
 
 
 @torch.inference_mode()
@@ -103,7 +115,7 @@ def _reconstructions(pipeline: Pipeline, reference: Reference) -> Shot:
     pairs = np.stack([items, copies], 1).reshape(-1, *items.shape[1:])
     titles = ["real", "copy"] * (COLUMNS // 2)
     caption = f"Pairs: a real item of the {reference.split} split, and what the model makes of its code."
-    return "reconstructions", "Reconstructions", caption, pipeline.medium.sheet(pairs, COLUMNS, titles)
+    return _shown(pipeline.medium, "reconstructions", "Reconstructions", caption, pairs, COLUMNS, titles)
 
 
 @torch.inference_mode()
@@ -129,7 +141,7 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
         f"Each row changes one number of the code, from {REACH:g} standard deviations below its mean to as many above, "
         f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items."
     )
-    yield "traversal", "Axes of the code", caption, pipeline.medium.sheet(items, COLUMNS)
+    yield _shown(pipeline.medium, "traversal", "Axes of the code", caption, items)
 
 
 @torch.inference_mode()
@@ -154,7 +166,7 @@ def _noise_axes(pipeline: Pipeline, ask: Request) -> Iterator[Shot]:
         f"of {len(effects)} that change samples most. One standard deviation changes a pixel by {most:.3f} along the "
         f"first of them and by {least:.3f} along the last of all (root mean square, black to white being 2)."
     )
-    yield "traversal", "Axes of the noise", caption, pipeline.medium.sheet(items, COLUMNS)
+    yield _shown(pipeline.medium, "traversal", "Axes of the noise", caption, items)
 
 
 def _looks(pipeline: Pipeline, reference: Reference, made: np.ndarray) -> Shot:
@@ -163,18 +175,14 @@ def _looks(pipeline: Pipeline, reference: Reference, made: np.ndarray) -> Shot:
     assert isinstance(model, Judging)
     items = np.concatenate([reference.items[:COLUMNS], made[:COLUMNS]])
     where = saliency(model.realness, pipeline.encoded(items).clone(), Seeds.for_samples(0, len(items)))
-    maps = medium.pictured(2 * where[:, None].cpu() - 1)
+    maps = medium.from_tensor((2 * where[:, None].cpu() - 1).expand(-1, *medium.space.shape))
     pairs = np.stack([items, maps], 1).reshape(-1, *items.shape[1:])
     caption = (
         "Pairs: a picture, and how much the critic's score of it depends on each pixel. The upper half are real, of "
         f"the {reference.split} split, the lower half made."
     )
-    return (
-        "saliency",
-        "Where the critic looks",
-        caption,
-        medium.sheet(pairs, COLUMNS, ["picture", "seen"] * (COLUMNS // 2)),
-    )
+    sheet = medium.sheet(pairs, COLUMNS, ["picture", "seen"] * (COLUMNS // 2))
+    return Shot("saliency", "Where the critic looks", caption, sheet)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ side but never ranked. Rankings and pages read reports and nothing else.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from maquette.core import files
 from maquette.core.config import Config
@@ -266,6 +266,28 @@ class Score(Config):
         )
 
 
+PLAYED = {".wav": "audio/wav", ".mp4": "video/mp4", ".webm": "video/webm"}
+"""What a clip may be: suffix -> media type."""
+
+
+class Shot(NamedTuple):
+    """A picture of a report before it is written, and what plays the same items, if they are such: suffix and bytes."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    clip: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(Config):
+    """A file that plays what a picture shows, beside it in the folder; its bytes are in `Report.clips`."""
+
+    suffix: str
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture(Config):
     """A PNG of the report, `pictures/NAME.png` in its folder; its bytes are in `Report.images`."""
@@ -274,6 +296,7 @@ class Picture(Config):
     title: str
     caption: str
     sha256: str
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +321,7 @@ class Report(Config):
 
     Attributes:
         images: PNG bytes by the name of their `Picture`; not part of the tree.
+        clips: the bytes of clips, likewise.
     """
 
     format: int = FORMAT
@@ -319,6 +343,7 @@ class Report(Config):
     warnings: tuple[str, ...] = ()
     """What looks wrong, a sentence each."""
     images: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
+    clips: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.check(self.format == FORMAT, "format", f"{FORMAT}, the format of this version")
@@ -328,10 +353,12 @@ class Report(Config):
         return next((score for score in self.scores if score.name == name), None)
 
     def write(self, folder: Path | str) -> Path:
-        """Write `pictures/*.png` and then `report.json`, which is returned, each whole or not at all."""
+        """Write `pictures/*` and then `report.json`, which is returned, each whole or not at all."""
         folder = Path(folder)
         for picture in self.pictures:
             files.write_file(folder / PICTURES / f"{picture.name}.png", self.images[picture.name])
+            if picture.clip is not None:
+                files.write_file(folder / PICTURES / f"{picture.name}{picture.clip.suffix}", self.clips[picture.name])
         files.write_json(folder / REPORT, self.to_tree())
         return folder / REPORT
 
@@ -340,8 +367,8 @@ class Report(Config):
         """What `write` wrote.
 
         Raises:
-            MaquetteError: MQ-5004 when there is no report, MQ-2xxx when it is not one, MQ-5003 when a picture is not
-                the one that the report was written with.
+            MaquetteError: MQ-5004 when there is no report, MQ-2xxx when it is not one, MQ-5003 when a picture or clip
+                is not the one that the report was written with.
         """
         folder = Path(folder)
         report = cls.from_tree(files.read_json(folder / REPORT), "report")
@@ -349,18 +376,31 @@ class Report(Config):
             # the name comes from a file: only a plain one can be a part of this folder
             if not picture.name.replace("_", "").isalnum():
                 raise MaquetteError("MQ-8001", str(folder / REPORT), reason=f"no picture is called {picture.name!r}")
-            data = files.read_file(folder / PICTURES / f"{picture.name}.png", MAX_PICTURE_BYTES)
-            if files.digest(data) != picture.sha256:
-                reason = f"{picture.name}.png is not the picture that was saved"
-                raise MaquetteError("MQ-5003", str(folder), reason=reason)
-            report.images[picture.name] = data
+            report.images[picture.name] = _read_file(folder, f"{picture.name}.png", picture.sha256)
+            if (clip := picture.clip) is not None:
+                if clip.suffix not in PLAYED:
+                    raise MaquetteError("MQ-8001", str(folder / REPORT), reason=f"no clip ends in {clip.suffix!r}")
+                report.clips[picture.name] = _read_file(folder, f"{picture.name}{clip.suffix}", clip.sha256)
         return report
 
 
-def illustrated(report: Report, pictures: Iterable[tuple[str, str, str, bytes]]) -> Report:
-    """`report` with pictures (name, title, caption, PNG)."""
-    made = list(pictures)
-    listed = tuple(Picture(name=n, title=t, caption=c, sha256=files.digest(png)) for n, t, c, png in made)
-    whole = replace(report, pictures=listed)
-    whole.images.update({name: png for name, _, _, png in made})
+def _read_file(folder: Path, name: str, sha256: str) -> bytes:
+    """One of `pictures/`, if it is the one that was saved."""
+    data = files.read_file(folder / PICTURES / name, MAX_PICTURE_BYTES)
+    if files.digest(data) != sha256:
+        raise MaquetteError("MQ-5003", str(folder), reason=f"{name} is not the one that was saved")
+    return data
+
+
+def illustrated(report: Report, pictures: Iterable[Shot | tuple[str, str, str, bytes]]) -> Report:
+    """`report` with pictures (name, title, caption, PNG), and clips where there are some."""
+    made = [each if isinstance(each, Shot) else Shot(*each) for each in pictures]
+    whole = replace(report, pictures=tuple(_listed(shot) for shot in made))
+    whole.images.update({shot.name: shot.png for shot in made})
+    whole.clips.update({shot.name: shot.clip[1] for shot in made if shot.clip is not None})
     return whole
+
+
+def _listed(shot: Shot) -> Picture:
+    clip = None if shot.clip is None else Clip(suffix=shot.clip[0], sha256=files.digest(shot.clip[1]))
+    return Picture(name=shot.name, title=shot.title, caption=shot.caption, sha256=files.digest(shot.png), clip=clip)

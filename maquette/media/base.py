@@ -63,11 +63,13 @@ class Facts:
         size: in the format's own units (width and height in pixels); empty when it has none.
         notes: what reading changes about it ("CMYK …", "animated …").
         off: why its size does not suit the medium; empty when it does.
+        unit: what `size` is in, where that does not go without saying.
     """
 
-    size: tuple[int, ...] = ()
+    size: tuple[int | float, ...] = ()
     notes: tuple[str, ...] = ()
     off: str = ""
+    unit: str = ""
 
 
 class Cutter:
@@ -168,10 +170,6 @@ class Medium(ABC):
         """A medium that reads items of `space` as this one reads its own; raises MQ-2104 for one without pictures."""
         raise MaquetteError("MQ-2104", task="be given pictures")
 
-    def pictured(self, x: Tensor) -> np.ndarray:
-        """What is given with items, of whatever shape, as stored items [b, *stored] to be looked at beside them."""
-        return self.from_tensor(x)
-
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """The bytes of a file with one item, carrying `mark` where the format's metadata go."""
@@ -183,6 +181,10 @@ class Medium(ABC):
     @abstractmethod
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
         """A PNG that shows many items at once (a grid of pictures, a scatter of points)."""
+
+    def clip(self, items: np.ndarray) -> tuple[str, bytes] | None:
+        """A file that plays several items, and its suffix; None for a medium that stands still."""
+        return None
 
     @abstractmethod
     def augment(self, items: Tensor, how: Mapping[str, Any], uniform: Tensor) -> Tensor:

@@ -106,12 +106,15 @@ class Keeper:
         x = learner.decoded(drawn)
         items = medium.from_tensor(x)
         if along is not None and given.image is not None:
-            sheet = beside(medium, given.image, items, medium.from_tensor(along.x))
+            shown = learner.recipe.data.along.shown(given.image, medium)
+            sheet = beside(medium, shown, items, medium.from_tensor(along.x))
         else:
             told = learner.classes and given.text is None  # else each sample has the label of its caption's row
             titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if told else None
             sheet = medium.sheet(items, titles=titles)
         self.log.picture(clock.step, "samples", sheet)
+        if (clip := medium.clip(items)) is not None:
+            self.run.write_sample(f"step-{clock.step:08d}{clip[0]}", clip[1])
         if words := [said for item in items[:SPOKEN] if (said := learner.medium.words(item)) is not None]:
             self.run.write_sample(f"step-{clock.step:08d}.txt", f"\n\n{'-' * 40}\n\n".join(words).encode())
         if warning := self._warnings.samples(x, self._real(len(x)), clock.step, clock.progress):
@@ -160,9 +163,9 @@ class Keeper:
         return self.learner.medium.to_tensor(np.asarray(items[:: max(1, len(items) // n)][:n]))
 
 
-def beside(medium: Medium, given: Tensor, made: np.ndarray, real: np.ndarray) -> bytes:
+def beside(medium: Medium, given: np.ndarray, made: np.ndarray, real: np.ndarray) -> bytes:
     """A sheet of what was given, what was made of it, and the real samples of the same rows."""
     n = min(len(given), len(made), len(real))
-    rows = np.stack([medium.pictured(given[:n]), made[:n], real[:n]], 1).reshape(-1, *medium.stored)
+    rows = np.stack([given[:n], made[:n], real[:n]], 1).reshape(-1, *medium.stored)
     titles = ["given", "made", "real"]
     return medium.sheet(rows, columns=3 * min(n, 3), titles=titles * 3)

@@ -120,7 +120,8 @@ class Recipe(Config):
     data: Data
     medium: MediumConfig
     codec: str = ""
-    """What stands between medium and model: quantise (values as tokens), or the path of an autoencoder's run or bundle,
-    whose codes the model learns. The run keeps a copy of it."""
+    """What stands between medium and model: quantise (values as tokens), for sound mulaw (256 tokens a sample) or mel
+    (log-mel spectrograms, which Griffin-Lim turns back), or the path of an autoencoder's run or bundle, whose codes the
+    model learns. The run keeps a copy of it."""
     model: ModelConfig
     train: Training = field(default_factory=Training)

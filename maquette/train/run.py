@@ -3,7 +3,8 @@
     recipe.json      the resolved recipe, versions, threads, device, the data's fingerprint and licence
     metrics.jsonl    a line for every few steps (means over them) and for every validation
     events/          the same for TensorBoard
-    samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise; curves.svg
+    samples/         step-XXXXXXXX.png, drawn from the averaged weights and always the same noise, and a file that plays
+                     them where they are heard or move; curves.svg
     checkpoints/     step-XXXXXXXX/: weights, averaged weights, optimisers, state.json, each with its hash
     bundle/          the averaged weights with their config: what `maquette sample` and `evaluate` load
     coding/          where a model stands behind a trained codec: that codec's bundle and what its codes are whitened by
@@ -103,7 +104,7 @@ class Run:
         lines = [line for line in self.metrics() if line["step"] <= step]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         files.write_file(self.path / "metrics.jsonl", text.encode())
-        for sheet in self.samples.glob("step-*.png"):
+        for sheet in self.samples.glob("step-*.*"):
             if int(sheet.stem.removeprefix("step-")) > step:
                 files.remove_file(sheet)
 

@@ -127,7 +127,7 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
         ranking=ranking,
         words=traits(reports),
         metrics=study.metrics(runs),
-        real=study.real_sheet(dataset, medium),
+        **study.real(dataset, medium),
         environment=study.environment(reports),
     )
 

@@ -81,8 +81,10 @@ def evaluate(
     report = measure(pipeline, dataset, n, seed, origin, reference, options, quiet, jury)
     if precision != "fp32" and reference is not None:
         lost = list(losses(report, of_unseen(load(folder, device), reference, seed), precision))
-        pictures, report = report.images, dataclasses.replace(report, notes=(*report.notes, *lost))
-        report.images.update(pictures)
+        noted = dataclasses.replace(report, notes=(*report.notes, *lost))
+        noted.images.update(report.images)
+        noted.clips.update(report.clips)
+        report = noted
         for line in lost:
             say(line)
     out = folder if out is None else Path(out)
@@ -140,7 +142,7 @@ def single(report: Report, dataset: Dataset, medium: Medium, run: Run | None, co
         facts=study.facts(dataset, [report], [run] if run else []),
         words=traits([report]),
         metrics=study.metrics({report.name: run}) if run else {},
-        real=study.real_sheet(dataset, medium),
+        **study.real(dataset, medium),
         environment=study.environment([report]),
     )
 

@@ -17,9 +17,10 @@ from markupsafe import Markup
 from maquette import __version__
 from maquette.core.exit import Mark
 from maquette.evaluate.ranking import OVER_SEEDS, Ranking
-from maquette.evaluate.report import KINDS, Baseline, Report, Score
+from maquette.evaluate.report import KINDS, PLAYED, Baseline, Report, Score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.words import Traits
+from maquette.media import marks
 from maquette.verbs import charts
 from maquette.verbs.charts import Number, Span, short
 from maquette.verbs.sample import Sheet
@@ -157,6 +158,7 @@ class Study:
     words: Mapping[str, Traits] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     real: bytes | None = None
+    real_clip: tuple[str, bytes] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -227,7 +229,7 @@ def _study(study: Study) -> dict[str, Any]:
         "verdict": study.verdict,
         "warnings": [f"{r.name}: {warning}" for r in study.reports for warning in r.warnings],
         "contestants": [_card(one, study) for one in all_],
-        "real": _shot(study.real, "Real samples", "", None) if study.real else None,
+        "real": _shot(study.real, "Real samples", "", None, study.real_clip) if study.real else None,
         "rows": rows,
         "baselines": any(row["baselines"] for row in rows),
         "charts": [chart for name in CHARTED if (chart := _interval_chart(name, all_))][:MOST_CHARTS],
@@ -297,15 +299,27 @@ def _picture(one: Contestant, name: str) -> dict[str, Any] | None:
     listed = next((picture for picture in report.pictures if picture.name == name), None)
     if listed is None:
         return None
-    return _shot(report.images[name], f"{listed.title} of {one.name}", listed.caption, Mark(report.model, report.seed))
+    clip = (listed.clip.suffix, report.clips[name]) if listed.clip else None
+    mark = Mark(report.model, report.seed)
+    return _shot(report.images[name], f"{listed.title} of {one.name}", listed.caption, mark, clip)
 
 
-def _shot(png: bytes, alt: str, caption: str, mark: Mark | None) -> dict[str, Any]:
-    """A picture for the template; what a model made carries its mark here too."""
+def _shot(
+    png: bytes, alt: str, caption: str, mark: Mark | None, clip: tuple[str, bytes] | None = None
+) -> dict[str, Any]:
+    """A picture and what plays it for the template; what a model made carries its mark here too."""
     marked = Sheet().encode(png, mark) if mark else png
     width, height = struct.unpack(">II", marked[16:24])
-    uri = "data:image/png;base64," + base64.b64encode(marked).decode()
-    return {"uri": uri, "width": width, "height": height, "alt": alt, "caption": caption}
+    played = None
+    if clip is not None:
+        media = PLAYED[clip[0]]
+        played = {"tag": media.partition("/")[0], "uri": _uri(media, marks.onto(clip[1], mark) if mark else clip[1])}
+    picture = {"uri": _uri("image/png", marked), "width": width, "height": height, "alt": alt, "caption": caption}
+    return picture | {"clip": played}
+
+
+def _uri(media: str, data: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(data).decode()}"
 
 
 def _galleries(all_: Sequence[Contestant]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maquette.core import files
 from maquette.data.dataset import Dataset
@@ -94,13 +95,14 @@ def _items(medium: Medium) -> str:
     return "×".join(map(str, medium.stored)) + unit
 
 
-def real_sheet(dataset: Dataset, medium: Medium) -> bytes:
-    """A sheet of real items: as many as are looked at in one glance, spread over the set."""
+def real(dataset: Dataset, medium: Medium) -> dict[str, Any]:
+    """Real items for a study, a sheet and what plays them: as many as are looked at in one glance, spread over the
+    set."""
     split = dataset.test if len(dataset.test.items) else dataset.train
     flat = len(medium.stored) == 1
     shown = len(split.items) if flat else REAL
-    step = max(1, len(split.items) // shown)
-    return medium.sheet(split.items[::step][:shown], columns=REAL // 2)
+    items = split.items[:: max(1, len(split.items) // shown)][:shown]
+    return {"real": medium.sheet(items, columns=REAL // 2), "real_clip": medium.clip(items)}
 
 
 def metrics(runs: Mapping[str, Run]) -> dict[str, list[dict]]:

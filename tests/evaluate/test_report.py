@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maquette.core.errors import MaquetteError
-from maquette.evaluate.report import KINDS, Cost, Report, Score, Stamp, illustrated
+from maquette.evaluate.report import KINDS, Cost, Report, Score, Shot, Stamp, illustrated
 from maquette.evaluate.scores.intervals import Estimate
 
 STAMP = Stamp(
@@ -50,6 +50,45 @@ def test_is_read_as_it_was_written(written: Path) -> None:
     score = again.score("fid")
     assert score is not None and score.stamp == STAMP and again.score("kid") is None
     assert (score.title, score.better, score.floor) == (KINDS["fid"].title, "lower", 1.0)
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Path:
+    """A report with a picture that can be played, and one that stands still."""
+    shots = [Shot("samples", "Samples", "Some.", PNG, (".wav", b"RIFF sound")), Shot("classes", "Classes", "", PNG)]
+    illustrated(report(fid=3.0), shots).write(tmp_path)
+    return tmp_path
+
+
+def test_clips_are_written_beside_their_pictures_and_read_back(played: Path) -> None:
+    assert sorted(path.name for path in (played / "pictures").iterdir()) == [
+        "classes.png",
+        "samples.png",
+        "samples.wav",
+    ]
+    again = Report.read(played)
+    assert again.clips == {"samples": b"RIFF sound"} and again.images == {"samples": PNG, "classes": PNG}
+    assert [picture.clip is not None for picture in again.pictures] == [True, False]
+    assert again.write(played) and Report.read(played) == again
+
+
+def test_reports_without_clips_are_read_as_they_were_before_there_were_any(written: Path) -> None:
+    def forget(tree) -> None:
+        for picture in tree["pictures"]:
+            del picture["clip"]
+
+    spoil(written, forget)
+    assert Report.read(written).clips == {}
+
+
+def test_a_clip_that_is_another_or_no_clip_is_refused(played: Path) -> None:
+    (played / "pictures/samples.wav").write_bytes(b"RIFF other")
+    with pytest.raises(MaquetteError, match="samples.wav is not the one"):
+        Report.read(played)
+    for suffix in (".html", "/../../x", ""):
+        spoil(played, lambda tree, suffix=suffix: tree["pictures"][0]["clip"].update(suffix=suffix))
+        with pytest.raises(MaquetteError, match="MQ-8001"):
+            Report.read(played)
 
 
 def spoil(folder: Path, change) -> None:

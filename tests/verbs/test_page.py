@@ -1,5 +1,6 @@
 """The page of a report: self-contained, well formed, accessible, and it says what the figures say."""
 
+import base64
 import doctest
 import re
 from dataclasses import replace
@@ -11,10 +12,10 @@ import pytest
 from maquette.core.exit import Mark
 from maquette.evaluate.classify import FREQUENT
 from maquette.evaluate.ranking import OVER_SEEDS, rank
-from maquette.evaluate.report import Baseline, Cost, Report, Score, Stamp, illustrated
+from maquette.evaluate.report import Baseline, Cost, Report, Score, Shot, Stamp, illustrated
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.words import Traits
-from maquette.media import image
+from maquette.media import image, wav
 from maquette.media.marks import read_mark
 from maquette.verbs import charts, page
 from maquette.verbs import study as study_module
@@ -175,13 +176,29 @@ def test_seeds_of_one_recipe_are_one_contestant_with_a_mean() -> None:
 
 
 def test_pictures_of_made_samples_carry_their_mark() -> None:
-    import base64
-
     outline = Outline(render(study(real=image.Config(size=8).build().sheet(np.zeros((2, 8, 8, 1), np.uint8)))))
     for tag in outline.all("img"):
         mark = read_mark(base64.b64decode(tag["src"].partition(",")[2]))
         assert (mark is None) == (tag["alt"] == "Real samples")
         assert mark is None or mark["ProduceID"].startswith(Mark("cd" * 32, 0).fields()["ProduceID"])
+
+
+def test_what_is_heard_or_moves_is_played_without_script_or_network() -> None:
+    sound = wav.write(np.zeros((100, 1), np.int16), 8000)
+    plain = report("one", 4.0)
+    shots = [Shot("samples", "Samples", "", plain.images["samples"], (".wav", sound)),
+             Shot("neighbours", "Nearest", "", plain.images["samples"], (".webm", b"\x1a\x45film"))]  # fmt: skip
+    shown = study(reports=[illustrated(plain, shots)], words={}, metrics={}, real=plain.images["samples"])
+    text = render(replace(shown, real_clip=(".wav", sound)))
+    outline = Outline(text)
+    heard, seen = outline.all("audio"), outline.all("video")
+    assert [tag["aria-label"] for tag in heard] == ["Real samples, played", "Samples of one, played"]
+    assert all("controls" in tag and "autoplay" not in tag for tag in heard + seen)
+    assert {"loop", "muted"} <= seen[0].keys() and seen[0]["src"].startswith("data:video/webm;base64,")
+    assert "media-src data:;" in text and not outline.all("script")
+    marks = [read_mark(base64.b64decode(tag["src"].removeprefix("data:audio/wav;base64,"))) for tag in heard]
+    assert marks == [None, Mark("cd" * 32, 0).fields()]
+    assert "<audio" not in render(study()) and "<video" not in render(study())
 
 
 def test_warnings_words_commands_and_stamps_are_said() -> None:

@@ -28,7 +28,7 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from PIL import Image as pillow
 
@@ -62,11 +62,8 @@ SLACK = 0.2
 QP = 4
 """The quantiser that films are written with: near the least noise that there is (0 would be a profile of H.264 that
 browsers do not play)."""
-
-
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """The name of a box of XMP (ISO 16684-3)."""
-
 
 Number = int | float
 
@@ -147,7 +144,7 @@ def facts(data: bytes, name: str, size: int, seconds: Number, rate: Number) -> F
     return Facts(size=(width, height), notes=tuple(note for note, true in notes.items() if true), off=off)
 
 
-def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str] = {}, packet: str = "") -> bytes:
+def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str] = {}) -> bytes:
     """An MP4 file (H.264, 4:2:0) with uint8 frames [n, h, w, 1 or 3] of even sides; the same bytes every time.
 
     H.264 keeps 220 levels of brightness and, of colour, one value for 2 x 2 pixels: at `QP` a grey film comes back
@@ -156,7 +153,6 @@ def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str
 
     Args:
         tags: metadata to carry, any Unicode.
-        packet: XMP to carry.
     """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"movflags": "use_metadata_tags"}) as film:
@@ -166,10 +162,16 @@ def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.thread_count = "yuv420p", 1  # several threads would write other bytes elsewhere
         stream.options = {"qp": str(qp)}
+        stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.SMPTE170M, ColorRange.MPEG
         for frame in frames:
             film.mux(stream.encode(VideoFrame.from_ndarray(frame.repeat(3 // frame.shape[2], 2), format="rgb24")))
         film.mux(stream.encode(None))
-    return buffer.getvalue() + (_box(packet.encode()) if packet else b"")
+    return buffer.getvalue()
+
+
+def saying(film: bytes, packet: str) -> bytes:
+    """An MP4 file that carries an XMP packet, in a box behind all others."""
+    return film + struct.pack(">I", 8 + len(XMP) + len(packet.encode())) + b"uuid" + XMP + packet.encode()
 
 
 def carried(data: bytes, name: str) -> decode.Notes:
@@ -362,6 +364,8 @@ def _of_animation(data: bytes) -> tuple[tuple[int, int], float, float, dict[str,
     size, lasts, frames = (0, 0), 0.0, 0
     for shot, picture in decode.frames(data):
         size, lasts, frames = picture.size, lasts + shot, frames + 1
+        if frames >= MAX_FRAMES or frames * picture.width * picture.height > MAX_WORK:
+            break
     return size, lasts, lasts / max(1, frames), {}
 
 
@@ -389,11 +393,6 @@ def _reason(bad: Exception, data: bytes) -> str:
         return "there is not enough memory to decode it"
     said = getattr(bad, "strerror", None) or type(bad).__name__
     return f"damaged {signature(data)} film ({said})"
-
-
-def _box(packet: bytes) -> bytes:
-    """The box of an MP4 file that holds XMP, to be put behind all others."""
-    return struct.pack(">I", 8 + len(XMP) + len(packet)) + b"uuid" + XMP + packet
 
 
 _EXACTLY = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

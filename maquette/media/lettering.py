@@ -75,7 +75,7 @@ def label(item: np.ndarray, text: str) -> np.ndarray:
 
 
 def title(sheet: pillow.Image, text: str, left: int, width: int, top: int = 0) -> None:
-    """`text` centred in the `width` pixels from `left` on and in `TITLE_HEIGHT` from `top`, shortened until it fits."""
+    """`text` centred over what begins at `left`, `TITLE_HEIGHT` below `top`, shortened until it fits."""
     font = ImageFont.truetype(str(typefaces() / "DejaVuSans.ttf"), 11)
     shown = text
     while shown and font.getlength(shown) > width:

@@ -36,10 +36,12 @@ def chunks(mark: Mark) -> PngInfo:
 
 
 def onto(clip: bytes, mark: Mark) -> bytes:
-    """A WAV file of ours with `mark`; files of other formats are given theirs when they are made."""
-    if not wav.is_wav(clip):
-        return clip
-    return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+    """A WAV or MP4 file of ours with `mark`; files of other formats are given theirs when they are made."""
+    if wav.is_wav(clip):
+        return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+    from maquette.media import film  # half a second, with all of libav
+
+    return film.saying(clip, packet(mark)) if film.signature(clip) == "MP4" else clip
 
 
 def tags(mark: Mark) -> dict[str, str]:

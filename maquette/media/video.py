@@ -19,7 +19,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
@@ -129,7 +128,7 @@ class Video(Medium):
         return film.facts(data, name, self.size, self.windows * self.frames / self.rate, self.rate)
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
-        return film.write(item, self.rate, tags=marks.tags(mark), packet=marks.packet(mark))
+        return marks.onto(film.write(item, self.rate, tags=marks.tags(mark)), mark)
 
     # -- tensors ------------------------------------------------------------------------------------------------------
 
@@ -149,13 +148,6 @@ class Video(Medium):
             return image.Image(space.shape[1], space.shape[0])
         channels, frames, size, _ = space.shape
         return Video(size, frames, self.rate, channels)
-
-    def pictured(self, x: Tensor) -> np.ndarray:
-        """As a picture is; what is shorter stands longer, a picture stands all the time."""
-        x = x[:, :-1] if x.shape[1] in (2, 4) else x
-        x = x.unsqueeze(2) if x.ndim == 4 else x
-        x = x.mean(1, keepdim=True) if self.channels == 1 else x.expand(-1, self.channels, *x.shape[2:])
-        return self.from_tensor(F.interpolate(x.float(), size=self.space.shape[1:], mode="nearest"))
 
     def augment(self, items: Tensor, how: Mapping[str, Any], uniform: Tensor) -> Tensor:
         """As pictures are, every frame of a film alike."""

@@ -156,19 +156,6 @@ def test_a_medium_of_another_shape_reads_alike() -> None:
     assert isinstance(still, Image) and still.stored == (32, 32, 3)
 
 
-def test_whatever_is_given_can_be_looked_at() -> None:
-    medium = Config(size=16, frames=4, channels=3).build()
-    x = medium.to_tensor(items(2))
-    assert np.array_equal(medium.pictured(x), items(2))
-    grey = medium.pictured(x[:, :1])
-    assert grey.shape == items(2).shape and np.array_equal(grey[..., 0], items(2)[..., 0])
-    holes = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # pictures, and where they are known
-    assert np.array_equal(medium.pictured(holes), items(2))
-    assert np.array_equal(medium.pictured(x[:, :, 0])[:, 3], items(2)[:, 0])  # a picture stands all the time
-    small = x[:, :, :2, ::2, ::2]
-    assert np.array_equal(medium.pictured(small)[:, 3, 5, 7], items(2)[:, 1, 4, 6])
-
-
 # -- what a person sees -----------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,7 @@ def sample(asked: Namespace) -> None:
         image=asked.image or None,
         manner=asked.manner or None,
         mask=asked.mask,
+        gap=asked.gap,
         factor=_value(asked.factor),
         derive=asked.derive,
         back=asked.back,

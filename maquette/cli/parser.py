@@ -106,8 +106,8 @@ VERBS: dict[str, Verb] = {
             Option(
                 "--image",
                 "FILE",
-                "a picture to begin from, with one of the five below; for a model that learnt to start from pictures "
-                "what it starts from, a file or a folder; may be given several times",
+                "a picture, sound or film to begin from, with one of the six below; for a model that learnt to start "
+                "from such what it starts from, a file or a folder; may be given several times",
                 several=True,
             ),
             Option(
@@ -116,7 +116,8 @@ VERBS: dict[str, Verb] = {
                 "of a model of styles: the picture, or a folder of them, in whose manner it makes --image over",
                 several=True,
             ),
-            Option("--mask", "FILE", "white where the picture is to be made anew"),
+            Option("--mask", "FILE", "white where the picture, or a film in all its frames, is to be made anew"),
+            Option("--gap", "START:END", "of sound and films: the seconds of --image that are to be made anew"),
             Option("--factor", "K", "enlarge --image K times on each side"),
             Option("--blur", "SIGMA", "sharpen --image, which a Gaussian of so many pixels has blurred"),
             Option("--colour", "", "give --image colours"),

@@ -1,57 +1,14 @@
-"""Sound as pictures and back: log-mel spectrograms, from which Griffin-Lim finds a sound.
+"""Sound as log-mel spectrograms and back by Griffin-Lim: how, stands in `core/spectra.py`."""
 
-Magnitudes |X[t, k]| of windowed pieces of the sound, a piece each `hop` samples, are averaged over bands that are
-equally wide on the mel scale, and their logarithm is shifted and scaled into [-1, 1]. Phases are lost: `griffin_lim`
-looks for a sound whose magnitudes are as near as may be, from phases that a fixed rule gives, so that a decoded item
-depends on nothing but its spectrogram.
-
-Griffin and Lim 1984, Signal Estimation from Modified Short-Time Fourier Transform; Perraudin, Balazs and Sondergaard
-2013, A Fast Griffin-Lim Algorithm (the momentum). Mel scale: Slaney 1998, Auditory Toolbox: linear below 1 kHz,
-logarithmic above.
-
-jaxtyping names: t frames, k = window / 2 + 1 frequencies from 0 to half the rate.
-"""
-
-import math
-from typing import NamedTuple
-
-import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from maquette.codecs.base import Codec
-from maquette.core import cancel
+from maquette.core import spectra
 from maquette.core.errors import MaquetteError
+from maquette.core.spectra import Bank
 from maquette.core.types import Real, Space
 from maquette.media.base import Medium
-
-OVERLAP = 4
-"""Hops in a window: Hann windows so far apart add up evenly, and so do their squares."""
-FLOOR, TOP = 1e-4, 2.0
-"""What -1 and 1 stand for: 80 dB below a sine of full scale, and the most that any sound in [-1, 1] can reach."""
-ITERATIONS, MOMENTUM = 32, 0.99
-FITTING = 8
-"""Steps in which magnitudes of frequencies are fitted to those of bands."""
-
-
-class Sizes(NamedTuple):
-    """How a spectrogram is cut: samples from frame to frame, samples in a frame, bands."""
-
-    hop: int
-    window: int
-    bands: int
-
-
-def sizes(rate: int) -> Sizes:
-    """What suits `rate` samples per second: a hop of the power of two nearest to 16 ms, windows of four hops, and a
-    band for eight samples of the window, at most 128.
-
-    >>> sizes(8000), sizes(22050)
-    (Sizes(hop=128, window=512, bands=64), Sizes(hop=256, window=1024, bands=128))
-    """
-    hop = 2 ** max(2, round(math.log2(0.016 * rate)))
-    return Sizes(hop, OVERLAP * hop, min(128, OVERLAP * hop // 8))
 
 
 class Mel(Codec):
@@ -67,167 +24,28 @@ class Mel(Codec):
 
     hann: Tensor
     weights: Tensor
-    spread: Tensor
 
     def __init__(self, source: Space, rate: int = 8000):
         super().__init__()
         if not isinstance(source, Real) or len(source.shape) != 2 or rate <= 0:
             raise MaquetteError("MQ-2064", kind="mel", given=source)
-        self.source, self.rate, self.sizes = source, rate, sizes(rate)
+        self.source, self.rate, self.sizes = source, rate, spectra.sizes(rate)
         channels, self.length = source.shape
         self.space = Real((channels, self.sizes.bands, -(-self.length // self.sizes.hop)))
-        self.register_buffer("hann", hann(self.sizes.window))
-        self.register_buffer("weights", filterbank(rate, self.sizes.window, self.sizes.bands))
-        self.register_buffer("spread", torch.linalg.pinv(self.weights))
+        for name, tensor in spectra.bank(rate)._asdict().items():
+            self.register_buffer(name, tensor.clone())
 
     @classmethod
     def of(cls, medium: Medium) -> "Mel":
         return cls(medium.space, medium.rate)
 
+    @property
+    def bank(self) -> Bank:
+        """What spectrograms are made with, on the codec's device."""
+        return Bank(self.hann, self.weights)
+
     def encode(self, x: Float[Tensor, "b c l"]) -> Float[Tensor, "b c bands t"]:
-        with torch.autocast(x.device.type, enabled=False):
-            magnitude = stft(x.float().flatten(0, 1), self.hann).abs()
-            return scaled(magnitude @ self.weights.T).mT.unflatten(0, x.shape[:2])
+        return spectra.log_mel(x, self.bank)
 
     def decode(self, z: Float[Tensor, "b c bands t"]) -> Float[Tensor, "b c l"]:
-        with torch.autocast(z.device.type, enabled=False):
-            bands = unscaled(z.float().flatten(0, 1).mT)
-            magnitude = from_bands(bands, self.weights, self.spread)
-            return griffin_lim(magnitude, self.hann, self.length).clamp(-1, 1).unflatten(0, z.shape[:2])
-
-
-# -- pieces of sound and their spectra --------------------------------------------------------------------------------
-
-
-def hann(window: int) -> Float[Tensor, " window"]:
-    """The periodic Hann window, sin^2(pi n / window)."""
-    return torch.hann_window(window, periodic=True, dtype=torch.float64).float()
-
-
-def stft(x: Float[Tensor, "b l"], window: Float[Tensor, " n"]) -> Complex[Tensor, "b t k"]:
-    """Spectra of windowed pieces of `x`, one for each hop (a quarter of the window) or part of one.
-
-    Piece i is centred in hop i; before and behind the sound there is silence. A sine of amplitude 1 has magnitude 1.
-    """
-    n = len(window)
-    hop = n // OVERLAP
-    frames = -(-x.shape[1] // hop)
-    before = (n - hop) // 2
-    padded = F.pad(x, (before, (frames - 1) * hop + n - before - x.shape[1]))
-    return torch.fft.rfft(padded.unfold(1, n, hop) * (window * (2 / window.sum())))
-
-
-def istft(spectra: Complex[Tensor, "b t k"], window: Float[Tensor, " n"], length: int) -> Float[Tensor, "b length"]:
-    """The sound whose spectra are nearest to `spectra` by least squares (Griffin and Lim 1984, equation 6)."""
-    n = len(window)
-    pieces = torch.fft.irfft(spectra, n=n) * (window * (window.sum() / 2))
-    before = (n - n // OVERLAP) // 2
-    sound = overlapped(pieces)[:, before : before + length]
-    return sound / overlapped((window**2).expand(1, pieces.shape[1], n))[:, before : before + length]
-
-
-def overlapped(pieces: Float[Tensor, "b t n"]) -> Float[Tensor, "b l"]:
-    """The sum of pieces that begin a quarter of their length after one another."""
-    b, t, n = pieces.shape
-    hop = n // OVERLAP
-    total = pieces.new_zeros(b, t + OVERLAP - 1, hop)
-    for i, part in enumerate(pieces.unflatten(2, (OVERLAP, hop)).unbind(2)):
-        total[:, i : i + t] += part
-    return total.flatten(1)
-
-
-def griffin_lim(
-    magnitude: Float[Tensor, "b t k"],
-    window: Float[Tensor, " n"],
-    length: int,
-    iterations: int = ITERATIONS,
-    momentum: float = MOMENTUM,
-) -> Float[Tensor, "b length"]:
-    """A sound of `length` samples whose spectra have about these magnitudes (Perraudin et al. 2013, Algorithm 2).
-
-    Spectra that belong to a sound and spectra of the wanted magnitudes are approached in turn, each time a little
-    beyond the point that was reached, by `momentum`; with 0 it is Griffin and Lim's own.
-    """
-    spectra = magnitude * first_phases(magnitude)
-    before = None
-    for _ in range(iterations):
-        cancel.check()
-        possible = stft(istft(spectra, window, length), window)
-        ahead = possible if before is None else possible + momentum * (possible - before)
-        spectra = magnitude * (ahead / ahead.abs().clamp(min=1e-12))
-        before = possible
-    return istft(spectra, window, length)
-
-
-def first_phases(magnitude: Float[Tensor, "b t k"]) -> Complex[Tensor, "1 t k"]:
-    """Unit numbers to begin with: each frequency turns on from frame to frame as a steady tone of it would, and they
-    are spread so that they do not all peak at once (Schroeder 1970: phases that are quadratic in frequency)."""
-    _, frames, count = magnitude.shape
-    window = 2 * (count - 1)
-    t, k = torch.meshgrid(torch.arange(frames), torch.arange(count), indexing="ij")
-    turns = (t * k % OVERLAP) / OVERLAP + (k * (k - 1) % (2 * window)) / (2 * window)
-    return torch.polar(torch.ones_like(turns), 2 * math.pi * turns).to(magnitude.device)[None]
-
-
-# -- bands ------------------------------------------------------------------------------------------------------------
-
-
-def to_mel(hertz: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Slaney's scale: 15 mel for each kHz up to 1 kHz, above it 27 mel for each factor of 6.4.
-
-    >>> to_mel(torch.tensor([0.0, 1000.0, 6400.0])).tolist()
-    [0.0, 15.0, 42.0]
-    """
-    above = 15 + 27 * (hertz.clamp(min=1000) / 1000).log() / math.log(6.4)
-    return torch.where(hertz < 1000, hertz * 0.015, above)
-
-
-def from_mel(mel: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Hertz of Slaney's mel.
-
-    >>> from_mel(torch.tensor([0.0, 15.0, 42.0])).tolist()
-    [0.0, 1000.0, 6400.0]
-    """
-    return torch.where(mel < 15, mel / 0.015, 1000 * ((mel - 15) * (math.log(6.4) / 27)).exp())
-
-
-def filterbank(rate: int, window: int, bands: int) -> Float[Tensor, "bands k"]:
-    """Triangles that overlap by half and are equally wide in mel, from 0 to half the rate; each row sums to 1, so
-    that a band is a mean of magnitudes. One that falls between two frequencies takes the nearest."""
-    edges = from_mel(torch.linspace(0, float(to_mel(torch.tensor(rate / 2))), bands + 2, dtype=torch.float64))
-    frequency = torch.arange(window // 2 + 1, dtype=torch.float64) * rate / window
-    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rise, fall = (frequency - low) / (middle - low), (high - frequency) / (high - middle)
-    triangles = torch.minimum(rise, fall).clamp(min=0)
-    empty = triangles.sum(1) == 0
-    triangles[empty, (frequency - middle).abs().argmin(1)[empty]] = 1
-    return (triangles / triangles.sum(1, keepdim=True)).float()
-
-
-def from_bands(
-    bands: Float[Tensor, "b t bands"], weights: Float[Tensor, "bands k"], spread: Float[Tensor, "k bands"]
-) -> Float[Tensor, "b t k"]:
-    """Magnitudes of frequencies, none negative, whose bands are about these.
-
-    Args:
-        spread: the pseudo-inverse of `weights`, whose answer is the first guess; the rest are multiplicative steps to
-            the least squares (Lee and Seung 2001, Algorithms for Non-negative Matrix Factorization).
-    """
-    magnitude = (bands @ spread.T).clamp(min=FLOOR)
-    wanted = bands @ weights
-    for _ in range(FITTING):
-        magnitude = magnitude * wanted / (magnitude @ weights.T @ weights).clamp(min=1e-12)
-    return magnitude
-
-
-def scaled(magnitude: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """The logarithm, in [-1, 1] for magnitudes from `FLOOR` to `TOP`; below it is -1."""
-    low, high = math.log(FLOOR), math.log(TOP)
-    return (magnitude.clamp(min=FLOOR).log() - low) * (2 / (high - low)) - 1
-
-
-def unscaled(level: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """The magnitude of a level in [-1, 1], beyond which nothing is believed; -1 is silence."""
-    low, high = math.log(FLOOR), math.log(TOP)
-    magnitude = ((level.clamp(max=1) + 1) * ((high - low) / 2) + low).exp()
-    return torch.where(level <= -1, 0.0, magnitude)
+        return spectra.of_log_mel(z, self.bank, self.length)

@@ -70,8 +70,11 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-2080": Entry(
-        en=("nothing here can look at samples of {space}", "scores of pictures and of points can be had"),
-        zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像与点"),
+        en=(
+            "nothing here can look at samples of {space}",
+            "scores of pictures, sound, films, text and points can be had",
+        ),
+        zh=("此处没有能观察 {space} 样本的特征提取器", "目前可评价图像、声音、影片、文本与点"),
     ),
     "MQ-2081": Entry(
         en=(

@@ -20,6 +20,8 @@ Precision = Literal["fp32", "bf16"]
 Storage = Literal["fp32", "bf16", "int8"]
 """How a model that only draws keeps its weights; int8 is each number of a row as a multiple of the row's scale."""
 Layout = Literal["contiguous", "channels_last"]
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By the axes of a batch: pictures, films. Sound has no such form."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -50,17 +52,18 @@ def autocast(device: torch.device, precision: Storage) -> contextlib.AbstractCon
 
 
 def place(module: nn.Module, device: torch.device, layout: Layout = "contiguous") -> None:
-    """Move `module` to `device`; 4-D weights take `layout`. Parameter names and objects stay what they are."""
+    """Move `module` to `device`; 4-D and 5-D weights take `layout`. Parameter names and objects stay what they are."""
+    module.to(device)
     if layout == "channels_last":
-        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    else:
-        module.to(device)
+        for weights in (*module.parameters(), *module.buffers()):
+            if weights.ndim in CHANNELS_LAST:
+                weights.data = weights.data.to(memory_format=CHANNELS_LAST[weights.ndim])
 
 
 def arrange(x: torch.Tensor, layout: Layout) -> torch.Tensor:
     """A batch laid out as the weights of a placed module expect it."""
-    if layout == "channels_last" and x.ndim == 4:
-        return x.contiguous(memory_format=torch.channels_last)
+    if layout == "channels_last" and x.ndim in CHANNELS_LAST:
+        return x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
     return x.contiguous()
 
 

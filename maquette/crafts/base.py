@@ -1,12 +1,13 @@
-"""What every craft offers: what it takes from a picture, and simple ways to bring that back.
+"""What every craft offers: what it takes from a sample, and simple ways to bring that back.
 
-A model that is given only what is left learns to bring back the rest: to enlarge, repair, colour. Every random choice
-is counted, so that the same row of the same batch loses the same in every run.
+A model that is given only what is left learns to bring back the rest: to enlarge, repair, colour, go on. Every random
+choice is counted, so that the same row of the same batch loses the same in every run. A craft says which samples it
+suits; of films most take from each frame what they take from a picture.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +22,13 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
 
+SOUND, PICTURES, FILMS = 2, 3, 4
+"""How many axes samples have, the channels being the first: then time; height and width; time, height and width."""
+NAMES = {SOUND: "sound", PICTURES: "pictures", FILMS: "films"}
+
+Samples = Float[Tensor, "b c *space"]
 Pictures = Float[Tensor, "b c h w"]
-Given = Float[Tensor, "b c2 h2 w2"]
+Given = Float[Tensor, "b c2 *given"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,46 +36,70 @@ class CraftConfig(config.Config, ABC):
     """The `given:` slot of a recipe's data."""
 
     home: ClassVar[str] = "crafts"
+    suits: ClassVar[tuple[int, ...]] = (PICTURES,)
+    """How many axes samples may have from which it takes something."""
 
     def space(self, of: Real) -> Real:
         """Of what is left of samples of `of`; raises MQ-2009 where nothing can be taken from such samples."""
-        if len(of.shape) != 3:
-            raise self.impossible(of, "only pictures have something to take")
+        if len(of.shape) not in self.suits:
+            names = " and ".join(NAMES[axes] for axes in self.suits)
+            raise self.impossible(of, f"only {names} have what it takes")
         return of
 
+    def at(self, rate: int) -> None:
+        """Raise MQ-2009 where samples of this `rate` (of the medium, 0 where there is no time) do not suit it."""
+
     @abstractmethod
-    def take(self, x: Pictures, rng: Seeds) -> Given:
+    def take(self, x: Samples, rng: Seeds) -> Given:
         """What is left of samples `x`; row i is changed by row i of `rng` alone."""
 
     def brought(self, of: Real) -> Real:
-        """The space of a picture that a person brings to have this craft done on it."""
+        """The space of a sample that a person brings to have this craft done on it."""
         return self.space(of)
 
-    def bring(self, picture: Given, of: Real, hidden: Bool[Tensor, "1 1 h w"] | None = None) -> Given:
-        """What a model of samples of `of` is given of pictures of the space `brought(of)`.
+    def bring(self, sample: Given, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
+        """What a model of samples of `of` is given of samples of the space `brought(of)`.
 
         Args:
-            hidden: true where the picture is to be made anew, for a craft that lets a person choose.
+            hidden: true where the sample is to be made anew, for a craft that lets a person choose; it spreads over
+                what is brought.
         """
         if hidden is not None:
             raise MaquetteError("MQ-2138", "mask", kind=self.kind(), what="mask")
-        return picture
+        return sample
 
-    def keep(self, made: Pictures, given: Given) -> Pictures:
+    def keep(self, made: Samples, given: Given) -> Samples:
         """`made` with what is known for certain put back."""
         return made
 
-    def simpler(self, given: Given, of: Real) -> Mapping[str, Pictures]:
+    def unknown(self, given: Given) -> Float[Tensor, "b 1 *space"] | None:
+        """1 where a sample has to be made, 0 where it is known for certain; None where nothing is."""
+        return None
+
+    def simpler(self, given: Given, of: Real) -> Mapping[str, Samples]:
         """What ways without a model make of it, by their names."""
         return {}
 
-    def impossible(self, of: Real, reason: str) -> MaquetteError:
+    def shown(self, given: Given, of: Real) -> Samples:
+        """What is given as samples of `of`, to be looked at: as large as they are, and of what is hidden nothing."""
+        x = given[:, : of.shape[0]].expand(-1, of.shape[0], *given.shape[2:])
+        return F.interpolate(x, size=of.shape[1:], mode="nearest")
+
+    def impossible(self, of: Real | str, reason: str) -> MaquetteError:
         return MaquetteError(
             "MQ-2009", path="data.given", value=f"{self.kind()} of {of}", reason=reason, todo="choose another craft"
         )
 
 
-def grey(x: Pictures) -> Float[Tensor, "b 1 h w"]:
+def by_frame(change: Callable[[Tensor], Tensor], x: Samples) -> Given:
+    """What `change` makes of pictures, or of each frame of films as of a picture."""
+    if x.ndim < 5:
+        return change(x)
+    frames = x.transpose(1, 2)
+    return change(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
+def grey(x: Samples) -> Float[Tensor, "b 1 *space"]:
     """The brightness of each pixel."""
     return x if x.shape[1] == 1 else luma(x)
 

@@ -1,13 +1,14 @@
-"""Blurred pictures: what a model of deblurring is given."""
+"""Blurred pictures and films: what a model of deblurring is given."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts.base import CraftConfig, Given, Pictures, blurred, kernel
+from maquette.crafts.base import FILMS, PICTURES, CraftConfig, Given, Pictures, Samples, blurred, by_frame, kernel
 
 SPREAD = 0.5
 """About the standard deviation of pictures in [-1, 1]."""
@@ -16,6 +17,8 @@ SPREAD = 0.5
 @dataclass(frozen=True, kw_only=True)
 class Config(CraftConfig):
     """A blur by a normal law, and a little noise, without which it could be undone."""
+
+    suits: ClassVar[tuple[int, ...]] = (PICTURES, FILMS)
 
     sigma: float = 1.5
     """Of the blur, in pixels."""
@@ -27,17 +30,18 @@ class Config(CraftConfig):
         self.check(0 <= self.noise <= 1, "noise", "a number from 0 to 1")
 
     def space(self, of: Real) -> Real:
-        if min(super().space(of).shape[1:]) < 6 * self.sigma:
+        if min(super().space(of).shape[-2:]) < 6 * self.sigma:
             raise self.impossible(of, f"a blur of {self.sigma:g} pixels leaves nothing of it")
         return of
 
-    def take(self, x: Pictures, rng: Seeds) -> Given:
-        return (blurred(x, self.sigma) + self.noise * rng.normal(*x.shape[1:]).to(x)).clamp(-1, 1)
+    def take(self, x: Samples, rng: Seeds) -> Given:
+        soft = by_frame(lambda pictures: blurred(pictures, self.sigma), x)
+        return (soft + self.noise * rng.normal(*x.shape[1:]).to(x)).clamp(-1, 1)
 
-    def simpler(self, given: Given, of: Real) -> dict[str, Pictures]:
-        return {"left blurred": given, "Wiener filter": self._wiener(given).clamp(-1, 1)}
+    def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
+        return {"left blurred": given, "Wiener filter": by_frame(self._wiener, given).clamp(-1, 1)}
 
-    def _wiener(self, given: Given) -> Pictures:
+    def _wiener(self, given: Pictures) -> Pictures:
         """K / (K^2 + noise / signal) at each frequency (Wiener 1949). With its mirror images a picture is periodic, and
         blurring it is a product with K there."""
         h, w = given.shape[2:]

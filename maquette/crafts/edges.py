@@ -1,17 +1,21 @@
-"""Edges of pictures: what a model that draws from sketches is given (Isola et al. 2017, edges to photos).
+"""Edges of pictures, in films of each frame: what a model that draws from sketches is given (Isola et al. 2017, edges
+to photos).
 
 Canny (1986) without hysteresis: a blur, Sobel's slopes, and of each ridge of slopes its crest where it is steep enough.
 """
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts.base import CraftConfig, Given, Pictures, blurred, grey
+from maquette.crafts.base import FILMS, PICTURES, CraftConfig, Given, Pictures, Samples, blurred, by_frame, grey
 
 AHEAD = ((0, 1), (1, 1), (1, 0), (1, -1))
 """The neighbour (down, right) that lies in each of four directions."""
@@ -20,6 +24,8 @@ AHEAD = ((0, 1), (1, 1), (1, 0), (1, -1))
 @dataclass(frozen=True, kw_only=True)
 class Config(CraftConfig):
     """Lines (1) on nothing (-1)."""
+
+    suits: ClassVar[tuple[int, ...]] = (PICTURES, FILMS)
 
     sigma: float = 0.7
     """Of the blur before, in pixels: more of it keeps the large edges alone."""
@@ -33,7 +39,10 @@ class Config(CraftConfig):
     def space(self, of: Real) -> Real:
         return replace(of, shape=(1, *super().space(of).shape[1:]), levels=2)
 
-    def take(self, x: Pictures, rng: Seeds) -> Given:
+    def take(self, x: Samples, rng: Seeds) -> Given:
+        return by_frame(self._lines, x)
+
+    def _lines(self, x: Pictures) -> Float[Tensor, "b 1 h w"]:
         h, w = x.shape[2:]
         padded = F.pad(blurred(grey(x), self.sigma), (1, 1, 1, 1), mode="replicate")
         sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8

@@ -1,8 +1,8 @@
-"""Pictures with holes: what a model of inpainting is given. Free strokes after Yu et al. (2019), and boxes."""
+"""Pictures and films with holes: what a model of inpainting is given. Strokes after Yu et al. (2019), and boxes."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,15 +12,18 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
 from maquette.crafts import hiding
-from maquette.crafts.base import CraftConfig, Given, Pictures
+from maquette.crafts.base import FILMS, PICTURES, Given, Samples
 
 BENDS = 3
 """Straight pieces of a stroke."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CraftConfig):
-    """Holes of random shape and place, other ones each time."""
+class Config(hiding.HidingConfig):
+    """Holes of random shape and place, other ones each time; in a film they are there from its first frame to its
+    last."""
+
+    suits: ClassVar[tuple[int, ...]] = (PICTURES, FILMS)
 
     holes: Literal["mixed", "strokes", "boxes"] = "mixed"
     """mixed: of each picture either strokes or a box."""
@@ -30,37 +33,33 @@ class Config(CraftConfig):
     """Of the thinnest and the thickest stroke, as shares of the picture's side."""
     box: tuple[float, float] = (0.25, 0.6)
     """Of the shortest and the longest side of a box."""
+    drift: float = 0.0
+    """Of films: how far holes move at most from one frame to the next, as a share of each side."""
 
     def __post_init__(self) -> None:
         self.check(1 <= self.strokes <= 32, "strokes", "a whole number from 1 to 32")
         for name in ("width", "box"):
             low, high = getattr(self, name)
             self.check(0 < low <= high <= 1, name, "two rising shares in (0, 1]")
+        self.check(0 <= self.drift <= 0.5, "drift", "a share from 0 to 0.5")
 
-    def space(self, of: Real) -> Real:
-        c, h, w = super().space(of).shape
-        return replace(of, shape=(c + 1, h, w))
-
-    def take(self, x: Pictures, rng: Seeds) -> Given:
-        h, w = x.shape[2:]
+    def take(self, x: Samples, rng: Seeds) -> Given:
+        *time, h, w = x.shape[2:]
         strokes, box = self._strokes(h, w, rng.fork(0)), self._box(h, w, rng.fork(1))
         share = {"strokes": 1.0, "mixed": 0.5, "boxes": 0.0}[self.holes]
         hidden = torch.where(rng.fork(2).uniform(1, 1) < share, strokes, box)
+        if time:
+            hidden = _moving(hidden, self.drift * (2 * rng.fork(3).uniform(2) - 1), *time)
         return hiding.hide(x, hidden[:, None].to(x))
 
-    def brought(self, of: Real) -> Real:
-        return super().space(of)
-
-    def bring(self, picture: Pictures, of: Real, hidden: Bool[Tensor, "1 1 h w"] | None = None) -> Given:
+    def bring(self, sample: Samples, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
         if hidden is None:
             raise MaquetteError("MQ-2105", first="image", second="mask")
-        return hiding.hide(picture, hidden.to(picture).expand(len(picture), -1, -1, -1))
+        return hiding.hide(sample, hidden.to(sample).expand(len(sample), 1, *sample.shape[2:]))
 
-    def keep(self, made: Pictures, given: Given) -> Pictures:
-        return hiding.keep_known(made, given)
-
-    def simpler(self, given: Given, of: Real) -> dict[str, Pictures]:
-        return hiding.fills(given)
+    def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
+        seen = {"linear in time": hiding.bridged(given)} if self.drift and given.ndim > 4 else {}
+        return hiding.fills(given) | seen
 
     def _strokes(self, h: int, w: int, rng: Seeds) -> Bool[Tensor, "b h w"]:
         """Lines that bend at random, each of one width."""
@@ -89,6 +88,20 @@ class Config(CraftConfig):
             at = torch.arange(side, device=first.device)
             inside.append((at >= first[:, None]) & (at < (first + length)[:, None]))
         return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def _moving(hidden: Bool[Tensor, "b h w"], step: Float[Tensor, "b 2"], frames: int) -> Bool[Tensor, "b frames h w"]:
+    """Holes that go down and across by `step`, shares of the sides, from one frame to the next; what leaves on one side
+    comes in on the other."""
+    moved = []
+    for number in range(frames):
+        rows, columns = (
+            (torch.arange(side, device=hidden.device) - (number * side * step[:, axis, None]).round().long()) % side
+            for axis, side in enumerate(hidden.shape[1:])
+        )
+        each = torch.arange(len(hidden), device=hidden.device)[:, None, None]
+        moved.append(hidden[each, rows[:, :, None], columns[:, None, :]])
+    return torch.stack(moved, dim=1)
 
 
 def _near(

@@ -1,33 +1,79 @@
-"""Pictures averaged down: what a model of super-resolution is given (Dong et al. 2014)."""
+"""Pictures and films averaged down, sound at a lower rate: what a model of super-resolution (Dong et al. 2014) or of
+bandwidth extension (Kuleshov et al. 2017) is given."""
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts.base import CraftConfig, Given, Pictures
+from maquette.crafts.base import FILMS, PICTURES, SOUND, CraftConfig, Given, Samples, by_frame
+
+CROSSINGS, BETA = 10, 5.0
+"""Of the windowed sinc that decides what a lower rate can hold: its zeros on each side, and Kaiser's window."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CraftConfig):
-    """The mean of each block of pixels."""
+    """The mean of each block of pixels, in each frame of a film; of sound each so many-th sample, once the frequencies
+    that these cannot hold are gone."""
+
+    suits: ClassVar[tuple[int, ...]] = (SOUND, PICTURES, FILMS)
 
     factor: int = 4
-    """How many times smaller on each side."""
+    """How many times smaller on each side, or how many times lower in rate."""
 
     def __post_init__(self) -> None:
         self.check(2 <= self.factor <= 32, "factor", "a whole number from 2 to 32")
 
     def space(self, of: Real) -> Real:
-        c, *sides = super().space(of).shape
-        if any(side % self.factor for side in sides):
+        shape = super().space(of).shape
+        first = 2 if len(shape) == FILMS else 1
+        if any(side % self.factor for side in shape[first:]):
             raise self.impossible(of, f"its sides are no multiples of {self.factor}")
-        return replace(of, shape=(c, *(side // self.factor for side in sides)))
+        return replace(of, shape=(*shape[:first], *(side // self.factor for side in shape[first:])))
 
-    def take(self, x: Pictures, rng: Seeds) -> Given:
-        return F.avg_pool2d(x, self.factor)
+    def take(self, x: Samples, rng: Seeds) -> Given:
+        if x.ndim == 3:
+            return lower(x, self.factor).clamp(-1, 1)
+        return by_frame(lambda pictures: F.avg_pool2d(pictures, self.factor), x)
 
-    def simpler(self, given: Given, of: Real) -> dict[str, Pictures]:
-        bicubic = F.interpolate(given, size=of.shape[1:], mode="bicubic", align_corners=False).clamp(-1, 1)
-        return {"nearest": F.interpolate(given, size=of.shape[1:], mode="nearest"), "bicubic": bicubic}
+    def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
+        if given.ndim == 3:
+            line = torch.cat([given, given[:, :, -1:]], dim=2)  # samples lie at 0, factor, 2 factor …
+            line = F.interpolate(line, size=of.shape[1] + 1, mode="linear", align_corners=True)[:, :, :-1]
+            return {"linear interpolation": line, "sinc interpolation": raised(given, self.factor).clamp(-1, 1)}
+        larger = partial(F.interpolate, size=of.shape[-2:])
+        bicubic = by_frame(partial(larger, mode="bicubic", align_corners=False), given).clamp(-1, 1)
+        return {"nearest": by_frame(partial(larger, mode="nearest"), given), "bicubic": bicubic}
+
+
+def lower(x: Float[Tensor, "b c l"], factor: int) -> Float[Tensor, "b c l2"]:
+    """Each `factor`-th sample of sound, the first included, after a low pass; beyond its ends there is silence."""
+    weights = _sinc(factor, x)
+    return F.conv1d(x.flatten(0, 1)[:, None], weights, stride=factor, padding=weights.shape[2] // 2).view(
+        *x.shape[:2], -1
+    )
+
+
+def raised(x: Float[Tensor, "b c l2"], factor: int) -> Float[Tensor, "b c l"]:
+    """Sound at `factor` times its rate, without new frequencies; beyond its ends there is silence."""
+    weights = factor * _sinc(factor, x)
+    half = weights.shape[2] // 2
+    rows = F.conv_transpose1d(x.flatten(0, 1)[:, None], weights, stride=factor, padding=half, output_padding=factor - 1)
+    return rows.view(*x.shape[:2], -1)
+
+
+def _sinc(factor: int, like: Tensor) -> Float[Tensor, "1 1 k"]:
+    """A low pass at half the lower rate: sinc under a Kaiser window, of sum 1."""
+    half = CROSSINGS * factor
+    at = torch.arange(-half, half + 1, dtype=torch.float64)
+    weights = torch.sinc(at / factor) * torch.kaiser_window(
+        2 * half + 1, periodic=False, beta=BETA, dtype=torch.float64
+    )
+    return (weights / weights.sum()).to(like)[None, None]

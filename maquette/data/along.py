@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from torch import Tensor
+
 from maquette.core.config import Config
 from maquette.core.types import Beside, Real, Space
 from maquette.crafts.base import CraftConfig
 from maquette.data.captions import Captions
+from maquette.media.base import Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +30,9 @@ class Along(Config):
             return Beside(text=text)
         image = self.craft.space(space) if self.craft else space if self.picture else None
         return Beside(image=image, text=text)
+
+    def shown(self, given: Tensor, medium: Medium) -> np.ndarray:
+        """What is given with samples as stored items [b, *medium.stored], to be looked at beside them."""
+        if self.craft is None or not isinstance(medium.space, Real):
+            return medium.from_tensor(given)
+        return medium.from_tensor(self.craft.shown(given, medium.space))

@@ -11,6 +11,7 @@ import numpy as np
 from maquette.core import files
 from maquette.core.config import Config
 from maquette.core.errors import MaquetteError, nearest
+from maquette.core.types import Real
 from maquette.crafts.base import CraftConfig
 from maquette.data import embedded, folder, hf, table
 from maquette.data.along import Along
@@ -37,11 +38,13 @@ class Data(Config):
     """Of tables with other names: what the medium calls a column, label or caption -> what it is called there:
     {prompt: en}."""
     given: CraftConfig | None = None
-    """What is taken from each picture, the model being given the rest: shrink, mask, crop, grey, edges, blur, noise."""
+    """What is taken from each sample, the model being given the rest: of pictures and films shrink, mask, crop, grey,
+    edges, blur or noise, of sound shrink, noise or mel, of both
+    sound and films gap."""
     pair: Pair | None = None
-    """The pictures that the samples are made from, of another source: {source: FOLDER, by: COLUMN}."""
+    """What the samples are made from, of another source: {source: FOLDER, by: COLUMN}."""
     other: str = ""
-    """A source of pictures that samples are made from without any telling which from which."""
+    """A source of what samples are made from without any telling which from which."""
     captions: Captions | None = None
     """Whether the model is told the captions, and how they become tokens."""
     combinations: Combinations | None = None
@@ -78,7 +81,7 @@ def open_data(data: Data, medium: Medium) -> Dataset:
     """
     source = find(data.source, medium, data.seed, data.columns)
     if data.pair or data.other or data.given:
-        _require_pictures(medium)
+        _require_axes(medium)
     if data.pair:
         source = joined(source, find(data.pair.source, medium, data.seed, {}), data.pair.by)
     dataset = packed(source, medium, data.max_bad, data.seed)
@@ -93,6 +96,7 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
     """`dataset` with what goes with its rows; what that is shows in the fingerprint, as scores depend on it."""
     if data.given is not None:
         data.given.space(medium.space)  # type: ignore[arg-type]
+        data.given.at(medium.rate)
         dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
         return _marked(dataset, data.given.to_tree())
     if data.other:
@@ -133,9 +137,10 @@ def _marked(dataset: Dataset, what: Any) -> Dataset:
     return replace(dataset, fingerprint=files.digest(f"{dataset.fingerprint} {what}".encode()))
 
 
-def _require_pictures(medium: Medium) -> None:
-    if len(medium.space.shape) != 3:
-        reason, todo = "a picture is given with pictures", "leave data.given, data.pair and data.other out"
+def _require_axes(medium: Medium) -> None:
+    if not isinstance(medium.space, Real) or len(medium.space.shape) < 2:
+        reason = "sound is given with sound, a picture with pictures, a film with films"
+        todo = "leave data.given, data.pair and data.other out"
         raise MaquetteError("MQ-2009", path="medium", value=medium.space, reason=reason, todo=todo)
 
 

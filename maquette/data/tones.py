@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from scipy.signal import lfilter
 
 from maquette.core import seeds
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source
@@ -86,13 +85,13 @@ def plucked(rng: np.random.Generator, frequency: float, velocity: float, rate: i
     burst[:length] = rng.uniform(-1, 1, length)
     burst[:length] -= burst[:length].mean()
     soft = 0.7 * (1 - velocity)  # a soft touch has fewer high frequencies
-    struck = lfilter([1 - soft], [1, -soft], burst)
+    struck = _filtered([1 - soft], [1, -soft], burst)
     reach = max(1, round(rng.uniform(0.1, 0.4) * period))  # no partial sounds that has a node where it is plucked
     struck[reach:] -= 0.9 * struck[:-reach]
     loop = np.zeros(whole + 3)
     loop[:2] = 1, pole
     loop[whole:] -= gain * np.convolve([1 - dull, dull], [pole, 1])
-    return lfilter([1, pole], loop, struck)
+    return _filtered([1, pole], loop, struck)
 
 
 def bowed(rng: np.random.Generator, frequency: float, velocity: float, rate: int, samples: int) -> np.ndarray:
@@ -107,10 +106,17 @@ def bowed(rng: np.random.Generator, frequency: float, velocity: float, rate: int
     turn = 2 * math.pi * (np.cumsum(frequency * 2 ** (vibrato / 1200)) / rate + rng.uniform())
     edge = 1500 + 2500 * velocity  # where the low-pass begins: louder is brighter
     sound, before, now, twice = np.zeros(samples), np.zeros(samples), np.sin(turn), 2 * np.cos(turn)
-    for k in range(1, min(PARTIALS, int(0.45 * rate / frequency)) + 1):
+    for k in range(1, max(1, min(PARTIALS, int(0.45 * rate / frequency))) + 1):
         hertz = k * frequency
         body = 1 + sum(height / (1 + (6 * math.log2(hertz / peak)) ** 2) for peak, height in BODY)
         sound += body / (k * math.sqrt(1 + (hertz / edge) ** 4)) * now
         before, now = now, twice * now - before  # sin((k + 1) u) = 2 cos(u) sin(k u) - sin((k - 1) u)
-    hiss = lfilter([0.3], [1, -0.7], rng.normal(size=samples))
+    hiss = _filtered([0.3], [1, -0.7], rng.normal(size=samples))
     return swell * (sound + 0.03 * hiss)
+
+
+def _filtered(ahead: list, back: list | np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`x` through the filter whose transfer function has these coefficients above and below."""
+    from scipy.signal import lfilter  # takes a second to import
+
+    return np.asarray(lfilter(ahead, back, x))

@@ -23,8 +23,7 @@ from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.bag import tf_idf
 from maquette.evaluate.classify import FREQUENT
 from maquette.evaluate.extractor import Extractor
-from maquette.evaluate.pictures import Shot
-from maquette.evaluate.report import Score, Stamp
+from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores.agreement import alike, recall, recall_by_chance
 from maquette.evaluate.scores.intervals import Estimate, wilson
 from maquette.media.base import Medium
@@ -156,7 +155,8 @@ def shot(encoder: Encoder, split: Split, encode: Encode) -> Shot:
     near = (encoder.captions(encode(titles)) @ encoder.pictures(items).T).topk(min(NEAR, len(rows)), 1).indices.numpy()
     sheet = np.concatenate([np.asarray(split.items[firsts])[None], items[near.T]]).reshape(-1, *items.shape[1:])
     caption = f"Under each caption its own picture, and the {near.shape[1]} of {len(rows)} unseen ones nearest to it."
-    return "retrieval", "Pictures by their captions", caption, encoder.medium.sheet(sheet, len(firsts), titles)
+    png = encoder.medium.sheet(sheet, len(firsts), titles)
+    return Shot("retrieval", "Pictures by their captions", caption, png)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from maquette.core.sequences import exchanges
 from maquette.core.types import Sampling, Tokens
 from maquette.data.dataset import Dataset, Split
 from maquette.evaluate.bag import tf_idf
-from maquette.evaluate.pictures import Shot
 from maquette.evaluate.reference import picked
-from maquette.evaluate.report import Score, Stamp
+from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores import cost
 from maquette.evaluate.scores.intervals import DRAWS, Estimate, bootstrapped
 from maquette.evaluate.scores.rouge import rouge_l
@@ -88,7 +87,7 @@ class Exam:
             for i in rows
         ]
         caption = "Questions, in brackets a true answer, and what the model answers; from short to long, not chosen."
-        return "samples", "Answers", caption, medium.sheet(np.stack(items))
+        return Shot("samples", "Answers", caption, medium.sheet(np.stack(items)))
 
 
 def against(

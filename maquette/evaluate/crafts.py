@@ -18,9 +18,8 @@ from maquette.core.types import Batch, Given, Real, Translator
 from maquette.data.batches import held_out, shuffled
 from maquette.data.dataset import Split
 from maquette.evaluate.neighbours import nearest
-from maquette.evaluate.pictures import Shot
 from maquette.evaluate.reference import Reference
-from maquette.evaluate.report import Score, Stamp
+from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores.frechet import frechet_estimate
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.reconstruction import PER_PICTURE, psnr_estimate, ssim
@@ -172,15 +171,16 @@ def notes(taken: Lesson) -> Iterator[str]:
         yield f"Samples are answers to {n}, one each, compared with the true ones; simpler ways answer the same."
 
 
-def shot(taken: Lesson, made: np.ndarray, medium: Medium) -> Shot:
+def shot(taken: Lesson, made: np.ndarray, pipeline: Pipeline) -> Shot:
     """Each row: what is given, what simpler ways make of it (other than leaving it so), what the model makes, and the
     truth where it is known."""
-    n = min(SHOWN, len(made))
-    given = medium.pictured(taken.pictures[:n])
+    n, medium = min(SHOWN, len(made)), pipeline.medium
+    given = pipeline.along.shown(taken.pictures[:n], medium)
     others = {name: items for name, items in taken.simpler.items() if not np.array_equal(items[:n], given)}
     columns = {"given": given, **others, "model": made}
     if taken.real is not None:
         columns["real"] = taken.real
     rows = np.stack([items[:n] for items in columns.values()], 1).reshape(-1, *made.shape[1:])
     caption = f"The first {n} held-out rows, not chosen: what is given, what is made of it."
-    return "answers", "Answers", caption, medium.sheet(rows, len(columns), list(columns))
+    sheet = medium.sheet(rows, len(columns), list(columns))
+    return Shot("answers", "Answers", caption, sheet, medium.clip(rows))

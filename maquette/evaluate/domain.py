@@ -1,14 +1,18 @@
 """The domain extractor: a small network that learns the data at hand, for when the standard one cannot be had.
 
 It is trained on the training split alone: to tell the labels where there are at least two, otherwise to tell by how
-many quarter turns a picture was turned (Gidaris et al. 2018). Features are its penultimate layer, which knows what is
-shown, and the means of its earlier maps, which know how it is drawn (blur and noise move them); each is scaled to unit
-variance over the training split. It is trained once for given data and seed and kept in the cache folder, and the hash
-of its weights is in every stamp.
+many quarter turns a picture was turned (Gidaris et al. 2018); of sound and films whether they run backwards, stand on
+their heads (low frequencies being the feet of a sound), both or neither. Features are its penultimate layer, which
+knows what is shown, and the means of its earlier maps, which know how it is drawn (blur and noise move them); each is
+scaled to unit variance over the training split. It is trained once for given data and seed and kept in the cache
+folder, and the hash of its weights is in every stamp.
+
+Sound is seen as log-mel spectrograms (`core/spectra.py`), films are seen by convolutions over time too.
 """
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,16 +22,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core import cancel, files
+from maquette.core import cancel, files, spectra
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import mix
+from maquette.core.types import Real
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
+from maquette.nets import dims
 
 VERSION = 1
 """Counts up whenever the same data and seed would give other weights."""
 PASSES = 32_000
-"""Pictures seen in training, counted with repetition."""
+"""Samples seen in training, counted with repetition; films, which take several times as long, are half as many."""
 BATCH = 128
 RATE = 4e-3
 ITEMS = 20_000
@@ -37,66 +43,82 @@ WIDTHS = (32, 64, 96, 128)
 """Channels of the convolutions, one after the other."""
 WIDTH = 64
 """Of the penultimate layer."""
-SIDE = 64
-"""Larger pictures are averaged down to at most this."""
+MOST = {1: (1024,), 2: (64, 64), 3: (64, 32, 32)}
+"""Places along each axis of what is looked at; what is larger is averaged down to at most this."""
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-Pictures = Float[Tensor, "b c h w"]
+NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+Samples = Float[Tensor, "b c *space"]
 
 
 class Domain(nn.Module):
-    """Pictures in [-1, 1] -> features and logits.
+    """Samples in [-1, 1] -> features and logits.
 
     Args:
-        channels, size: of the pictures.
+        space: of the samples.
+        rate: of sound, which is looked at by its spectrogram; of what has none (0) the values themselves are.
         classes: of its task.
-        task: "labels" or "turns".
+        task: "labels", "turns" or "flips".
 
     Attributes:
-        accuracy: share of held-out pictures it gets right.
-        pool: each so many pixels square are averaged before the first layer.
+        accuracy: share of held-out samples it gets right.
+        pool: of each axis so many places are averaged before the first layer.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, channels: int, size: int, classes: int, task: str):
+    def __init__(self, space: Real, classes: int, task: str, rate: int = 0):
         super().__init__()
-        self.task, self.accuracy = task, 0.0
-        self.pool = -(-size // SIDE)
-        side, source = size // self.pool, channels
+        self.task, self.accuracy, self.rate = task, 0.0, rate if len(space.shape) == 2 else 0
+        channels, *sides = space.shape
+        if self.rate:
+            hop, _, bands = spectra.sizes(rate)
+            sides = [bands, -(-sides[0] // hop)]
+        self.pool = tuple(-(-side // most) for side, most in zip(sides, MOST[len(sides)], strict=True))
+        sides = [side // pool for side, pool in zip(sides, self.pool, strict=True)]
+        source = channels
         self.blocks = nn.ModuleList()
-        while side > 4 or len(self.blocks) < 2:
+        while max(sides) > 4 or len(self.blocks) < 2:
             number = len(self.blocks)
             # the second layer keeps its resolution where that is cheap: blur shows at small scales
-            stride = 1 if number == 1 and side <= 16 else 2
+            fine = number == 1 and len(sides) < 3 and max(sides) <= 16
+            stride = tuple(1 if fine or side <= 4 else 2 for side in sides)
             width = WIDTHS[min(number, len(WIDTHS) - 1)]
             self.blocks.append(_block(source, width, 3 if number else 5, stride))
-            source, side = width, -(-side // stride)
+            source, sides = width, [-(-side // step) for side, step in zip(sides, stride, strict=True)]
         self.deep = nn.Sequential(
-            nn.Flatten(), nn.Linear(source * side * side, WIDTH, bias=False), nn.BatchNorm1d(WIDTH), nn.ReLU()
+            nn.Flatten(),
+            nn.Linear(source * math.prod(sides), WIDTH, bias=False),
+            nn.BatchNorm1d(WIDTH),
+            nn.ReLU(),
         )
         self.head = nn.Linear(WIDTH, classes)
         widths = [block[0].out_channels for block in self.blocks[:-1]]  # type: ignore[index]
         self.register_buffer("mean", torch.zeros(sum(widths) + WIDTH))
         self.register_buffer("deviation", torch.ones(sum(widths) + WIDTH))
 
-    def logits(self, x: Pictures) -> Float[Tensor, "b k"]:
-        return self.head(self._deep_and_maps(x)[0])
+    def view(self, x: Samples) -> Float[Tensor, "b c *view"]:
+        """What is looked at: of sound its log-mel spectrogram."""
+        return spectra.log_mel(x, spectra.bank(self.rate).to(x.device)) if self.rate else x
 
-    def forward(self, x: Pictures) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k"]]:
+    def logits(self, view: Samples) -> Float[Tensor, "b k"]:
+        return self.head(self._deep_and_maps(view)[0])
+
+    def forward(self, x: Samples) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k"]]:
         """Features of unit variance, and logits."""
-        deep, maps = self._deep_and_maps(x)
-        features = torch.cat([deep, *(m.mean((2, 3)) for m in maps)], 1)
+        deep, maps = self._deep_and_maps(self.view(x))
+        features = torch.cat([deep, *(m.mean(tuple(range(2, m.ndim))) for m in maps)], 1)
         return (features - self.mean) / self.deviation, self.head(deep)
 
-    def maps(self, x: Pictures) -> list[Float[Tensor, "b _ _ _"]]:
+    def maps(self, x: Samples) -> list[Float[Tensor, "b _ *_"]]:
         """The maps of all convolutions but the last, from the first on."""
-        return self._deep_and_maps(x)[1]
+        return self._deep_and_maps(self.view(x))[1]
 
-    def _deep_and_maps(self, x: Pictures) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b _ _ _"]]]:
-        x = F.avg_pool2d(x, self.pool) if self.pool > 1 else x
-        x = x.contiguous(memory_format=torch.channels_last)
+    def _deep_and_maps(self, x: Samples) -> tuple[Float[Tensor, "b d"], list[Float[Tensor, "b _ *_"]]]:
+        x = dims.pooled(x, self.pool) if max(self.pool) > 1 else x
+        x = x.contiguous(memory_format=LAYOUTS.get(x.ndim, torch.contiguous_format))
         maps = []
         for block in self.blocks:
             x = block(x)
@@ -104,9 +126,9 @@ class Domain(nn.Module):
         return self.deep(x), maps[:-1]
 
 
-def _block(source: int, target: int, kernel: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(source, target, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(target), nn.ReLU(inplace=True))
+def _block(source: int, target: int, kernel: int, stride: tuple[int, ...]) -> nn.Sequential:
+    conv = dims.conv(len(stride), source, target, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, NORMS[len(stride)](target), nn.ReLU(inplace=True))
 
 
 # -- once for each data set -------------------------------------------------------------------------------------------
@@ -116,13 +138,13 @@ def train_or_load(
     dataset: Dataset, medium: Medium, device: torch.device, seed: int, say: Callable[[str], None]
 ) -> tuple[Domain, str]:
     """The network for these data and this seed, from the cache folder or trained now, and its weights' SHA-256."""
-    classes = len(dataset.classes)
+    classes, alone = len(dataset.classes), "turns" if len(medium.space.shape) == 3 else "flips"
     config = {
         "version": VERSION,
         "data": dataset.fingerprint,
         "space": str(medium.space),
         "seed": seed,
-        "task": "labels" if classes > 1 else "turns",
+        "task": "labels" if classes > 1 else alone,
         "classes": classes if classes > 1 else 4,
     }
     folder = files.cache_folder() / "extractors" / files.digest(json.dumps(config, sort_keys=True).encode())[:24]
@@ -130,7 +152,7 @@ def train_or_load(
         return _read(folder, config, medium)
     say("training the domain extractor (once for these data)")
     network = train(dataset, medium, config["task"], config["classes"], seed, device)
-    say(f"domain extractor: {network.accuracy:.1%} of held-out pictures right")
+    say(f"domain extractor: {network.accuracy:.1%} of held-out samples right")
 
     def fill(here: Path) -> None:
         files.put_json(here / CONFIG, config | {"accuracy": network.accuracy})
@@ -155,8 +177,10 @@ def _read(folder: Path, config: dict, medium: Medium) -> tuple[Domain, str]:
 
 
 def _build(medium: Medium, task: str, classes: int) -> Domain:
-    channels, size, _ = medium.space.shape
-    return Domain(channels, size, classes, task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert isinstance(medium.space, Real), "who can be looked at has values"
+    network = Domain(medium.space, classes, task, medium.rate)
+    layout = LAYOUTS.get(len(network.pool) + 2, torch.contiguous_format)
+    return network.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 # -- learning ---------------------------------------------------------------------------------------------------------
@@ -171,26 +195,32 @@ def train(dataset: Dataset, medium: Medium, task: str, classes: int, seed: int, 
     network = network.to(device)
     rows = np.sort(torch.randperm(len(dataset.train), generator=draw)[:ITEMS].numpy())
     labels = torch.from_numpy(np.asarray(dataset.train.labels)[rows])
-    x = medium.to_tensor(np.asarray(dataset.train.items[rows]))
     if task == "labels":
-        x, labels = x[labels >= 0], labels[labels >= 0]
-    _fit(network, x, labels, task, draw, device)
+        rows, labels = rows[labels.numpy() >= 0], labels[labels >= 0]
+    items = np.asarray(dataset.train.items[rows])
+    _fit(network, lambda some: medium.to_tensor(items[some.numpy()]), labels, draw, device)
     network.eval().requires_grad_(False)
-    _scale(network, x[torch.randperm(len(x), generator=draw)[:HELD]], device)
+    _scale(network, medium.to_tensor(items[torch.randperm(len(items), generator=draw)[:HELD].numpy()]), device)
     network.accuracy = _accuracy(network, dataset, medium, task, device)
     return network
 
 
 def _fit(
-    network: Domain, x: Pictures, labels: Int[Tensor, " n"], task: str, draw: torch.Generator, device: torch.device
+    network: Domain,
+    read: Callable[[Int[Tensor, " b"]], Samples],
+    labels: Int[Tensor, " n"],
+    draw: torch.Generator,
+    device: torch.device,
 ) -> None:
-    steps = max(1, PASSES // BATCH)
+    """Train `network` on samples that `read` gives by their rows."""
+    steps = max(1, PASSES // (2 if len(network.pool) > 2 else 1) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for rows in _orders(len(x), steps, draw):
+    for rows in _orders(len(labels), steps, draw):
         cancel.check()
-        pictures, answers = _task(_moved(x[rows], draw), labels[rows], task)
-        loss = F.cross_entropy(network.logits(pictures.to(device)), answers.to(device))
+        view = _moved(network.view(read(rows)), bool(network.rate), draw)
+        view, answers = _task(view, labels[rows], network.task)
+        loss = F.cross_entropy(network.logits(view.to(device)), answers.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -207,24 +237,44 @@ def _orders(n: int, steps: int, draw: torch.Generator) -> Iterator[Int[Tensor, "
         rows = rows[BATCH:]
 
 
-def _moved(x: Pictures, draw: torch.Generator) -> Pictures:
-    """The batch moved by up to 1/16 of its side, edges repeated: features should not hang on exact places."""
-    side = x.shape[2]
+def _moved(x: Samples, heard: bool, draw: torch.Generator) -> Samples:
+    """The batch moved by up to 1/16 of its side, edges repeated: features should not hang on exact places.
+
+    What is heard keeps its pitch and moves in time alone.
+    """
+    side = x.shape[-1]
     most = max(1, side // 16)
+    if heard or x.ndim == 3:
+        (across,) = torch.randint(2 * most + 1, (1,), generator=draw).tolist()
+        return F.pad(x.flatten(1, -2), (most, most), mode="replicate")[..., across : across + side].view_as(x)
     down, across = torch.randint(2 * most + 1, (2,), generator=draw).tolist()
-    return F.pad(x, (most,) * 4, mode="replicate")[:, :, down : down + side, across : across + side]
+    frames = x.flatten(1, -3) if x.ndim > 4 else x
+    return F.pad(frames, (most,) * 4, mode="replicate")[..., down : down + side, across : across + side].reshape(
+        x.shape
+    )
 
 
-def _task(x: Pictures, labels: Int[Tensor, " b"], task: str) -> tuple[Pictures, Int[Tensor, " b"]]:
-    """The pictures and the right answers: their labels, or a quarter each turned 0, 1, 2 and 3 times."""
+def _task(x: Samples, labels: Int[Tensor, " b"], task: str) -> tuple[Samples, Int[Tensor, " b"]]:
+    """Samples and the right answers: their labels, or a quarter each turned 0, 1, 2 and 3 times, or a quarter each left
+    alone, reversed along one axis, along the other and along both."""
     if task == "labels":
         return x, labels
-    turned = [torch.rot90(part, turns, (2, 3)) for turns, part in enumerate(x.tensor_split(4))]
-    return torch.cat(turned), torch.cat([torch.full((len(part),), i) for i, part in enumerate(turned)])
+    if task == "turns":
+        changed = [torch.rot90(part, turns, (2, 3)) for turns, part in enumerate(x.tensor_split(4))]
+    else:
+        changed = [_flipped(part, way) for way, part in enumerate(x.tensor_split(4))]
+    return torch.cat(changed), torch.cat([torch.full((len(part),), i) for i, part in enumerate(changed)])
+
+
+def _flipped(x: Samples, way: int) -> Samples:
+    """Reversed along the first axis after the channels for an odd `way`, along the second from 2 on; values that have
+    one axis alone change their sign instead."""
+    x = x.flip(2) if way % 2 else x
+    return x if way < 2 else x.flip(3) if x.ndim > 3 else -x
 
 
 @torch.inference_mode()
-def _scale(network: Domain, x: Pictures, device: torch.device) -> None:
+def _scale(network: Domain, x: Samples, device: torch.device) -> None:
     """Set the features' means and deviations; one that never varies is left at 0."""
     features = torch.cat([network(part.to(device))[0] for part in x.split(BATCH)])
     deviation = features.std(0)
@@ -234,12 +284,12 @@ def _scale(network: Domain, x: Pictures, device: torch.device) -> None:
 
 @torch.inference_mode()
 def _accuracy(network: Domain, dataset: Dataset, medium: Medium, task: str, device: torch.device) -> float:
-    """Share of (at most `HELD`) test pictures it gets right; of training ones when there is no test split."""
+    """Share of (at most `HELD`) test samples it gets right; of training ones when there is no test split."""
     split = dataset.test if len(dataset.test) else dataset.train
     rows = np.linspace(0, len(split) - 1, min(HELD, len(split))).astype(int)
     x, labels = medium.to_tensor(np.asarray(split.items[rows])), torch.from_numpy(np.asarray(split.labels)[rows])
     right = []
-    for pictures, truth in zip(x.split(BATCH), labels.split(BATCH), strict=True):
-        pictures, answers = _task(pictures, truth, task)
-        right.append((network.logits(pictures.to(device)).argmax(1).cpu() == answers)[answers >= 0])
+    for samples, truth in zip(x.split(BATCH), labels.split(BATCH), strict=True):
+        view, answers = _task(network.view(samples), truth, task)
+        right.append((network.logits(view.to(device)).argmax(1).cpu() == answers)[answers >= 0])
     return float(torch.cat(right).float().mean())

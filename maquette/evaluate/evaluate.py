@@ -146,7 +146,7 @@ def evaluate(
     pictures = shots(pipeline, reference, drawn.result, ask)
     if lesson is None:
         return illustrated(report, pictures)
-    return illustrated(report, [crafts.shot(lesson, drawn.result, medium), *pictures])
+    return illustrated(report, [crafts.shot(lesson, drawn.result, pipeline), *pictures])
 
 
 def _examined(

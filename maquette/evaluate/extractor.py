@@ -82,15 +82,18 @@ class DomainExtractor(Extractor):
 
     def __init__(self, network: Domain, digest: str, device: torch.device):
         self.network, self.digest = network.to(device).eval(), digest
-        self.resize = f"averaged over {network.pool}x{network.pool} pixels" if network.pool > 1 else "none"
+        blocks, what = "x".join(map(str, network.pool)), "log-mel places" if network.rate else "pixels"
+        pooled = f"averaged over {blocks} {what}" if max(network.pool) > 1 else "none"
+        self.resize = f"log-mel, {pooled}".removesuffix(", none") if network.rate else pooled
         self.labels = network.task == "labels"
-        task = "the labels" if self.labels else "how a picture was turned"
+        ways = {"labels": "the labels", "turns": "how a picture was turned", "flips": "which way a sample was flipped"}
         self.note = (
-            f"Features come from a small network trained on the training split to tell {task}: {network.accuracy:.1%} "
-            "right on the test split. Its distances compare models of these data only, not with published FID."
+            f"Features come from a small network trained on the training split to tell {ways[network.task]}: "
+            f"{network.accuracy:.1%} right on the test split. Its distances compare models of these data only, not "
+            "with published FID."
         )
 
-    def look(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor | None]:
+    def look(self, x: Float[Tensor, "b c *space"]) -> tuple[Tensor, Tensor | None]:
         features, logits = self.network(x)
         return features, logits if self.labels else None
 
@@ -147,7 +150,8 @@ def choose_extractor(
 
     Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals. Flat spaces take
     Fourier features. Pictures take the standard Inception when its converted weights are found (or `choice` asks for
-    it), else the domain extractor, which is trained the first time and kept in the cache folder.
+    it), else the domain extractor, which is trained the first time and kept in the cache folder; so do sound and films,
+    for whose standard networks nobody has yet brought weights to convert.
 
     Args:
         seed: of the domain extractor's training.
@@ -165,13 +169,14 @@ def choose_extractor(
         from maquette.evaluate.notes import Notes
 
         return Notes(medium, dataset.train.items)
-    if isinstance(space, Tokens) or len(space.shape) not in (1, 3):
+    pictures = len(space.shape) == 3
+    if isinstance(space, Tokens) or len(space.shape) > 4 or (choice == "inception" and not pictures):
         raise MaquetteError("MQ-2080", space=space)
     if len(space.shape) == 1:
         sample = medium.to_tensor(np.asarray(dataset.train.items[:10_000]))
         return Fourier(float(sample.std(0).mean()), space.shape[0], device)
     path = inception_path()
-    if choice == "inception" or (choice == "auto" and path.is_file()):
+    if choice == "inception" or (choice == "auto" and pictures and path.is_file()):
         if not path.is_file():
             raise MaquetteError("MQ-2081", str(path))
         return InceptionExtractor(*read_inception(path), device)

@@ -175,7 +175,7 @@ def _looks(pipeline: Pipeline, reference: Reference, made: np.ndarray) -> Shot:
     assert isinstance(model, Judging)
     items = np.concatenate([reference.items[:COLUMNS], made[:COLUMNS]])
     where = saliency(model.realness, pipeline.encoded(items).clone(), Seeds.for_samples(0, len(items)))
-    maps = medium.pictured(2 * where[:, None].cpu() - 1)
+    maps = medium.from_tensor((2 * where[:, None].cpu() - 1).expand(-1, *medium.space.shape))
     pairs = np.stack([items, maps], 1).reshape(-1, *items.shape[1:])
     caption = (
         "Pairs: a picture, and how much the critic's score of it depends on each pixel. The upper half are real, of "

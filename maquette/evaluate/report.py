@@ -431,7 +431,7 @@ def _read_file(folder: Path, name: str, sha256: str) -> bytes:
 
 def illustrated(report: Report, pictures: Iterable[Shot | tuple[str, str, str, bytes]]) -> Report:
     """`report` with pictures (name, title, caption, PNG), and clips where there are some."""
-    made = [Shot(*each) for each in pictures]
+    made = [each if isinstance(each, Shot) else Shot(*each) for each in pictures]
     whole = replace(report, pictures=tuple(_listed(shot) for shot in made))
     whole.images.update({shot.name: shot.png for shot in made})
     whole.clips.update({shot.name: shot.clip[1] for shot in made if shot.clip is not None})

@@ -8,7 +8,7 @@ shorter than an item is followed by silence.
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from PIL import Image as pillow
 from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
+from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
 from maquette.media import lettering, marks, sound, wav
@@ -54,6 +55,12 @@ class Config(MediumConfig):
 
     def build(self) -> "Audio":
         return Audio(self.rate, self.samples, self.channels, self.pieces)
+
+    def smaller(self, factor: int) -> "Config":
+        if self.rate % factor or self.samples % factor or self.rate // factor < 1000 or self.samples // factor < 16:
+            reason = f"{self.samples} samples at {self.rate} per second do not divide by {factor} into enough"
+            raise MaquetteError("MQ-2103", kind="audio", factor=factor, reason=reason)
+        return replace(self, rate=self.rate // factor, samples=self.samples // factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +123,11 @@ class Audio(Medium):
         read = sound.read(data, name, self.rate, self.channels, self.samples)
         return sound.facts(data, name, self.rate, read, self.samples, self.pieces)
 
+    def shaped(self, space: Real) -> "Audio":
+        """One of sounds as long, and of a lower rate where these have fewer samples."""
+        channels, samples = space.shape
+        return Audio(self.rate * samples // self.samples, samples, channels)
+
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:
         return torch.as_tensor(items).transpose(1, 2).float().add_(0.5).div_(32767.5).contiguous()
 
@@ -140,20 +152,25 @@ class Audio(Medium):
         return ".wav", wav.write(np.concatenate(strung[:-1]), self.rate)
 
     def sheet(self, items: np.ndarray, columns: int = 8, titles: list[str] | None = None) -> bytes:
-        """A PNG of the waveform of each item over its spectrogram (0 to half the rate), row by row."""
-        pad, tall = 4, HIGH + SPECTRUM_HIGH
+        """A PNG of the waveform of each item over its spectrogram (0 to half the rate), row by row.
+
+        Titles stand over the columns; where there are more of them than columns, over each item.
+        """
+        pad, tall, titles = 4, HIGH + SPECTRUM_HIGH, titles or []
         columns = max(1, min(columns, len(items)))
         rows = -(-len(items) // columns)
         head = lettering.TITLE_HEIGHT if titles else 0
-        page = np.full((head + pad + rows * (tall + pad), pad + columns * (WIDE + pad), 3), 255, np.uint8)
-        spectra = spectrograms(items, self.rate)
-        for i, item in enumerate(items):
-            top, left = head + pad + i // columns * (tall + pad), pad + i % columns * (WIDE + pad)
+        each = len(titles) > columns
+        step, below = pad + tall + head * each, head * (not each)
+        page = np.full((below + pad + rows * step, pad + columns * (WIDE + pad), 3), 255, np.uint8)
+        corners = [(below + i // columns * step, pad + i % columns * (WIDE + pad)) for i in range(len(items))]
+        for item, spectrum, (top, left) in zip(items, spectrograms(items, self.rate), corners, strict=True):
+            top += pad + head * each
             page[top : top + HIGH, left : left + WIDE] = waveform(item)
-            page[top + HIGH : top + tall, left : left + WIDE] = spectra[i]
+            page[top + HIGH : top + tall, left : left + WIDE] = spectrum
         sheet = pillow.fromarray(page)
-        for i, title in enumerate((titles or [])[:columns]):
-            lettering.title(sheet, title, pad + i * (WIDE + pad), WIDE)
+        for title, (top, left) in zip(titles, corners if each else corners[:columns], strict=False):
+            lettering.title(sheet, title, left, WIDE, top if each else 0)
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         return buffer.getvalue()

@@ -167,10 +167,6 @@ class Medium(ABC):
         """A medium that reads items of `space` as this one reads its own; raises MQ-2104 for one without pictures."""
         raise MaquetteError("MQ-2104", task="be given pictures")
 
-    def pictured(self, x: Tensor) -> np.ndarray:
-        """What is given with items, of whatever shape, as stored items [b, *stored] to be looked at beside them."""
-        return self.from_tensor(x)
-
     @abstractmethod
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """The bytes of a file with one item, carrying `mark` where the format's metadata go."""

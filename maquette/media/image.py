@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image as pillow
 from torch import Tensor
-from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
@@ -82,12 +81,6 @@ class Image(Medium):
     def shaped(self, space: Real) -> "Image":
         channels, size, _ = space.shape
         return Image(size, channels)
-
-    def pictured(self, x: Tensor) -> np.ndarray:
-        """Enlarged or averaged to the size of items; where pixels are hidden they are grey, and where is not shown."""
-        x = x[:, :-1] if x.shape[1] in (2, 4) else x
-        x = x.mean(1, keepdim=True) if self.channels == 1 else x.expand(-1, self.channels, -1, -1)
-        return self.from_tensor(F.interpolate(x.float(), size=(self.size, self.size), mode="nearest"))
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         buffer = io.BytesIO()

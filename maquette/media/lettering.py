@@ -73,8 +73,8 @@ def label(item: np.ndarray, text: str) -> np.ndarray:
     return labelled
 
 
-def title(sheet: pillow.Image, text: str, left: int, width: int) -> None:
-    """`text` centred over the column that begins at `left`, shortened until it fits."""
+def title(sheet: pillow.Image, text: str, left: int, width: int, top: int = 0) -> None:
+    """`text` centred over what begins at `left`, `TITLE_HEIGHT` below `top`, shortened until it fits."""
     font = ImageFont.truetype(str(typefaces() / "DejaVuSans.ttf"), 11)
     shown = text
     while shown and font.getlength(shown) > width:
@@ -82,7 +82,7 @@ def title(sheet: pillow.Image, text: str, left: int, width: int) -> None:
         shown = text + "…" if text else ""
     draw = ImageDraw.Draw(sheet)
     draw.text(
-        (left + width / 2, TITLE_HEIGHT - 3),
+        (left + width / 2, top + TITLE_HEIGHT - 3),
         shown,
         fill=32 if sheet.mode == "L" else (32, 32, 32),
         font=font,

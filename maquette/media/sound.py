@@ -23,6 +23,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 
 from maquette.core import cancel
 from maquette.core.errors import MaquetteError
@@ -202,9 +203,10 @@ def _opened(data: bytes) -> Iterator[tuple[InputContainer, AudioStream]]:
         raise _Refused("it is text, not sound" if text else f"not sound: {names}")
     try:
         file = av.open(io.BytesIO(data), format=CONTAINERS[format].format, metadata_errors="replace")
-    except av.FFmpegError:
+    except FFmpegError:
         raise _Refused(f"the header of this {format} file is damaged") from None
     with file:
+        assert isinstance(file, InputContainer)
         stream = next(iter(file.streams.audio), None)
         if stream is None:
             raise _Refused("it has no sound")

@@ -16,7 +16,8 @@ from maquette.core.config import Config
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Real, Space
 from maquette.models.base import ModelConfig
-from maquette.nets.augmentation import Augmentation, Change
+from maquette.nets import dims
+from maquette.nets.augmentation import FOR_SOUND, Augmentation, Change
 from maquette.nets.conditioning import LabelEmbedder
 
 Column = Float[Tensor, "b *patches"]
@@ -70,7 +71,7 @@ class GameConfig(ModelConfig):
 
     augment: tuple[Change, ...] = ()
     """How pictures are changed before a critic sees them: colour, translation, cutout (DiffAugment, Zhao et al. 2020),
-    and with `adapt` geometry. For small data; flips belong to data.augment."""
+    and with `adapt` geometry. For small data; flips belong to data.augment. Sound: translation and cutout alone."""
     adapt: float = 0.0
     """Each change has a probability, adapted so that the mean sign of the critic's scores of real samples is this (ADA,
     Karras et al. 2020a, who take 0.6); 0 makes every change every time."""
@@ -91,8 +92,12 @@ class GameConfig(ModelConfig):
         """None where nothing is changed."""
         if not self.augment:
             return None
-        if not isinstance(space, Real) or len(space.shape) != 3:
-            reason, todo = f"samples of {space} are no pictures", "leave it empty"
+        reason, todo = "", "leave it empty"
+        if not isinstance(space, Real) or not dims.is_sample(space.shape):
+            reason = f"samples of {space} are no pictures"
+        elif len(space.shape) == 2 and not set(self.augment) <= set(FOR_SOUND):
+            reason, todo = "sound has no colours and is not turned", f"choose among {', '.join(FOR_SOUND)}"
+        if reason:
             raise MaquetteError("MQ-2009", path="model.augment", value=list(self.augment), reason=reason, todo=todo)
         return Augmentation(self.augment, self.adapt)
 

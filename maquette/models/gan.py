@@ -70,7 +70,7 @@ class Config(GameConfig):
     critic_steps: int = 1
     """The generator moves on each such step."""
     patches: int = 0
-    """The critic gives a score to each of so many by so many overlapping patches; 0: one to the whole."""
+    """The critic gives a score to each of so many overlapping patches along each side; 0: one to the whole."""
     l1: float = 0.0
     """Weight of the mean distance from the sample that belongs to the given picture; pix2pix wants 100."""
     aids: Aids = field(default_factory=Aids)
@@ -94,6 +94,9 @@ class Config(GameConfig):
     def build(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "GAN":
         if not isinstance(space, Real):
             raise refuse_space("gan", "real-valued samples", space, "use a kind that takes tokens, or a codec to reals")
+        if self.patches and len(space.shape) == 1:
+            reason, todo = f"samples of {space} have no sides", "set model.patches=0"
+            raise MaquetteError("MQ-2009", path="model.patches", value=self.patches, reason=reason, todo=todo)
         if self.l1 and beside.image is None:
             reason, todo = "no picture is given that a sample belongs to", "say which by data.given or data.pair"
             raise MaquetteError("MQ-2009", path="model.l1", value=self.l1, reason=reason, todo=todo)
@@ -117,7 +120,7 @@ class GAN(Model, Judging):
         width, given = config.label_width if classes else 0, self.show.channels
         source, told = ((given, *space.shape[1:]), width + config.latent) if given else ((config.latent,), width)
         seen = (space.shape[0] + given, *space.shape[1:]) if given else space.shape
-        scores = (1, *((config.patches,) * 2 if config.patches else ()))
+        scores = (1, *([config.patches] * (len(space.shape) - 1) if config.patches else ()))
 
         def critic():
             return config.critic.build(seen, scores, width)

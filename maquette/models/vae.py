@@ -10,7 +10,7 @@ With several codes a sample the objective is the tighter bound of Burda et al. (
 
     -E_{z_1 … z_k ~ q(z|x)} log 1/k sum_i p(x, z_i) / q(z_i|x)
 
-With a `factor` the code is a grid [latent, h / factor, w / factor], as latent diffusion wants (Rombach et al. 2022).
+With a `factor` the code is a grid [latent, *sides / factor], as latent diffusion wants (Rombach et al. 2022).
 """
 
 import math
@@ -53,7 +53,7 @@ class Config(ModelConfig):
     latent: int = 32
     """Width of the code, or channels of a grid of codes."""
     factor: int = 0
-    """Pixels on a side of the square that one place of a grid of codes stands for; 0: one code for the sample."""
+    """Values on a side of the block that one place of a grid of codes stands for; 0: one code for the sample."""
     likelihood: laws.Kind = "auto"
     """logistic counts the levels of the space, bernoulli takes values as shares of white, gaussian is for a continuum;
     auto is logistic where the space has levels, else gaussian."""
@@ -91,8 +91,8 @@ class Config(ModelConfig):
         if self.likelihood in ("bernoulli", "logistic") and not space.levels:
             kind = f"vae with likelihood {self.likelihood}"
             raise refuse_space(kind, "values that have levels", space, "set model.likelihood=gaussian")
-        if self.factor and (len(space.shape) != 3 or any(side % self.factor for side in space.shape[1:])):
-            wanted = f"pictures with sides that {self.factor} divides"
+        if self.factor and (len(space.shape) < 2 or any(side % self.factor for side in space.shape[1:])):
+            wanted = f"samples with sides that {self.factor} divides"
             raise refuse_space(f"vae of factor {self.factor}", wanted, space, "choose another model.factor, or 0")
         return VAE(self, space, classes)
 

@@ -1,4 +1,4 @@
-"""Pictures as grids of whole numbers: VQ-VAE (van den Oord et al. 2017) and FSQ (Mentzer et al. 2023).
+"""Samples as grids of whole numbers: VQ-VAE (van den Oord et al. 2017) and FSQ (Mentzer et al. 2023).
 
 VQ: each vector z of the encoder's grid becomes the nearest entry e of a codebook; gradients pass straight through:
 
@@ -39,6 +39,7 @@ from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import resnet
 from maquette.nets.base import NetConfig
 from maquette.nets.conditioning import LabelEmbedder
+from maquette.nets.dims import everywhere
 
 DEAD = 0.03
 """An entry that is taken less often than this share of an even use begins anew."""
@@ -52,7 +53,7 @@ class Config(ModelConfig):
     decoder: NetConfig = field(default_factory=resnet.Config)
     quantiser: Literal["vq", "fsq"] = "vq"
     factor: int = 4
-    """Pixels on a side of the square that one code stands for."""
+    """Values on a side of the block that one code stands for."""
     entries: int = 512
     """Of vq's codebook."""
     width: int = 16
@@ -81,9 +82,9 @@ class Config(ModelConfig):
         self.check(0 <= self.label_drop < 1, "label_drop", "in [0, 1)")
 
     def build(self, space: Space, classes: int = 0) -> "VQVAE":
-        if not isinstance(space, Real) or len(space.shape) != 3 or any(side % self.factor for side in space.shape[1:]):
+        if not isinstance(space, Real) or len(space.shape) < 2 or any(side % self.factor for side in space.shape[1:]):
             hint = f"{self.factor} is model.factor; choose another, or another kind"
-            raise refuse_space("vqvae", f"pictures with sides that {self.factor} divides", space, hint)
+            raise refuse_space("vqvae", f"samples with sides that {self.factor} divides", space, hint)
         return VQVAE(self, space, classes)
 
     def rounder(self) -> "VQ | FSQ":
@@ -118,20 +119,20 @@ class VQ(nn.Module):
         self.register_buffer("gathered", torch.zeros(entries, width), persistent=False)
         self.register_buffer("seen", torch.zeros(entries, width), persistent=False)
 
-    def numbers(self, z: Float[Tensor, "b d h w"]) -> Int[Tensor, "b h w"]:
+    def numbers(self, z: Float[Tensor, "b d *grid"]) -> Int[Tensor, "b *grid"]:
         """argmin |z - e|^2, in fp32: |z|^2 is the same for every entry."""
         with torch.autocast(z.device.type, enabled=False):
             book = self.codebook.detach()
-            flat = z.detach().float().movedim(1, 3).flatten(0, 2)
+            flat = z.detach().float().movedim(1, -1).flatten(0, -2)
             distance = torch.addmm(book.square().sum(1), flat, book.T, alpha=-2)
         return distance.argmin(1).view(len(z), *z.shape[2:])
 
-    def vectors(self, numbers: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        return self.codebook[numbers].movedim(3, 1)
+    def vectors(self, numbers: Int[Tensor, "b *grid"]) -> Float[Tensor, "b d *grid"]:
+        return self.codebook[numbers].movedim(-1, 1)
 
     def forward(
-        self, z: Float[Tensor, "b d h w"], rng: Seeds
-    ) -> tuple[Float[Tensor, "b d h w"], Int[Tensor, "b h w"], Float[Tensor, ""]]:
+        self, z: Float[Tensor, "b d *grid"], rng: Seeds
+    ) -> tuple[Float[Tensor, "b d *grid"], Int[Tensor, "b *grid"], Float[Tensor, ""]]:
         """What the decoder gets, its numbers, and the terms of the loss that concern the codebook."""
         z = z.float()
         numbers = self.numbers(z)
@@ -144,7 +145,7 @@ class VQ(nn.Module):
         return z + (e - z).detach(), numbers, loss
 
     @torch.no_grad()
-    def _watch(self, z: Float[Tensor, "b d h w"], numbers: Int[Tensor, "b h w"], rng: Seeds) -> None:
+    def _watch(self, z: Float[Tensor, "b d *grid"], numbers: Int[Tensor, "b *grid"], rng: Seeds) -> None:
         """Note what this step's vectors take, and some of them as candidates for dead entries."""
         flat, index = z.flatten(2).movedim(1, 2), numbers.flatten()  # [b, places, d]
         self.taken.index_add_(0, index, torch.ones_like(index, dtype=self.taken.dtype))
@@ -152,7 +153,7 @@ class VQ(nn.Module):
         each = -(-self.size // len(flat))
         place = (rng.uniform(each) * flat.shape[1]).long()
         chosen = flat.gather(1, place[..., None].expand(-1, -1, self.width))
-        self.seen.copy_(chosen.transpose(0, 1).flatten(0, 1)[: self.size])  # neighbours are of different pictures
+        self.seen.copy_(chosen.transpose(0, 1).flatten(0, 1)[: self.size])  # neighbours are of different samples
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -186,36 +187,40 @@ class FSQ(nn.Module):
         super().__init__()
         self.size, self.width = math.prod(levels), len(levels)
         counts = torch.tensor(levels)
-        self.register_buffer("counts", counts.view(-1, 1, 1), persistent=False)
+        self.register_buffer("counts", counts[None], persistent=False)
         basis = torch.cat([torch.ones(1, dtype=torch.int64), counts[:-1].cumprod(0)])
-        self.register_buffer("basis", basis.view(-1, 1, 1), persistent=False)
+        self.register_buffer("basis", basis[None], persistent=False)
 
-    def numbers(self, z: Float[Tensor, "b d h w"]) -> Int[Tensor, "b h w"]:
-        return ((self._bounded(z.detach().float()).round().long() + self.counts // 2) * self.basis).sum(1)
+    def numbers(self, z: Float[Tensor, "b d *grid"]) -> Int[Tensor, "b *grid"]:
+        counts, basis = everywhere(self.counts, z), everywhere(self.basis, z)
+        return ((self._bounded(z.detach().float()).round().long() + counts // 2) * basis).sum(1)
 
-    def vectors(self, numbers: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+    def vectors(self, numbers: Int[Tensor, "b *grid"]) -> Float[Tensor, "b d *grid"]:
         """Levels of each number, in [-1, 1]."""
-        level = numbers[:, None] // self.basis % self.counts - self.counts // 2
-        return level / (self.counts // 2).float()
+        numbers = numbers[:, None]
+        counts, basis = everywhere(self.counts, numbers), everywhere(self.basis, numbers)
+        level = numbers // basis % counts - counts // 2
+        return level / (counts // 2).float()
 
     def forward(
-        self, z: Float[Tensor, "b d h w"], rng: Seeds
-    ) -> tuple[Float[Tensor, "b d h w"], Int[Tensor, "b h w"], Float[Tensor, ""]]:
+        self, z: Float[Tensor, "b d *grid"], rng: Seeds
+    ) -> tuple[Float[Tensor, "b d *grid"], Int[Tensor, "b *grid"], Float[Tensor, ""]]:
         bounded = self._bounded(z.float())
         rounded = bounded + (bounded.round() - bounded).detach()
-        return rounded / (self.counts // 2), self.numbers(z), bounded.new_zeros(())
+        return rounded / (everywhere(self.counts, z) // 2), self.numbers(z), bounded.new_zeros(())
 
-    def _bounded(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+    def _bounded(self, z: Float[Tensor, "b d *grid"]) -> Float[Tensor, "b d *grid"]:
         """Such that rounding gives as many whole numbers as there are levels, 0 in their middle; 0 stays 0."""
-        half = (self.counts - 1) * (1 - 1e-3) / 2
-        offset = torch.where(self.counts % 2 == 0, 0.5, 0.0)
+        counts = everywhere(self.counts, z)
+        half = (counts - 1) * (1 - 1e-3) / 2
+        offset = torch.where(counts % 2 == 0, 0.5, 0.0)
         return torch.tanh(z + torch.atanh(offset / half)) * half - offset
 
     def follow(self) -> None:
         """There is no codebook."""
 
 
-def _distance(one: Float[Tensor, "b d h w"], other: Float[Tensor, "b d h w"]) -> Float[Tensor, ""]:
+def _distance(one: Float[Tensor, "b d *grid"], other: Float[Tensor, "b d *grid"]) -> Float[Tensor, ""]:
     """Squared distance of vectors, a mean over places."""
     return (one - other).square().sum(1).mean()
 
@@ -224,7 +229,7 @@ def _distance(one: Float[Tensor, "b d h w"], other: Float[Tensor, "b d h w"]) ->
 
 
 class VQVAE(Model, Autoencoder):
-    """Its predictor is codes -> pictures. Who draws the codes well is a second model, behind this one as its codec."""
+    """Its predictor is codes -> samples. Who draws the codes well is a second model, behind this one as its codec."""
 
     accepts = (Real,)
 
@@ -256,33 +261,33 @@ class VQVAE(Model, Autoencoder):
     def after_step(self, step: int) -> None:
         self.quantiser.follow()
 
-    def encode(self, x: Float[Tensor, "b c h w"]) -> Int[Tensor, "b h2 w2"]:
+    def encode(self, x: Float[Tensor, "b *space"]) -> Int[Tensor, "b *grid"]:
         """Of a conditional model, without a label; as `decode`."""
         return self.quantiser.numbers(self.encoder(x.float(), condition=self.condition(Given(), len(x))))
 
-    def decode(self, z: Int[Tensor, "b h2 w2"]) -> Float[Tensor, "b c h w"]:
+    def decode(self, z: Int[Tensor, "b *grid"]) -> Float[Tensor, "b *space"]:
         return self.predictor(self.condition(Given(), len(z)))(z)
 
     def condition(self, given: Given, n: int) -> Condition:
         return self.embed(given, n)
 
     def predictor(self, condition: Condition) -> Predictor:
-        """Codes [b, h2, w2] -> pictures [b, c, h, w]."""
+        """Codes [b, *latent.shape] -> samples [b, *space.shape]."""
 
-        def predict(z: Int[Tensor, "b h2 w2"]) -> Float[Tensor, "b c h w"]:
+        def predict(z: Int[Tensor, "b *grid"]) -> Float[Tensor, "b *space"]:
             return self.decoder(self.quantiser.vectors(z), condition=condition).float().clamp(-1, 1)
 
         return predict
 
-    def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n h2 w2"]:
-        """Codes of even chances: what the decoder makes of them shows its marks, and no picture."""
+    def start(self, n: int, how: Sampling, rng: Seeds) -> Int[Tensor, "n *grid"]:
+        """Codes of even chances: what the decoder makes of them shows its marks, and no sample."""
         return rng.integers(self.latent.vocab, *self.latent.shape)
 
-    def draw(self, predict: Predictor, start: Int[Tensor, "n h2 w2"], how: Sampling, rng: Seeds) -> Tensor:
+    def draw(self, predict: Predictor, start: Int[Tensor, "n *grid"], how: Sampling, rng: Seeds) -> Tensor:
         return predict(start)
 
 
-def use(numbers: Int[Tensor, "b h w"], size: int) -> Stats:
+def use(numbers: Int[Tensor, "b *grid"], size: int) -> Stats:
     """The share of the codes that occur in this batch, and their perplexity, exp(-sum p log p)."""
     p = torch.bincount(numbers.flatten(), minlength=size) / numbers.numel()
     return {"used": (p > 0).float().mean(), "perplexity": torch.special.entr(p).sum().exp()}

@@ -5,8 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Condition, Given, Real
+from maquette.nets import dims
 
 
 class Embedder(nn.Module):
@@ -58,15 +60,23 @@ class LabelEmbedder(Embedder):
 class ImageEmbedder(nn.Module):
     """A given picture as a grid of the samples' height and width; where none is given, zeros. Nothing of it is learnt.
 
+    Sound is given to sound and films to films likewise.
+
     Args:
         image: the space of the picture; none makes an embedder that gives no grid.
-        space: of the samples; a picture of another size is resized, by bicubic interpolation.
+        space: of the samples; a picture of another size is resized, by bicubic interpolation (others by linear).
+
+    Raises:
+        MaquetteError: MQ-2009 when what is given has not the axes of the samples.
     """
 
     blank: Tensor
 
     def __init__(self, image: Real | None, space: Real):
         super().__init__()
+        if image is not None and len(image.shape) != len(space.shape):
+            reason, todo = f"samples of {space} have other axes", "give them something of their own kind"
+            raise MaquetteError("MQ-2009", path="data.given", value=image, reason=reason, todo=todo)
         self.channels, self.sides = 0 if image is None else image.shape[0], space.shape[1:]
         self.register_buffer("blank", torch.zeros(self.channels, *self.sides), persistent=False)
 
@@ -77,7 +87,9 @@ class ImageEmbedder(nn.Module):
         if given.image is None:
             return self.blank.expand(n, *self.blank.shape)
         x = given.image.to(self.blank)
-        return x if x.shape[2:] == self.sides else F.interpolate(x, self.sides, mode="bicubic", align_corners=False)
+        if x.shape[2:] == self.sides:
+            return x
+        return F.interpolate(x, self.sides, mode="bicubic") if x.ndim == 4 else dims.resized(x, self.sides)
 
 
 class TimeEmbedder(nn.Module):

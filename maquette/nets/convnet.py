@@ -4,6 +4,10 @@ A third maps a picture to a smaller map, each value of which has seen a patch of
 Sides are halved while both exceed 7, so 64 ends at 4x4, 28 at 7x7 and 127 at 7x7; strides, kernels and widths are the
 paper's. With `bias` false the networks for 64x64 pictures are DCGAN's, parameter for parameter. Self-attention (SAGAN,
 Zhang et al. 2019) and minibatch deviation (Karras et al. 2018) can be added.
+
+Sound is mapped along its one axis; WaveGAN's networks (Donahue et al. 2019) have `step` 4 and `kernel` 25. A film is
+mapped along time as well (Vondrick et al. 2016): its frames are halved while they exceed 7, its height and width as a
+picture's are, each beginning with the first layer.
 """
 
 import itertools
@@ -19,22 +23,28 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
+from maquette.nets import dims
 from maquette.nets.attention import attend
 from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.norm import BatchNorm
 
 SMALLEST = 4
+"""No side is made shorter than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetConfig):
-    """A code (d,) to a picture (c, h, w), a picture to a code, or to a map of less than its sides: generators, critics,
-    encoders, decoders."""
+    """A code (d,) to sound (c, l), a picture (c, h, w) or a film (c, t, h, w), one of these to a code, or to a map of
+    less than its sides: generators, critics, encoders, decoders."""
 
     width: int = 64
     """Channels at the first halving; each further halving doubles them."""
     widest: int = 512
     """No layer has more channels than this."""
+    step: int = 2
+    """How many times shorter each layer makes the sides: 2 halves them, 4 suits long sound."""
+    kernel: int = 0
+    """Places along a side that a layer sees; 0: twice the step."""
     norm: Literal["batch", "group", "spectral", "none"] = "batch"
     """spectral divides the weights by their largest singular value (Miyato et al. 2018); the others act on layers."""
     activation: Literal["leaky", "relu"] = "leaky"
@@ -49,6 +59,8 @@ class Config(NetConfig):
     def __post_init__(self) -> None:
         self.check(self.width > 0 and self.width % 8 == 0, "width", "a positive multiple of 8")
         self.check(self.widest >= self.width and self.widest % 8 == 0, "widest", "a multiple of 8, at least width")
+        self.check(2 <= self.step <= 16, "step", "a whole number from 2 to 16")
+        self.check(self.kernel == 0 or self.step <= self.kernel <= 64, "kernel", "0, or from step to 64")
 
     @classmethod
     def tiny(cls) -> "Config":
@@ -60,27 +72,60 @@ class Config(NetConfig):
     ) -> "Up | Down | Patches":
         if sequence:
             raise refuse_sequence("convnet")
-        if len(source) == len(target) == 3 and not timed and not self.deviation:
+        if dims.is_sample(source) and len(source) == len(target) and not timed and not self.deviation:
             return Patches(self, source, target, vector)
-        pictures = [shape for shape in (source, target) if len(shape) == 3]
-        if timed or len(source) + len(target) != 4 or len(pictures) != 1:
-            reason = "it is told no time" if timed else "it takes a code to a picture, or a picture to a code"
+        samples = [shape for shape in (source, target) if dims.is_sample(shape)]
+        if timed or len(samples) != 1 or not (len(source) == 1 or len(target) == 1):
+            reason = (
+                "it is told no time" if timed else "it takes a code to a sample with axes, or such a sample to a code"
+            )
             raise _impossible(source, target, reason, "use kind unet or mlp")
-        if min(pictures[0][1:]) < SMALLEST:
+        if min(samples[0][1:][-2:]) < SMALLEST:
             raise _impossible(source, target, f"a side is shorter than {SMALLEST}", "use kind mlp")
-        if 0 < self.attention < max(list(halvings(*pictures[0][1:]))[-1]):
+        if 0 < self.attention < max(self.maps(samples[0])[-1]):
             raise _impossible(source, target, f"no map is as small as {self.attention}", "set attention to 8, or to 0")
         if self.deviation and target != (1,):
             raise _impossible(source, target, "only a critic is told a deviation", "set deviation=false")
-        return Down(self, source, target, vector) if len(source) == 3 else Up(self, source, target, vector)
+        return Up(self, source, target, vector) if len(source) == 1 else Down(self, source, target, vector)
 
     def channels(self, halvings: int) -> list[int]:
         """Of the feature maps, from the largest to the smallest."""
         return [min(self.width << level, self.widest) for level in range(max(1, halvings))]
 
+    def maps(self, sample: Shape) -> list[Shape]:
+        """The sides of each map, from the sample's own down."""
+        return list(halvings(*sample[1:], step=self.step, more=self.more))
+
+    @property
+    def reach(self) -> int:
+        """Places along a side that a layer sees."""
+        return self.kernel or 2 * self.step
+
+    @property
+    def more(self) -> int:
+        """A side l becomes (l + more) // step: of kernels that cannot lie evenly about a step, one place more."""
+        return (self.reach - self.step) % 2
+
+    def window(self, large: Shape, small: Shape) -> tuple[Shape, Shape, Shape]:
+        """Kernel, stride and padding along each axis between maps of these sides; where they are equal it sees 3."""
+        kernel = tuple(3 if a == b else self.reach for a, b in zip(large, small, strict=True))
+        stride = tuple(1 if a == b else self.step for a, b in zip(large, small, strict=True))
+        return kernel, stride, tuple((k - s + 1) // 2 for k, s in zip(kernel, stride, strict=True))
+
+    def smaller(self, before: int, after: int, large: Shape, small: Shape, bias: bool) -> dims.Conv:
+        """The convolution down from `before` channels to `after`."""
+        return dims.conv(len(large), before, after, *self.window(large, small), bias=bias)
+
+    def larger(self, before: int, after: int, small: Shape, large: Shape, bias: bool) -> dims.Transposed:
+        """The transposed convolution up."""
+        kernel, stride, padding = self.window(large, small)
+        found = ((b - 1) * s - 2 * p + k for b, s, p, k in zip(small, stride, padding, kernel, strict=True))
+        more = tuple(a - b for a, b in zip(large, found, strict=True))
+        return dims.transposed(len(large), before, after, kernel, stride, padding, more, bias)
+
 
 class Up(Net):
-    """[b d] -> [b c h w]: a dense layer to the smallest map, then transposed convolutions, each doubling the sides.
+    """[b d] -> [b c *space]: a dense layer to the smallest map, then transposed convolutions, each doubling the sides.
 
     A condition's vector scales and shifts every map after its normalisation (Dumoulin et al. 2017; the generator of
     Miyato and Koyama 2018).
@@ -89,7 +134,7 @@ class Up(Net):
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
-        sides = list(halvings(*target[1:]))[::-1]
+        sides = config.maps(target)[::-1]
         widths = config.channels(len(sides) - 1)[::-1]
         self.smallest = (widths[0], *sides[0])
         dense = _layer(config, nn.Linear(source[0], math.prod(self.smallest), bias=_biased(config)))
@@ -97,19 +142,19 @@ class Up(Net):
         self.blocks = nn.ModuleList()
         steps = list(itertools.pairwise(sides))
         for (small, large), (wide, narrow) in zip(steps, itertools.pairwise(widths), strict=False):
-            layer = _layer(config, _double(wide, narrow, small, large, _biased(config)))
+            layer = _layer(config, config.larger(wide, narrow, small, large, _biased(config)))
             self.blocks.append(_Block(config, layer, narrow, vector))
         maps = [self.first, *self.blocks]
         if (at := focus(config.attention, sides[: len(maps)])) is not None:
-            maps[at].attention = SelfAttention(config, widths[at])
+            maps[at].attention = SelfAttention(config, len(sides[0]), widths[at])
         if steps:
-            self.last = _layer(config, _double(widths[-1], target[0], *steps[-1], bias=config.bias))
+            self.last = _layer(config, config.larger(widths[-1], target[0], *steps[-1], bias=config.bias))
         else:
-            self.last = _layer(config, nn.Conv2d(widths[-1], target[0], 3, padding=1, bias=config.bias))
+            self.last = _layer(config, config.smaller(widths[-1], target[0], *sides * 2, bias=config.bias))
 
     def forward(
         self, x: Float[Tensor, "b d"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b c h w"]:
+    ) -> Float[Tensor, "b c *space"]:
         h = self.first(x, condition.vector, self.smallest)
         for block in self.blocks:
             h = block(h, condition.vector)
@@ -117,7 +162,7 @@ class Up(Net):
 
 
 class Down(Critic):
-    """[b c h w] -> [b d]: convolutions that halve the sides, then a dense layer.
+    """[b c *space] -> [b d]: convolutions that halve the sides, then a dense layer.
 
     A condition's vector v enters a single score as the inner product of its embedding with the features averaged over
     places, <Vv, mean h> (projection discriminator, Miyato and Koyama 2018, eq. 3); longer codes take it beside the
@@ -127,17 +172,17 @@ class Down(Critic):
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
-        sides = list(halvings(*source[1:]))
-        widths = config.channels(len(sides) - 1)
+        sides = config.maps(source)
+        steps = list(itertools.pairwise(sides)) or [(sides[0], sides[0])]
+        widths = config.channels(len(steps))
         self.blocks = nn.ModuleList()
         for i, (before, after) in enumerate(itertools.pairwise([source[0], *widths])):
             plain = i == 0  # DCGAN: no normalisation on the critic's input layer
             bias = config.bias if plain else _biased(config)
-            stride = 2 if len(sides) > 1 else 1
-            layer = _layer(config, nn.Conv2d(before, after, 2 + stride, stride, 1, bias=bias))
+            layer = _layer(config, config.smaller(before, after, *steps[i], bias=bias))
             self.blocks.append(_Block(config, layer, after, normalise=not plain))
         if (at := focus(config.attention, sides[-len(self.blocks) :])) is not None:
-            self.blocks[at].attention = SelfAttention(config, widths[at])
+            self.blocks[at].attention = SelfAttention(config, len(sides[0]), widths[at])
         self.deviation = Deviation() if config.deviation else nn.Identity()
         features = (widths[-1] + config.deviation) * math.prod(sides[-1])
         self.projection = (
@@ -147,60 +192,62 @@ class Down(Critic):
         self.head = _layer(config, nn.Linear(features, *target, bias=config.bias))
 
     def see(
-        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b c2 h2 w2"]:
+        self, x: Float[Tensor, "b c *space"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 *small"]:
         h = x
         for block in self.blocks:
             h = block(h)
         return h
 
-    def say(self, seen: Float[Tensor, "b c h w"], condition: Condition = Condition()) -> Float[Tensor, "b d"]:
+    def say(self, seen: Float[Tensor, "b c *small"], condition: Condition = Condition()) -> Float[Tensor, "b d"]:
         out = self.head(self.deviation(seen).movedim(1, -1).flatten(1))
         if self.projection is not None:
-            return out + (self.projection(condition.vector) * seen.mean((2, 3))).sum(1, keepdim=True)
+            return out + (self.projection(condition.vector) * dims.over_places(seen)).sum(1, keepdim=True)
         return out if self.beside is None else out + self.beside(condition.vector)
 
 
 class Patches(Critic):
-    """[b c h w] -> [b c2 h2 w2]: convolutions that halve the sides, and one that reads the map off them.
+    """[b c *space] -> [b c2 *small]: convolutions that halve the sides, and one that reads the map off them.
 
-    A condition's vector enters as in `Down`, at each place by its own features.
+    Sides that are there already stay while others are halved. A condition's vector enters as in `Down`, at each place
+    by its own features.
     """
 
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
-        steps = next((n for n in range(1, 8) if tuple(side >> n for side in source[1:]) == target[1:]), 0)
-        if not steps:
+        sides = _towards(source[1:], target[1:], config.step, config.more)
+        if len(sides) == 1:
             raise _impossible(source, target, "its sides are not halved, once or more often, to those", "use kind unet")
-        widths = config.channels(steps)
+        steps, widths = list(itertools.pairwise(sides)), config.channels(len(sides) - 1)
         self.blocks = nn.ModuleList()
         for i, (before, after) in enumerate(itertools.pairwise([source[0], *widths])):
             bias = _biased(config) if i else config.bias
-            layer = _layer(config, nn.Conv2d(before, after, 4, 2, 1, bias=bias))
+            layer = _layer(config, config.smaller(before, after, *steps[i], bias=bias))
             self.blocks.append(_Block(config, layer, after, normalise=i > 0))
-        sides = [tuple(side >> n for side in source[1:]) for n in range(1, steps + 1)]
-        if (at := focus(config.attention, sides)) is not None:
-            self.blocks[at].attention = SelfAttention(config, widths[at])
+        if (at := focus(config.attention, sides[1:])) is not None:
+            self.blocks[at].attention = SelfAttention(config, len(sides[0]), widths[at])
         elif config.attention:
             raise _impossible(source, target, f"no map is as small as {config.attention}", "set attention to 0")
-        self.head = _layer(config, nn.Conv2d(widths[-1], target[0], 3, padding=1, bias=config.bias))
+        self.head = _layer(config, config.smaller(widths[-1], target[0], target[1:], target[1:], bias=config.bias))
         told = widths[-1] if target[0] == 1 else target[0]
         self.told = _layer(config, nn.Linear(vector, told, bias=False)) if vector else None
 
     def see(
-        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b c2 h2 w2"]:
+        self, x: Float[Tensor, "b c *space"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 *small"]:
         h = x
         for block in self.blocks:
             h = block(h)
         return h
 
-    def say(self, seen: Float[Tensor, "b c h w"], condition: Condition = Condition()) -> Float[Tensor, "b c2 h w"]:
+    def say(
+        self, seen: Float[Tensor, "b c *small"], condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 *small"]:
         out = self.head(seen)
         if self.told is None:
             return out
-        told = self.told(condition.vector)[:, :, None, None]
+        told = dims.everywhere(self.told(condition.vector), seen)
         return out + ((told * seen).sum(1, keepdim=True) if self.target[0] == 1 else told)
 
 
@@ -222,7 +269,7 @@ class _Block(nn.Module):
         if self.norm is not None:
             h = self.norm(h)
         if self.modulation is not None:
-            scale, shift = self.modulation(vector)[:, :, None, None].chunk(2, dim=1)
+            scale, shift = dims.everywhere(self.modulation(vector), h).chunk(2, dim=1)
             h = addcmul(h + shift, h, scale)
         return self.attention(self.activation(h))
 
@@ -230,14 +277,14 @@ class _Block(nn.Module):
 class SelfAttention(nn.Module):
     """h + gamma o, gamma = 0 at first, where o is what each place gathers from all (Zhang et al. 2019, eq. 1-3)."""
 
-    def __init__(self, config: Config, channels: int):
+    def __init__(self, config: Config, axes: int, channels: int):
         super().__init__()
         inner = max(1, channels // 8)
-        self.ask = _layer(config, nn.Conv2d(channels, 3 * inner, 1, bias=False))
-        self.answer = _layer(config, nn.Conv2d(inner, channels, 1, bias=False))
+        self.ask = _layer(config, dims.conv(axes, channels, 3 * inner, 1, bias=False))
+        self.answer = _layer(config, dims.conv(axes, inner, channels, 1, bias=False))
         self.gamma = nn.Parameter(torch.zeros(()))
 
-    def forward(self, h: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, h: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         q, k, v = self.ask(h).unflatten(1, (3, 1, -1)).flatten(4).transpose(3, 4).unbind(1)
         o = attend(q, k, v).squeeze(1).transpose(1, 2).unflatten(2, h.shape[2:])
         return h + (self.gamma * self.answer(o)).to(h.dtype)
@@ -250,11 +297,11 @@ class Deviation(nn.Module):
     Groups of neighbours make a part of a batch the same as the whole, as long as it holds whole groups.
     """
 
-    def forward(self, h: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+    def forward(self, h: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c2 *space"]:
         group = max(size for size in (4, 3, 2, 1) if len(h) % size == 0)
         rows = h.float().unflatten(0, (-1, group))
-        spread = (rows.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
-        channel = spread.repeat_interleave(group)[:, None, None, None].expand(-1, 1, *h.shape[2:])
+        spread = (rows.var(1, correction=0) + 1e-8).sqrt().mean(tuple(range(1, h.ndim)))
+        channel = dims.everywhere(spread.repeat_interleave(group)[:, None], h).expand(-1, 1, *h.shape[2:])
         return torch.cat([h, channel.to(h.dtype)], 1)
 
 
@@ -267,21 +314,38 @@ def focus(most: int, sides: Sequence[tuple[int, ...]]) -> int | None:
     return max((i for i, side in enumerate(sides) if max(side) <= most), key=lambda i: max(sides[i]), default=None)
 
 
-def halvings(*sides: int) -> Iterator[tuple[int, ...]]:
-    """The sides of each map, from the picture down to one with a side of at most 7.
+def halvings(*sides: int, step: int = 2, more: int = 0) -> Iterator[tuple[int, ...]]:
+    """The sides of each map, from the sample's down to the smallest that no side would be too short for.
+
+    Height and width are halved together, the frames of a film by themselves.
+
+    Args:
+        step: what sides are divided by, in place of 2.
+        more: what is added to them before.
 
     >>> list(halvings(28, 28))
     [(28, 28), (14, 14), (7, 7)]
+    >>> list(halvings(8, 32, 32))
+    [(8, 32, 32), (4, 16, 16), (4, 8, 8), (4, 4, 4)]
     """
-    yield sides
-    while min(sides) > 7:
-        sides = tuple(side // 2 for side in sides)
+    while True:
         yield sides
+        smaller = tuple(
+            (side + more) // step if min(part) >= SMALLEST * step else side
+            for part in (sides[:-2], sides[-2:])
+            for side in part
+        )
+        if smaller == sides:
+            return
+        sides = smaller
 
 
-def _double(before: int, after: int, small: Shape, large: Shape, bias: bool) -> nn.ConvTranspose2d:
-    odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])
-    return nn.ConvTranspose2d(before, after, 4, 2, 1, output_padding=odd, bias=bias)
+def _towards(large: Shape, small: Shape, step: int, more: int) -> list[Shape]:
+    """The sides of each map from `large` to `small`; `large` alone when they do not lead there."""
+    sides = [large]
+    while any(a > b for a, b in zip(sides[-1], small, strict=True)):
+        sides.append(tuple((a + more) // step if a > b else a for a, b in zip(sides[-1], small, strict=True)))
+    return sides if sides[-1] == small else [large]
 
 
 def _norm(config: Config, channels: int) -> nn.Module | None:
@@ -297,14 +361,14 @@ def _biased(config: Config) -> bool:
     return config.bias and config.norm in ("spectral", "none")
 
 
-def _layer(config: Config, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+def _layer(config: Config, layer: nn.Linear | dims.Conv | dims.Transposed) -> nn.Module:
     """DCGAN's initialisation; without any normalisation to mend the scale, He's (2015)."""
     std = 0.02
     if config.norm == "none":
         slope = 0.2 if config.activation == "leaky" else 0.0
-        # a transposed convolution of stride 2 adds up a quarter of its kernel at each place
-        transposed = isinstance(layer, nn.ConvTranspose2d)
-        inputs = layer.weight[:, 0].numel() / 4 if transposed else layer.weight[0].numel()
+        # a transposed convolution adds up a part of its kernel at each place: for pictures and stride 2, a quarter
+        transposed = isinstance(layer, dims.Transposed)
+        inputs = layer.weight[:, 0].numel() / math.prod(layer.stride) if transposed else layer.weight[0].numel()
         std = math.sqrt(2 / (1 + slope**2) / inputs)
     nn.init.normal_(layer.weight, 0.0, std)
     if layer.bias is not None:

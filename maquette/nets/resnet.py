@@ -1,8 +1,8 @@
-"""A picture to a smaller grid and back: residual blocks between halvings or doublings of the sides.
+"""A sample to a smaller grid and back: residual blocks between halvings or doublings of the sides.
 
 The encoder and decoder of VQGAN (Esser et al. 2021) and of latent diffusion (Rombach et al. 2022), small, with the
 blocks of the U-Net: group norms, SiLU, attention where the sides are short. A halving is an average, a doubling a
-repetition, each followed by the block of its stage.
+repetition, each followed by the block of its stage. Pictures are theirs; sound and films are mapped likewise.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
+from maquette.nets import dims
 from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
 from maquette.nets.unet import Block, norm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetConfig):
-    """A picture (c, h, w) to a grid (d, h / 2^n, w / 2^n), or back: n follows from the shapes."""
+    """A sample (c, *sides) to a grid (d, *sides / 2^n), or back: n follows from the shapes."""
 
     width: int = 32
     """Channels at full resolution; each halving doubles them."""
@@ -29,11 +30,14 @@ class Config(NetConfig):
     """Residual blocks of each stage."""
     attention: bool = True
     """Whether places of the smallest grid look at each other."""
+    patch: int = 1
+    """Side of the block of values that the largest stage sees as one, a power of two: 8 suits sound."""
 
     def __post_init__(self) -> None:
         self.check(self.width > 0 and self.width % 8 == 0, "width", "a positive multiple of 8")
         self.check(self.widest >= self.width and self.widest % 8 == 0, "widest", "a multiple of 8, at least width")
         self.check(self.blocks > 0, "blocks", "a positive whole number")
+        self.check(self.patch > 0 and self.patch.bit_count() == 1, "patch", "a power of two")
 
     @classmethod
     def tiny(cls) -> "Config":
@@ -43,11 +47,17 @@ class Config(NetConfig):
     def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "ResNet":
         if sequence:
             raise refuse_sequence("resnet")
-        if timed or len(source) != 3 or len(target) != 3 or _steps(source, target) is None:
-            reason = (
-                "it is told no time" if timed else "it maps pictures to pictures with sides 2^n times as long or short"
+        reason, todo = "", "use kind unet for one size, convnet or mlp for codes"
+        if timed:
+            reason = "it is told no time"
+        elif not dims.is_sample(source) or len(source) != len(target) or _steps(source, target) is None:
+            reason = "it maps samples of one to three axes to those with sides 2^n times as long or short"
+        elif self.patch > 1 << abs(_steps(source, target) or 0):
+            reason, todo = (
+                f"sides are not halved as often as patches of {self.patch} want",
+                "use a smaller resnet.patch",
             )
-            todo = "use kind unet for one size, convnet or mlp for codes"
+        if reason:
             raise MaquetteError("MQ-2009", path="resnet", value=f"{source} -> {target}", reason=reason, todo=todo)
         return ResNet(self, source, target, vector)
 
@@ -58,35 +68,38 @@ class ResNet(Net):
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
-        steps = _steps(source, target) or 0
+        axes, self.patch = len(source) - 1, config.patch
+        steps = abs(_steps(source, target) or 0) + 1 - config.patch.bit_length()
         self.down, told = source[1] >= target[1], 4 * config.width if vector else 0
         self.given = nn.Linear(vector, told) if vector else None
-        widths = [min(config.width << stage, config.widest) for stage in range(abs(steps) + 1)]
-        widths = widths if self.down else widths[::-1]
+        widths = [min(config.width << stage, config.widest) for stage in range(steps + 1)]
+        widths, patches = widths if self.down else widths[::-1], config.patch**axes
         smallest = len(widths) - 1 if self.down else 0
-        self.enter = nn.Conv2d(source[0], widths[0], 3, padding=1)
+        inside, outside = (source[0] * patches, target[0]) if self.down else (source[0], target[0] * patches)
+        self.enter = dims.conv(axes, inside, widths[0], 3, padding=1)
         self.stages = nn.ModuleList()
         before = widths[0]
         for stage, width in enumerate(widths):
             heads = 1 if config.attention and stage == smallest else 0
-            inside = [before, *[width] * (config.blocks - 1)]
-            self.stages.append(nn.ModuleList(Block(wide, width, told, heads, 0.0) for wide in inside))
+            sources = [before, *[width] * (config.blocks - 1)]
+            self.stages.append(nn.ModuleList(Block(axes, wide, width, told, heads, 0.0) for wide in sources))
             before = width
-        self.leave = nn.Sequential(norm(before), nn.SiLU(), nn.Conv2d(before, target[0], 3, padding=1))
+        self.leave = nn.Sequential(norm(before), nn.SiLU(), dims.conv(axes, before, outside, 3, padding=1))
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
-    ) -> Float[Tensor, "b c2 h2 w2"]:
+        self, x: Float[Tensor, "b c *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
+    ) -> Float[Tensor, "b c2 *target"]:
         told = F.silu(self.given(condition.vector)) if self.given is not None else None
-        h = self.enter(x)
+        h = self.enter(dims.unshuffled(x, self.patch) if self.down else x)
         for number, stage in enumerate(self.stages):
             if number and self.down:
-                h = F.avg_pool2d(h, 2)
+                h = dims.pooled(h)
             elif number:
                 h = F.interpolate(h, scale_factor=2, mode="nearest")
             for block in stage:  # type: ignore[attr-defined]
                 h = block(h, told, condition)
-        return self.leave(h)
+        h = self.leave(h)
+        return h if self.down else dims.shuffled(h, self.patch)
 
 
 def _steps(source: Shape, target: Shape) -> int | None:

@@ -1,4 +1,5 @@
-"""A U-shaped convolutional network for pictures of any size (Ronneberger et al. 2015; as denoiser: Ho et al. 2020).
+"""A U-shaped convolutional network for pictures of any size (Ronneberger et al. 2015; as denoiser: Ho et al. 2020), and
+likewise for sound and films.
 
 Stages halve the resolution by average pooling and double back by repetition, with each block's output carried across to
 its mirror block. Time and the condition's vector modulate every residual block by scale and shift (Dhariwal and Nichol
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
+from maquette.nets import dims
 from maquette.nets.attention import CrossAttention, attend
 from maquette.nets.base import Net, NetConfig, Shape
 from maquette.nets.conditioning import TimeEmbedder
@@ -24,7 +26,7 @@ from maquette.nets.conditioning import TimeEmbedder
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetConfig):
-    """A U-Net for pictures; a large part of its cost is at full resolution, so put blocks and width below it."""
+    """A U-Net for sound, pictures or films; much of its cost is at full resolution: put blocks and width below it."""
 
     width: int = 32
     """Channels of the first stage."""
@@ -33,11 +35,12 @@ class Config(NetConfig):
     blocks: tuple[int, ...] = (1, 1, 1)
     """Residual blocks of each stage, on the way down and again on the way up."""
     attention: int = 8
-    """Attention where the longer side is at most this many pixels; 0 has none."""
+    """Attention where the longest side is at most this many places; 0 has none."""
     head: int = 32
     """Channels of an attention head."""
     patch: int = 1
-    """Side of the square of pixels that the first stage sees as one; 2 makes everything four times cheaper."""
+    """Side of the block of values that the first stage sees as one; 2 makes everything four times cheaper for pictures,
+    twice for sound and eight times for films."""
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,20 +58,23 @@ class Config(NetConfig):
         return cls(width=8, stages=(1, 2), blocks=(1, 1), attention=4, head=8)
 
     def build(self, source: Shape, target: Shape, vector: int = 0, timed: bool = False, sequence: int = 0) -> "UNet":
-        if len(source) != 3 or len(target) != 3 or source[1:] != target[1:]:
-            reason, todo = "a U-Net maps pictures to pictures of the same size", "use another net, such as mlp"
+        if not dims.is_sample(source) or source[1:] != target[1:]:
+            reason, todo = (
+                "a U-Net maps samples of one to three axes to those of the same size",
+                "use another net, such as mlp",
+            )
             raise MaquetteError("MQ-2009", path="unet", value=f"{source} -> {target}", reason=reason, todo=todo)
         if any(side % self.patch for side in source[1:]):
-            reason, todo = f"it does not divide {source[1]}×{source[2]}", "use a divisor of the sides"
+            reason, todo = f"it does not divide {'×'.join(map(str, source[1:]))}", "use a divisor of the sides"
             raise MaquetteError("MQ-2009", path="unet.patch", value=self.patch, reason=reason, todo=todo)
         least = self.side(source, len(self.stages) - 1)
         if sequence and least > self.attention:
-            reason, todo = f"no stage is small enough to attend to a sequence: the last has {least} pixels", "raise it"
+            reason, todo = f"no stage is small enough to attend to a sequence: the last has {least} places", "raise it"
             raise MaquetteError("MQ-2009", path="unet.attention", value=self.attention, reason=reason, todo=todo)
         return UNet(self, source, target, vector, timed, sequence)
 
     def side(self, source: Shape, stage: int) -> int:
-        """Pixels of the longer side in that stage."""
+        """Places of the longest side in that stage."""
         return math.ceil(max(source[1:]) / self.patch / 2**stage)
 
 
@@ -78,16 +84,16 @@ class UNet(Net):
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int, timed: bool, sequence: int = 0):
         super().__init__()
         self.source, self.target, self.vector, self.sequence = source, target, vector, sequence
-        self.patch = config.patch
+        self.patch, axes = config.patch, len(source) - 1
         widths = [config.width * multiple for multiple in config.stages]
         told = 4 * config.width if timed or vector else 0
         self.time = TimeEmbedder(told) if timed else None
         self.given = nn.Linear(vector, told) if vector else None
-        self.enter = nn.Conv2d(source[0] * config.patch**2, widths[0], 3, padding=1)
+        self.enter = dims.conv(axes, source[0] * config.patch**axes, widths[0], 3, padding=1)
 
         def block(inside: int, outside: int, stage: int) -> Block:
             heads = _heads(outside, config.head) if config.side(source, stage) <= config.attention else 0
-            return Block(inside, outside, told, heads, config.dropout, sequence)
+            return Block(axes, inside, outside, told, heads, config.dropout, sequence)
 
         self.down, self.up, self.narrow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.halves: list[bool] = []
@@ -97,31 +103,31 @@ class UNet(Net):
                 self.halves.append(first and stage > 0)
                 self.down.append(block(before, width, stage))
                 self.up.insert(0, block(2 * width, width, stage))
-                self.narrow.append(nn.Conv2d(width, before, 1) if self.halves[-1] else nn.Identity())
+                self.narrow.append(dims.conv(axes, width, before, 1) if self.halves[-1] else nn.Identity())
                 before = width
         self.middle = block(before, before, len(widths) - 1)
-        last = zeroed(nn.Conv2d(widths[0], target[0] * config.patch**2, 3, padding=1))
+        last = zeroed(dims.conv(axes, widths[0], target[0] * config.patch**axes, 3, padding=1))
         self.leave = nn.Sequential(norm(widths[0]), nn.SiLU(), last)
 
     def forward(
         self,
-        x: Float[Tensor, "b c h w"],
+        x: Float[Tensor, "b c *space"],
         t: Float[Tensor, " b"] | None = None,
         condition: Condition = Condition(),
-    ) -> Float[Tensor, "b c2 h w"]:
+    ) -> Float[Tensor, "b c2 *space"]:
         if condition.grid is not None:
             x = torch.cat([x, condition.grid], dim=1)
         told = self.embed(t, condition)
-        h = self.enter(F.pixel_unshuffle(x, self.patch))
+        h = self.enter(dims.unshuffled(x, self.patch))
         skips = []
         for block, halve in zip(self.down, self.halves, strict=True):
-            h = F.avg_pool2d(h, 2, ceil_mode=True) if halve else h  # an odd side keeps its last pixels
+            h = dims.pooled(h, ceil=True) if halve else h  # an odd side keeps its last places
             h = block(h, told, condition)
             skips.append(h)
         h = self.middle(h, told, condition)
         for block, narrow, skip in zip(self.up, reversed(self.narrow), reversed(skips), strict=True):
             h = narrow(block(torch.cat([_resized(h, skip), skip], dim=1), told, condition))
-        return F.pixel_shuffle(self.leave(h), self.patch)
+        return dims.shuffled(self.leave(h), self.patch)
 
     def embed(self, t: Tensor | None, condition: Condition) -> Tensor | None:
         """Time and the condition's vector as one, activated once for all blocks."""
@@ -132,20 +138,20 @@ class UNet(Net):
 class Block(nn.Module):
     """Two convolutions with what is told in between, and attention with `heads` heads after them."""
 
-    def __init__(self, inside: int, outside: int, told: int, heads: int, dropout: float, sequence: int = 0):
+    def __init__(self, axes: int, inside: int, outside: int, told: int, heads: int, dropout: float, sequence: int = 0):
         super().__init__()
-        self.norm1, self.conv1 = norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
-        self.norm2, self.conv2 = norm(outside), zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+        self.norm1, self.conv1 = norm(inside), dims.conv(axes, inside, outside, 3, padding=1)
+        self.norm2, self.conv2 = norm(outside), zeroed(dims.conv(axes, outside, outside, 3, padding=1))
         self.modulate = zeroed(nn.Linear(told, 2 * outside)) if told else None
-        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+        self.skip = dims.conv(axes, inside, outside, 1) if inside != outside else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.attention = Attention(outside, heads) if heads else nn.Identity()
+        self.attention = Attention(axes, outside, heads) if heads else nn.Identity()
         self.listen = Listening(outside, sequence, heads) if heads and sequence else None
 
     def forward(self, x: Tensor, told: Tensor | None, condition: Condition) -> Tensor:
         h = self.norm2(self.conv1(F.silu(self.norm1(x))))
         if self.modulate is not None:
-            scale, shift = self.modulate(told)[:, :, None, None].to(h.dtype).chunk(2, dim=1)
+            scale, shift = dims.everywhere(self.modulate(told), h).to(h.dtype).chunk(2, dim=1)
             h = torch.addcmul(shift, h, 1 + scale)
         h = self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
         return h if self.listen is None else self.listen(h, condition)
@@ -154,13 +160,13 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Every position looks at every other (self-attention), added to the input."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, axes: int, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm, self.ask = norm(width), nn.Conv2d(width, 3 * width, 1)
-        self.answer = zeroed(nn.Conv2d(width, width, 1))
+        self.norm, self.ask = norm(width), dims.conv(axes, width, 3 * width, 1)
+        self.answer = zeroed(dims.conv(axes, width, width, 1))
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, x: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         q, k, v = self.ask(self.norm(x)).unflatten(1, (3, self.heads, -1)).flatten(4).transpose(3, 4).unbind(1)
         return x + self.answer(attend(q, k, v).transpose(2, 3).reshape(x.shape))
 
@@ -172,14 +178,14 @@ class Listening(nn.Module):
         super().__init__()
         self.norm, self.cross = norm(width), CrossAttention(width, sequence, heads)
 
-    def forward(self, x: Float[Tensor, "b c h w"], condition: Condition) -> Float[Tensor, "b c h w"]:
+    def forward(self, x: Float[Tensor, "b c *space"], condition: Condition) -> Float[Tensor, "b c *space"]:
         assert condition.sequence is not None, "this net attends to a sequence"
         found = self.cross(self.norm(x).flatten(2).transpose(1, 2), condition.sequence, condition.mask)
         return x + found.transpose(1, 2).reshape(x.shape)
 
 
 def _resized(h: Tensor, like: Tensor) -> Tensor:
-    """`h` repeated to the height and width of `like`."""
+    """`h` repeated to the sides of `like`."""
     return h if h.shape[2:] == like.shape[2:] else F.interpolate(h, size=like.shape[2:], mode="nearest")
 
 

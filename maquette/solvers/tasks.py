@@ -2,7 +2,8 @@
 
 Noise-free DDNM (Wang et al. 2023, equation 11): x_hat is replaced by the nearest point that meets the observation. No
 network is trained for it, and wraps compose with each other, with guidance and with every solver. A denoiser that is
-told more than the level (where a step ends) is told it through them.
+told more than the level (where a step ends) is told it through them. Of films, what concerns pixels is done in each
+frame.
 """
 
 import math
@@ -18,7 +19,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Predictor
 
 Change = Callable[[Tensor], Tensor]
-POOLS = {1: (F.avg_pool1d, F.max_pool1d), 2: (F.avg_pool2d, F.max_pool2d), 3: (F.avg_pool3d, F.max_pool3d)}
+POOLS = {2: (F.avg_pool2d, F.max_pool2d), 3: (F.avg_pool3d, F.max_pool3d)}
 FAINT = 1e-3
 """`deblur` trusts the blurred picture in frequencies of which the blur left a share well above the root of this."""
 
@@ -50,23 +51,48 @@ def enlarge(denoise: Predictor, small: Float[Tensor, "b c *space"], factor: int,
     """Super-resolution: samples whose blocks of `factor` pixels a side have the means `small`, within [-bound, bound].
 
     `observe` with average pooling and its pseudo-inverse, repetition. What then lies outside the range is drawn back
-    by shrinking the detail of its block (which leaves the mean), so that a later clip changes nothing.
+    by shrinking the detail of its block (which leaves the mean), so that a later clip changes nothing. Sound of
+    `factor` times the rate whose low frequencies are those of `small`: there are no blocks to keep in range.
 
     Raises:
         MaquetteError: MQ-2043 at the first call, when `factor` times `small` is not the denoiser's size.
     """
+    block = _block(small.ndim - 2, factor)
+    whole = torch.Size(side * times for side, times in zip(small.shape[2:], block, strict=True))
+
+    def fitting(y: Tensor, *levels: Tensor) -> Tensor:
+        if y.shape[2:] != whole or y.shape[1] != small.shape[1]:
+            sizes = ("×".join(map(str, shape[2:])) for shape in (small.shape, y.shape))
+            raise MaquetteError("MQ-2043", factor=factor, **dict(zip(("small", "size"), sizes, strict=True)))
+        return denoise(y, *levels)
+
+    if small.ndim == 3:
+        return observe(fitting, lambda x: _lowered(x, factor), lambda r: _raised(r, factor), small)
     mean, largest = POOLS[small.ndim - 2]
     means = _repeat(small, factor)
 
     def enlarged(y: Tensor, *levels: Tensor) -> Tensor:
-        if y.shape[1:] != means.shape[1:]:
-            sizes = ("×".join(map(str, shape[2:])) for shape in (small.shape, y.shape))
-            raise MaquetteError("MQ-2043", factor=factor, **dict(zip(("small", "size"), sizes, strict=True)))
-        x = denoise(y, *levels)
-        detail = x - _repeat(mean(x, factor), factor)
-        return _within(means, detail, lambda excess: _repeat(largest(excess, factor), factor), bound)
+        x = fitting(y, *levels)
+        detail = x - _repeat(mean(x, block), factor)
+        return _within(means, detail, lambda excess: _repeat(largest(excess, block), factor), bound)
 
     return enlarged
+
+
+def _block(axes: int, factor: int) -> tuple[int, ...]:
+    """How many values of each axis become one: of films not along time."""
+    return (1,) * (axes - 2) + (factor,) * min(axes, 2)
+
+
+def _lowered(x: Tensor, factor: int) -> Tensor:
+    """Each `factor`-th value of what is left without the frequencies that these cannot hold; x is taken as a circle."""
+    n = x.shape[-1] // factor
+    return torch.fft.irfft(torch.fft.rfft(x)[..., : n // 2 + 1], n) / factor
+
+
+def _raised(x: Tensor, factor: int) -> Tensor:
+    """The right inverse of `_lowered`: nothing in the higher frequencies."""
+    return torch.fft.irfft(torch.fft.rfft(x), factor * x.shape[-1]) * factor
 
 
 def colourise(denoise: Predictor, grey: Float[Tensor, "b 1 *space"], bound: float = 1.0) -> Predictor:
@@ -113,8 +139,8 @@ def _filtered(x: Tensor, gain: Change) -> Tensor:
 
     Linear, and its own adjoint, as its kernel is even.
     """
-    axes, sides = range(2, x.ndim), x.shape[2:]
-    whole = x
+    axes = range(max(2, x.ndim - 2), x.ndim)  # of films not along time
+    whole, sides = x, x.shape[axes.start :]
     for axis in axes:
         whole = torch.cat([whole, whole.flip(axis)], axis)
     squares = torch.zeros((), device=x.device)
@@ -122,7 +148,9 @@ def _filtered(x: Tensor, gain: Change) -> Tensor:
         last = axis == len(sides) - 1
         one = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(2 * side, device=x.device)
         squares = squares[..., None] + one.square()
-    found = torch.fft.irfftn(torch.fft.rfftn(whole, dim=list(axes)) * gain(squares), whole.shape[2:], list(axes))
+    found = torch.fft.irfftn(
+        torch.fft.rfftn(whole, dim=list(axes)) * gain(squares), whole.shape[axes.start :], list(axes)
+    )
     return found[(..., *(slice(side) for side in sides))]
 
 
@@ -137,7 +165,7 @@ def _within(middle: Tensor, detail: Tensor, together: Change, bound: float) -> T
 
 
 def _repeat(x: Tensor, factor: int) -> Tensor:
-    """Each value `factor` times along every axis of the picture."""
-    for axis in range(2, x.ndim):
+    """Each value `factor` times along every axis of the picture, or of each frame."""
+    for axis in range(x.ndim - 2, x.ndim):
         x = x.repeat_interleave(factor, dim=axis)
     return x

@@ -106,7 +106,8 @@ class Keeper:
         x = learner.decoded(drawn)
         items = medium.from_tensor(x)
         if along is not None and given.image is not None:
-            sheet = beside(medium, given.image, items, medium.from_tensor(along.x))
+            shown = learner.recipe.data.along.shown(given.image, medium)
+            sheet = beside(medium, shown, items, medium.from_tensor(along.x))
         else:
             told = learner.classes and given.text is None  # else each sample has the label of its caption's row
             titles = [learner.classes[i % len(learner.classes)] for i in range(len(x))] if told else None
@@ -162,9 +163,9 @@ class Keeper:
         return self.learner.medium.to_tensor(np.asarray(items[:: max(1, len(items) // n)][:n]))
 
 
-def beside(medium: Medium, given: Tensor, made: np.ndarray, real: np.ndarray) -> bytes:
+def beside(medium: Medium, given: np.ndarray, made: np.ndarray, real: np.ndarray) -> bytes:
     """A sheet of what was given, what was made of it, and the real samples of the same rows."""
     n = min(len(given), len(made), len(real))
-    rows = np.stack([medium.pictured(given[:n]), made[:n], real[:n]], 1).reshape(-1, *medium.stored)
+    rows = np.stack([given[:n], made[:n], real[:n]], 1).reshape(-1, *medium.stored)
     titles = ["given", "made", "real"]
     return medium.sheet(rows, columns=3 * min(n, 3), titles=titles * 3)

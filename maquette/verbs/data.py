@@ -9,10 +9,9 @@ from maquette.data.check import CheckReport
 from maquette.data.check import check as look
 from maquette.media import decode, midi, sound
 from maquette.media import text as text_medium
-from maquette.verbs.recipes import read
+from maquette.verbs.recipes import read, recipes
 
-PICTURES, TEXT, SOUND = ("dcgan",), ("chat", "medium.asks=false"), ("mel-diffusion",)
-MUSIC = ("harmonise",)
+PICTURES, TEXT = ("dcgan",), ("chat", "medium.asks=false")
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
@@ -42,10 +41,15 @@ def _suited(path: Path) -> tuple[str, ...]:
         found["music"] += suffix in midi.SUFFIXES
         found["text"] += suffix in text
     if found["sound"] > found["picture"]:
-        return SOUND
+        return _first("audio")
     if found["music"] > found["picture"]:
-        return MUSIC
+        return _first("music")
     return TEXT if found["text"] and not found["picture"] else PICTURES
+
+
+def _first(folder: str) -> tuple[str, ...]:
+    """The first recipe of a folder."""
+    return (next(recipe.name for recipe in recipes() if recipe.name.startswith(f"{folder}/")),)
 
 
 def _names(path: Path) -> Iterator[str]:

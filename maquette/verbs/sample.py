@@ -1,6 +1,7 @@
 """Make new items and write them, each with its mark, through the one exit."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as pillow
 from torch import Tensor
 
 from maquette.core import exit as exits
@@ -18,6 +19,7 @@ from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.media import lettering, marks
 from maquette.media.base import Medium
+from maquette.media.image import Image
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, Request, Said
 from maquette.verbs import notes
@@ -59,11 +61,12 @@ def sample(
         transpose: of music: so many semitones higher than it was made.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
-            and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew. A model
-            that is given pictures takes several of them, or a folder, one a sample, and `mask` only where it mends
-            pictures; one that knows styles takes `manner` in the same way. Of music `opening` may be a file, of which
-            `quarters` says how many quarter notes are taken, and `voice` files by the names of the voices that they
-            give.
+            and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew; of films
+            it is a picture too. Of sound and films `gap` says from which second to which they are to be made anew:
+            "0.4:0.45", either end left out where there is none. A model that is given pictures takes several of them,
+            or a folder, one a sample, and `mask` or `gap` only where it mends; one that knows styles takes `manner` in
+            the same way. Of music `opening` may be a file, of which `quarters` says how many quarter notes are taken,
+            and `voice` files by the names of the voices that they give.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -110,13 +113,13 @@ class Sheet:
 
     def encode(self, item: bytes, mark: Mark) -> bytes:
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(item)).save(buffer, "PNG", pnginfo=marks.chunks(mark))
+        pillow.open(io.BytesIO(item)).save(buffer, "PNG", pnginfo=marks.chunks(mark))
         return buffer.getvalue()
 
     def label(self, item: bytes, text: str) -> bytes:
         buffer = io.BytesIO()
-        picture = lettering.label(np.asarray(Image.open(io.BytesIO(item)).convert("RGB")), text)
-        Image.fromarray(picture).save(buffer, "PNG")
+        picture = lettering.label(np.asarray(pillow.open(io.BytesIO(item)).convert("RGB")), text)
+        pillow.fromarray(picture).save(buffer, "PNG")
         return buffer.getvalue()
 
 
@@ -144,7 +147,7 @@ def _played(medium: Medium, items: Sequence[Any], path: Path) -> bytes:
 
 
 def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[str, Any]:
-    """`request` with the files of `image`, `manner` and `mask` read."""
+    """`request` with the files of `image`, `manner` and `mask` read, and `gap` as a mask."""
     asked = dict(request)
     opening, quarters, voice = (asked.pop(name, None) for name in ("opening", "quarters", "voice"))
     if quarters is not None and opening is None:
@@ -154,6 +157,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if isinstance(opening, str | Path):
         opening = notes.beginning(pipeline.medium, opening, quarters)
     asked["opening"] = notes.voices(pipeline.medium, voice) if voice else opening
+    asked["mask"] = _holes(asked.get("mask"), asked.pop("gap", None), pipeline.medium)
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
         asked["image"] = asked["image"][0]
     if pipeline.model.beside.image is not None and asked.get("image") is not None:
@@ -173,17 +177,56 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         raise MaquetteError("MQ-2137", "derive")
     elif derive:
         raise MaquetteError("MQ-2138", "derive", kind=pipeline.model.config.kind(), what="picture")
-    for name in ("image", "mask"):
-        if isinstance(asked.get(name), str | Path):
-            factor = asked.get("factor") or 0
-            smaller = name == "image" and isinstance(factor, int) and factor > 1
-            medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
-            item = medium.read(Path(asked[name]))
-            asked[name] = item if name == "image" else medium.to_tensor(item[None])[0].numpy() > 0
+    if isinstance(asked.get("image"), str | Path):
+        factor = asked.get("factor") or 0
+        smaller = isinstance(factor, int) and factor > 1
+        medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
+        asked["image"] = medium.read(Path(asked["image"]))
     for name in ("label", "prompt", "stop"):
         if isinstance(asked.get(name), list):
             asked[name] = tuple(asked[name])
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _holes(mask: Any, gap: Any, medium: Medium) -> Any:
+    """Where samples are to be made anew, as booleans that spread over one of them; what is not said is None.
+
+    Raises:
+        MaquetteError: MQ-2105 where both are said, MQ-2104 a gap where there is no time or a mask where there are no
+            pictures, MQ-2002 a gap that is none, and what reading a mask raises.
+    """
+    if gap is not None and mask is not None:
+        raise MaquetteError("MQ-2105", "gap", first="image", second="one of mask and gap")
+    if gap is not None:
+        return _span(gap, medium)
+    if not isinstance(mask, str | Path):
+        return mask
+    shape = medium.space.shape
+    if len(shape) < 3:
+        raise MaquetteError("MQ-2104", "mask", task="read a mask, which is a picture; give --gap")
+    reader = medium if len(shape) == 3 else Image(shape[-1], shape[0])
+    white = reader.to_tensor(reader.read(Path(mask))[None]).numpy() > 0
+    return white[0] if len(shape) == 3 else white.any(1, keepdims=True)
+
+
+def _span(gap: Any, medium: Medium) -> np.ndarray:
+    """Booleans [1, n, 1 …]: true from one second to another, written START:END or a pair."""
+    shape, rate = medium.space.shape, medium.rate
+    if not rate:
+        raise MaquetteError("MQ-2104", "gap", task="be told a span of time: what it makes does not last")
+    ends: Any = gap.split(":") if isinstance(gap, str) else gap
+    try:
+        start, end = (
+            float(word) if word not in ("", None) else other for word, other in zip(ends, (0, math.inf), strict=True)
+        )
+        first, last = round(max(start, 0) * rate), round(min(end * rate, shape[1]))
+    except (TypeError, ValueError, OverflowError):
+        first = last = 0
+    if first >= last:
+        wanted = f"START:END in seconds, within {shape[1] / rate:g}"
+        raise MaquetteError("MQ-2002", path="gap", wanted=wanted, value=repr(gap))
+    at = np.arange(shape[1]).reshape(1, -1, *[1] * (len(shape) - 2))
+    return (at >= first) & (at < last)
 
 
 def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
@@ -223,10 +266,18 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
         raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
     if derive:
         return craft.take(x, Seeds.for_samples(seed, len(x)).fork(GIVEN))
-    if isinstance(mask, str | Path):
-        mask = (medium.to_tensor(medium.read(Path(mask))[None])[0] > 0).any(0).numpy()
-    hidden = None if mask is None else torch.from_numpy(np.asarray(mask, bool).reshape(1, 1, *x.shape[2:]))
-    return craft.bring(x, space, hidden)
+    return craft.bring(x, space, None if mask is None else _hidden(mask, x))
+
+
+def _hidden(mask: Any, x: Tensor) -> Tensor:
+    """`mask` [1, 1, *space] for samples [b, c, *space]; raises MQ-2106 where it does not spread over one."""
+    holes = np.asarray(mask, bool)
+    holes = holes.any(0, keepdims=True) if holes.ndim == x.ndim - 1 else holes
+    try:
+        return torch.from_numpy(np.broadcast_to(holes, (1, 1, *x.shape[2:])).copy())
+    except ValueError:
+        found, wanted = ("×".join(map(str, shape)) for shape in (holes.shape, x.shape[2:]))
+        raise MaquetteError("MQ-2106", "mask", what="mask", found=found, wanted=wanted) from None
 
 
 def _layout(request: Request, classes: Sequence[str]) -> tuple[int, list[str] | None]:

@@ -33,6 +33,20 @@ def test_placing_keeps_names_and_objects() -> None:
     assert devices.arrange(torch.randn(2, 3), "channels_last").is_contiguous()
 
 
+def test_films_lie_with_their_channels_last_and_sound_as_it_is() -> None:
+    film, sound = nn.Conv3d(3, 8, 3), nn.Conv1d(3, 8, 3)
+    for model in (film, sound):
+        before = list(model.parameters())
+        devices.place(model, torch.device("cpu"), "channels_last")
+        assert all(a is b for a, b in zip(before, model.parameters(), strict=True))
+    assert film.weight.is_contiguous(memory_format=torch.channels_last_3d) and sound.weight.is_contiguous()
+    x = devices.arrange(torch.randn(2, 3, 4, 8, 8), "channels_last")
+    assert x.is_contiguous(memory_format=torch.channels_last_3d)
+    assert film(x).is_contiguous(memory_format=torch.channels_last_3d)
+    assert devices.arrange(torch.randn(2, 8, 3).transpose(1, 2), "channels_last").is_contiguous()
+    assert devices.arrange(x, "contiguous").is_contiguous()
+
+
 def test_bf16_is_for_products_and_fp32_changes_nothing() -> None:
     layer, x = nn.Linear(4, 4), torch.randn(2, 4)
     with devices.autocast(torch.device("cpu"), "bf16"):

@@ -1,4 +1,4 @@
-"""What crafts take from pictures, how a person brings them, and what can be done without a model."""
+"""What crafts take from samples, how a person brings them, and what can be done without a model."""
 
 import dataclasses
 
@@ -11,16 +11,19 @@ from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
 from maquette.crafts import blur, crop, edges, grey, hiding, mask, noise, shrink
-from maquette.crafts.base import CraftConfig, blurred
+from maquette.crafts.base import FILMS, NAMES, PICTURES, SOUND, CraftConfig, blurred, by_frame
 
 RGB, GREY = Real((3, 16, 16), levels=256), Real((1, 16, 16), levels=256)
+STEREO, FILM = Real((2, 1024), levels=65536), Real((3, 6, 16, 16), levels=256)
+OF = {SOUND: STEREO, PICTURES: RGB, FILMS: FILM}
 N = 6
 
 
 def pictures(space: Real = RGB, n: int = N) -> Tensor:
-    """Smooth pictures: blurred noise, stretched to [-1, 1]."""
-    x = blurred(Seeds.for_samples(0, n).normal(*space.shape), 2.0)
-    return x / x.abs().amax((1, 2, 3), keepdim=True)
+    """Smooth pictures: blurred noise, stretched to [-1, 1]; smooth films and sounds likewise."""
+    x = Seeds.for_samples(0, n).normal(*space.shape)
+    x = by_frame(lambda frames: blurred(frames, 2.0), x) if x.ndim > 3 else blurred(x[:, None], 2.0)[:, 0]
+    return x / x.abs().amax(tuple(range(1, x.ndim)), keepdim=True)
 
 
 def draws(seed: int = 0, n: int = N, first: int = 0) -> Seeds:
@@ -31,15 +34,18 @@ def error(one: Tensor, other: Tensor) -> float:
     return float((one - other).square().mean())
 
 
-EACH = [choose(kind, CraftConfig, "given")() for kind in kinds("crafts")]
-each = pytest.mark.parametrize("craft", EACH, ids=lambda craft: craft.kind())
+ALL = [choose(kind, CraftConfig, "given")() for kind in kinds("crafts")]
+EACH = [(craft, OF[axes]) for craft in ALL for axes in craft.suits]
+each = pytest.mark.parametrize(
+    ("craft", "of"), EACH, ids=lambda it: NAMES[len(it.shape)] if isinstance(it, Real) else it.kind()
+)
 
 
 @each
-def test_what_is_left_has_its_space_and_depends_on_its_own_row(craft: CraftConfig) -> None:
-    x = pictures()
+def test_what_is_left_has_its_space_and_depends_on_its_own_row(craft: CraftConfig, of: Real) -> None:
+    x = pictures(of)
     given = craft.take(x, draws())
-    assert given.shape == (N, *craft.space(RGB).shape) and given.dtype == torch.float32
+    assert given.shape == (N, *craft.space(of).shape) and given.dtype == torch.float32
     assert given.abs().max() <= 1
     assert torch.equal(craft.take(x, draws()), given), "the same row loses something else"
     last = craft.take(x[4:], draws(0, 2, first=4))
@@ -47,24 +53,44 @@ def test_what_is_left_has_its_space_and_depends_on_its_own_row(craft: CraftConfi
 
 
 @each
-def test_simpler_ways_make_pictures(craft: CraftConfig) -> None:
-    x = pictures()
+def test_simpler_ways_make_samples(craft: CraftConfig, of: Real) -> None:
+    x = pictures(of)
     given = craft.take(x, draws())
-    for name, made in craft.simpler(given, RGB).items():
+    for name, made in {**craft.simpler(given, of), "shown": craft.shown(given, of)}.items():
         assert made.shape == x.shape and made.isfinite().all() and made.abs().max() <= 1, name
 
 
 @each
-def test_points_have_nothing_to_take(craft: CraftConfig) -> None:
-    with pytest.raises(MaquetteError, match="MQ-2009"):
-        craft.space(Real((2,)))
+def test_what_is_unknown_is_told_and_the_rest_kept(craft: CraftConfig, of: Real) -> None:
+    x = pictures(of)
+    given = craft.take(x, draws())
+    unknown, kept = craft.unknown(given), craft.keep(torch.zeros_like(x), given)
+    assert unknown is None or torch.equal(kept, x * (1 - unknown))
+    assert unknown is not None or not kept.any()
+
+
+@pytest.mark.parametrize("craft", ALL, ids=lambda craft: craft.kind())
+def test_what_has_nothing_to_take_is_refused(craft: CraftConfig) -> None:
+    for space in (Real((2,)), *(of for axes, of in OF.items() if axes not in craft.suits)):
+        with pytest.raises(MaquetteError, match="MQ-2009"):
+            craft.space(space)
 
 
 def test_which_chances_are_taken() -> None:
-    x = pictures()
-    for craft in EACH:
+    for craft, of in EACH:
+        x = pictures(of)
         same = torch.equal(craft.take(x, draws(1)), craft.take(x, draws(2)))
-        assert same == (craft.kind() not in ("mask", "noise", "blur")), craft.kind()
+        assert same == (craft.kind() not in ("mask", "noise", "blur", "gap")), craft.kind()
+
+
+def test_of_films_each_frame_is_taken_from_as_a_picture() -> None:
+    x = pictures(FILM)
+    for craft in (shrink.Config(factor=2), grey.Config(), edges.Config(), crop.Config()):
+        given, frame = craft.take(x, draws()), craft.take(x[:, :, 3], draws())
+        assert torch.equal(given[:, :, 3], frame)
+        for name, made in craft.simpler(given, FILM).items():
+            if name != "mean fill":  # which knows the mean of the whole film
+                torch.testing.assert_close(made[:, :, 3], craft.simpler(frame, RGB)[name], rtol=0, atol=1e-6)
 
 
 # -- one by one -------------------------------------------------------------------------------------------------------
@@ -192,6 +218,8 @@ def test_a_blur_keeps_what_is_plain_and_the_sum_inside() -> None:
         ("blur", {"sigma": 0.0}),
         ("noise", {"level": 0.0}),
         ("edges", {"threshold": 1.5}),
+        ("gap", {"share": [0.5, 1.0]}),
+        ("mask", {"drift": 0.6}),
     ],
 )
 def test_impossible_settings_are_named(kind: str, wrong: dict) -> None:

@@ -10,6 +10,7 @@ import pytest
 from maquette.core.errors import MaquetteError
 from maquette.data import hf
 from maquette.data.source import Data, open_data
+from maquette.media import audio
 from maquette.media.image import Config
 from maquette.media.points import Config as PointsConfig
 from tests.data.making import GREY, labels_by_name, opened, picture, real_data, refused
@@ -121,6 +122,18 @@ def test_without_the_extra_the_command_that_installs_it_is_named(tmp_path: Path,
 def test_datasets_is_imported_only_when_used() -> None:
     code = "import sys, maquette.data.source; sys.exit('datasets' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_spoken_digits_come_with_what_is_said_and_by_whom() -> None:
+    medium = audio.Config(rate=8000, samples=4000).build()
+    source = hf.find(str(real_data("fsdd")), medium, {"caption": "text"})
+    reading = source.read()
+    row = next(iter(reading.rows))
+    assert (row.split, row.label, row.text, row.columns["speaker"]) == ("train", "0", "zero", "george")
+    item = row.load()
+    assert item.shape == (4000, 1) and np.abs(item).max() > 1000 and reading.classes == list("0123456789")
+    speakers = next(iter(hf.find(str(real_data("fsdd")), medium, {"label": "speaker"}).read().rows))
+    assert speakers.label == "george"
 
 
 def test_fashion_mnist() -> None:

@@ -1,16 +1,18 @@
 """Small real data and pipelines whose samples are known, for the tests of this folder."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
 
 from maquette.bundle import Bundle
-from maquette.data.dataset import Dataset
+from maquette.core.types import Real
+from maquette.data.dataset import Dataset, Split
 from maquette.data.source import Data, open_data
-from maquette.media import image, points
-from maquette.media.base import MediumConfig
+from maquette.media import audio, image, points
+from maquette.media.base import Medium, MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request
 
@@ -50,3 +52,95 @@ def known(like: Pipeline, answer: Callable[[Request], np.ndarray], **card) -> Kn
     made = Known(bundle, CPU)
     made.answer = answer
     return made
+
+
+# -- sound and films --------------------------------------------------------------------------------------------------
+
+SOUND = audio.Config(rate=4000, samples=1024)
+PITCHES = (220.0, 330.0, 440.0, 660.0)
+NOTES = [f"{timbre} {pitch:.0f}" for timbre in ("soft", "bright") for pitch in PITCHES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmConfig(MediumConfig):
+    """Grey films of 8 frames of 12 x 12 pixels: as little of a medium as scores need."""
+
+    def build(self) -> "Films":
+        return Films()
+
+
+class Films(Medium):
+    suffix, suffixes, dtype, rate = ".film", frozenset({".film"}), np.dtype(np.uint8), 4
+    stored, space = (8, 12, 12, 1), Real((1, 8, 12, 12), levels=256)
+
+    def read(self, path):
+        raise NotImplementedError
+
+    from_bytes = encode = label = read
+
+    def to_tensor(self, items):
+        return torch.as_tensor(items).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+    def from_tensor(self, x):
+        return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1).numpy()
+
+    def sheet(self, items, columns=8, titles=None):
+        return image.Image(12, 1).sheet(items.reshape(-1, 12, 12, 1), items.shape[1])
+
+    def clip(self, items):
+        return ".gif", b"GIF89a"
+
+    def augment(self, items, how, uniform):
+        return items
+
+
+FILMS = FilmConfig()
+WAYS = ["right", "left", "down", "up"]
+
+
+def _split(make: Callable[[int, np.random.Generator], np.ndarray], classes: int, n: int, seed: int) -> Split:
+    labels, draw = np.arange(n) % classes, np.random.default_rng(seed)
+    return Split(np.stack([make(int(label), draw) for label in labels]), labels)
+
+
+def _dataset(make: Callable[[int, np.random.Generator], np.ndarray], classes: list[str], print_: str) -> Dataset:
+    return Dataset(
+        train=_split(make, len(classes), 400, 0),
+        test=_split(make, len(classes), 240, 1),
+        classes=classes,
+        fingerprint=print_,
+        licence="CC0",
+        bad=[],
+        ignored={},
+    )
+
+
+@cache
+def notes() -> Dataset:
+    """Tones of four pitches and two timbres, a little noise with them."""
+
+    def make(label: int, draw: np.random.Generator) -> np.ndarray:
+        bright, pitch = divmod(label, 4)
+        turn = 2 * np.pi * PITCHES[pitch] * np.arange(1024) / 4000 + draw.uniform(0, 7)
+        wave = sum(np.sin(k * turn) / k for k in range(1, 4)) / 2 if bright else np.sin(turn)
+        wave = draw.uniform(0.2, 0.5) * wave + 0.005 * draw.normal(size=1024)
+        return (32767 * wave).astype(np.int16)[:, None]
+
+    return _dataset(make, NOTES, "no" * 32)
+
+
+@cache
+def films() -> Dataset:
+    """A spot that wanders right, left, down or up and comes in again on the other side: only time tells which."""
+
+    def make(label: int, draw: np.random.Generator) -> np.ndarray:
+        y, x = np.mgrid[:12, :12]
+        first, step = draw.uniform(0, 12, 2), [(0, 1), (0, -1), (1, 0), (-1, 0)][label]
+        frames = []
+        for t in range(8):
+            apart = [(place - f - t * s + 6) % 12 - 6 for place, f, s in zip((y, x), first, step, strict=True)]
+            frames.append(np.exp(-(apart[0] ** 2 + apart[1] ** 2) / 4))
+        noise = draw.normal(0, 2, (8, 12, 12))
+        return (40 + 200 * np.stack(frames) + noise).clip(0, 255).astype(np.uint8)[..., None]
+
+    return _dataset(make, WAYS, "fi" * 32)

@@ -108,7 +108,7 @@ def test_without_true_answers_only_sets_are_compared() -> None:
     reference = prepare(data, ready.medium, CPU, N)
     asked = crafts.lesson(ready, reference)
     assert asked.real is None and list(asked.simpler) == ["untranslated"]
-    ready.answers = ready.medium.pictured(asked.pictures)  # changes nothing, there and back
+    ready.answers = ready.medium.from_tensor(asked.pictures)  # changes nothing, there and back
     report = evaluate(ready, data, N, reference=reference)
     assert report.score("answer_psnr") is None
     fid, trip = report.score("fid"), report.score("cycle_ssim")

@@ -10,13 +10,14 @@ import torch
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
+from maquette.core.types import Real
 from maquette.data.dataset import Dataset, Split
 from maquette.evaluate import domain, extractor
 from maquette.evaluate.extractor import DomainExtractor, Fourier, choose_extractor
 from maquette.evaluate.scores.frechet import Moments, frechet_distance
 from maquette.evaluate.scores.prdc import prdc
 from maquette.media.base import Medium
-from tests.evaluate.made import CPU, PLANE, SMALL, digits, ring
+from tests.evaluate.made import CPU, FILMS, PLANE, SMALL, SOUND, digits, films, notes, ring
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +112,7 @@ def test_distances_grow_with_every_fault(seen: tuple[DomainExtractor, Medium]) -
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 3), (100, 1), (128, 3)])
 def test_every_size_of_picture_fits(size: int, channels: int) -> None:
-    network = domain.Domain(channels, size, 7, "labels").eval()
+    network = domain.Domain(Real((channels, size, size)), 7, "labels").eval()
     features, logits = network(torch.zeros(2, channels, size, size))
     assert logits.shape == (2, 7) and 96 <= features.shape[1] <= 448
     assert sum(p.numel() for p in network.parameters()) < 700_000
@@ -162,3 +163,67 @@ def test_a_space_that_nothing_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MaquetteError) as refused:
         choose_extractor(digits(), medium, CPU)
     assert refused.value.code == "MQ-2080"
+
+
+# -- sound and films --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("data", "medium"), [(notes, SOUND), (films, FILMS)], ids=["sound", "films"])
+def test_sound_and_films_are_told_apart_by_their_labels(data, medium, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain, "PASSES", 1500 if data is notes else 4000)
+    ready = medium.build()
+    made = choose_extractor(data(), ready, CPU)
+    assert isinstance(made, DomainExtractor) and made.labels and made.network.accuracy > 0.8
+    assert made.resize == ("log-mel" if data is notes else "none")
+    again = choose_extractor(data(), ready, CPU)
+    assert again.digest == made.digest, "it is kept"
+    items = data().train.items
+    real, other = items[:200], items[200:]
+    moments = Moments.of(made.see(real, ready, CPU).features)
+
+    def distance(x: np.ndarray) -> float:
+        return frechet_distance(moments, Moments.of(made.see(x, ready, CPU).features))
+
+    if data is notes:
+        hiss = np.random.default_rng(0).normal(0, 3000, other.shape)
+        faulty = [(other + hiss).clip(-32768, 32767).astype(np.int16), np.repeat(other[:, ::2], 2, 1), other // 8]
+    else:  # what stands still, runs backwards at times, or flickers, looks right frame by frame
+        back_and_forth = np.concatenate([other[:, :4], other[:, 3::-1]], 1)
+        faulty = [np.repeat(other[:, :1], 8, 1), back_and_forth, other[:, [0, 2, 1, 3, 5, 4, 6, 7]]]
+    floor = distance(other)
+    assert all(distance(x) > 2 * floor for x in faulty), [distance(x) / floor for x in faulty]
+
+
+def test_without_labels_samples_are_flipped_four_ways() -> None:
+    x = torch.arange(4.0 * 6).view(4, 1, 2, 3)
+    changed, answers = domain._task(x, torch.zeros(4).long(), "flips")
+    wanted = [x[0], x[1].flip(1), x[2].flip(2), x[3].flip(1, 2)]
+    assert torch.equal(changed, torch.stack(wanted)) and answers.tolist() == [0, 1, 2, 3]
+    line, _ = domain._task(x.flatten(2), torch.zeros(4).long(), "flips")
+    assert torch.equal(line[3], -x[3].flatten(1).flip(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(domain, "PASSES", 1500)
+        made = choose_extractor(unlabelled(notes()), SOUND.build(), CPU)
+    assert isinstance(made, DomainExtractor) and not made.labels and "flipped" in made.note
+    assert 0.4 < made.network.accuracy < 0.7, "a steady tone sounds the same backwards, and never upside down"
+
+
+def test_what_is_heard_moves_in_time_alone() -> None:
+    x = torch.arange(32.0).expand(2, 1, 8, 32) + 100 * torch.arange(8.0)[:, None]
+    moved = [domain._moved(x, True, torch.Generator().manual_seed(i)) for i in range(8)]
+    assert len({m[0, 0, 0, 10].item() for m in moved}) > 2
+    assert all(torch.equal(m[:, :, 3] - m[:, :, 0], torch.full((2, 1, 32), 300.0)) for m in moved)
+    film = torch.rand(2, 3, 5, 8, 8)
+    shifted = domain._moved(film, False, torch.Generator().manual_seed(1))
+    frame = domain._moved(film[:, :, 2], False, torch.Generator().manual_seed(1))
+    assert torch.equal(shifted[:, :, 2], frame)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate"), [((2, 16000), 16000), ((1, 20), 1000), ((3, 40, 48, 64), 8), ((1, 2, 8, 8), 1), ((4, 100), 0)]
+)
+def test_every_length_fits(shape: tuple[int, ...], rate: int) -> None:
+    network = domain.Domain(Real(shape), 7, "labels", rate).eval()
+    features, logits = network(torch.zeros(2, *shape))
+    assert logits.shape == (2, 7) and 96 <= features.shape[1] <= 448
+    assert sum(p.numel() for p in network.parameters()) < 1_500_000

@@ -203,6 +203,16 @@ def test_titles_stand_over_columns() -> None:
     assert (titled[:18] < 100).any()
 
 
+def test_more_titles_than_columns_stand_over_each_item() -> None:
+    items = np.stack([tone()[:1000]] * 6)
+    plain, titled = pixels(MEDIUM.sheet(items, 3)), pixels(MEDIUM.sheet(items, 3, list("abcdef")))
+    tall = HIGH + SPECTRUM_HIGH + 4
+    for row in range(2):
+        start = row * (tall + 18)
+        assert (titled[start + 4 : start + 18] < 100).any()
+        assert np.array_equal(titled[start + 22 : start + 18 + tall], plain[row * tall + 4 : (row + 1) * tall])
+
+
 @pytest.mark.parametrize("samples", [16, 100, 100_000])
 def test_items_of_any_length_have_a_sheet(samples: int) -> None:
     medium = Audio(44_100, samples, 2)

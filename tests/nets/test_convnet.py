@@ -25,6 +25,53 @@ def test_code_to_picture_and_back(size: int, channels: int) -> None:
     assert down(x).shape == (2, 6)
 
 
+@pytest.mark.parametrize(
+    ("sides", "smallest"),
+    [
+        ((64,), (4,)),
+        ((77,), (4,)),
+        ((5,), (5,)),
+        ((16, 32, 32), (4, 4, 4)),
+        ((16, 64, 64), (4, 4, 4)),
+        ((9, 21, 28), (4, 5, 7)),  # height and width are halved together, frames by themselves
+        ((3, 13, 30), (3, 6, 15)),
+        ((1, 16, 16), (1, 4, 4)),
+    ],
+    ids=str,
+)
+def test_code_to_sound_or_film_and_back(sides: tuple[int, ...], smallest: tuple[int, ...]) -> None:
+    config = convnet.Config(width=8, widest=32, norm="group")
+    up, down = config.build((5,), (2, *sides)), config.build((2, *sides), (6,))
+    x = up(torch.randn(2, 5))
+    assert x.shape == (2, 2, *sides) and down(x).shape == (2, 6)
+    assert up.smallest[1:] == down.see(x).shape[2:] == smallest
+
+
+@pytest.mark.parametrize(
+    ("step", "kernel", "side", "maps"),
+    [
+        (4, 25, 16384, [16384, 4096, 1024, 256, 64, 16, 4]),
+        (4, 0, 8192, [8192, 2048, 512, 128, 32, 8]),
+        (4, 25, 61, [61, 15]),  # (61 + 1) // 4
+        (4, 25, 63, [63, 16, 4]),
+        (4, 8, 63, [63, 15]),
+        (2, 5, 63, [63, 32, 16, 8, 4]),
+        (3, 7, 100, [100, 33, 11]),
+    ],
+)
+def test_steps_and_kernels(step: int, kernel: int, side: int, maps: list[int]) -> None:
+    """What a layer makes of a side is what was reckoned with, and its transposed layer makes the side again."""
+    config = convnet.Config(width=8, widest=8, norm="group", step=step, kernel=kernel)
+    up, down = config.build((5,), (1, side)), config.build((1, side), (1,))
+    found = [side]
+    for block in down.blocks:
+        block.register_forward_hook(lambda _, args, out: found.append(out.shape[2]))
+    x = up(torch.randn(2, 5))
+    assert x.shape == (2, 1, side) and down(x).shape == (2, 1) and found == maps
+    kernels = {part.kernel_size for part in down.modules() if isinstance(part, nn.Conv1d)}
+    assert kernels == {(kernel or 2 * step,)}
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("activation", ["leaky", "relu"])
 def test_every_choice_learns_in_every_parameter(norm: str, activation: str) -> None:
@@ -68,6 +115,15 @@ def test_without_normalisation_the_signal_keeps_its_size() -> None:
     assert 0.5 < down(torch.randn_like(x)).std().item() < 2.5
 
 
+@pytest.mark.parametrize(("sides", "fields"), [((4096,), {"step": 4, "kernel": 25}), ((16, 32, 32), {})], ids=str)
+def test_so_does_that_of_sound_and_of_films(sides: tuple[int, ...], fields: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    config = convnet.Config(width=16, norm="none", **fields)  # type: ignore[arg-type]
+    x = config.build((64,), (1, *sides))(torch.randn(16, 64))
+    assert 0.5 < x.std().item() < 2.5
+    assert 0.5 < config.build((1, *sides), (64,))(torch.randn_like(x)).std().item() < 2.5
+
+
 def test_spectral_norm_bounds_every_matrix() -> None:
     torch.manual_seed(0)
     down = convnet.Config(width=8, norm="spectral").build((1, 16, 16), (1,))
@@ -101,15 +157,35 @@ def test_a_critic_is_told_by_projection() -> None:
 
 @pytest.mark.parametrize(
     ("source", "target", "timed"),
-    [((2,), (2,), False), ((1, 8, 8), (1, 8, 8), False), ((5,), (1, 3, 3), False), ((5,), (1, 8, 8), True)],
+    [
+        ((2,), (2,), False),
+        ((1, 8, 8), (1, 8, 8), False),
+        ((5,), (1, 3, 3), False),
+        ((5,), (1, 8, 8), True),
+        ((5,), (1, 3), False),
+        ((5,), (1, 8, 3, 8), False),
+        ((1, 8), (1, 8, 8), False),
+        ((5,), (1, 8, 8, 8, 8), False),
+    ],
 )
 def test_refuses_what_it_cannot_map(source: tuple[int, ...], target: tuple[int, ...], timed: bool) -> None:
     with pytest.raises(MaquetteError, match="MQ-2009.*convnet"):
         convnet.Config().build(source, target, timed=timed)
 
 
-@pytest.mark.parametrize("values", [{"width": 12}, {"width": 0}, {"widest": 32}, {"widest": 100}])
-def test_refuses_widths_that_do_not_divide(values: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"width": 12},
+        {"width": 0},
+        {"widest": 32},
+        {"widest": 100},
+        {"step": 1},
+        {"step": 4, "kernel": 3},
+        {"kernel": 65},
+    ],
+)
+def test_refuses_impossible_settings(values: dict[str, int]) -> None:
     with pytest.raises(MaquetteError, match="MQ-2002"):
         convnet.Config(**values)
 
@@ -120,7 +196,7 @@ def test_refuses_widths_that_do_not_divide(values: dict[str, int]) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_attention_starts_as_nothing_and_then_looks_everywhere(norm: str) -> None:
     torch.manual_seed(0)
-    attention = convnet.SelfAttention(convnet.Config(norm=norm), 16)  # type: ignore[arg-type]
+    attention = convnet.SelfAttention(convnet.Config(norm=norm), 2, 16)  # type: ignore[arg-type]
     h = torch.randn(2, 16, 4, 6)
     assert torch.equal(attention(h), h)
     with torch.no_grad():

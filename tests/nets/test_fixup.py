@@ -47,7 +47,7 @@ def test_nothing_normalises() -> None:
 
 
 def test_blocks_start_as_nothing() -> None:
-    block, h = fixup.Block(8, 4), torch.randn(2, 8, 4, 4)
+    block, h = fixup.Block(2, 8, 4), torch.randn(2, 8, 4, 4)
     assert torch.equal(block(h), h)
     with torch.no_grad():
         nn.init.ones_(block.leave.weight)

@@ -21,8 +21,23 @@ def awake(net: torch.nn.Module) -> torch.nn.Module:
     return net
 
 
-@pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (13, 21), (9, 9), (128, 128)])
-def test_any_size_keeps_its_size(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "size",
+    [
+        (8, 8),
+        (28, 28),
+        (32, 32),
+        (13, 21),
+        (9, 9),
+        (128, 128),
+        (1000,),
+        (13,),
+        (16, 32, 32),
+        (5, 9, 14),
+        (1, 8, 8),
+    ],
+)
+def test_any_size_keeps_its_size(size: tuple[int, ...]) -> None:
     config = unet.Config(width=8, stages=(1, 2, 2, 2), blocks=(1, 1, 2, 1), attention=8, head=8)
     net = config.build((3, *size), (1, *size), timed=True)
     assert net(torch.randn(2, 3, *size), torch.rand(2)).shape == (2, 1, *size)
@@ -118,7 +133,13 @@ def test_a_sequence_that_no_stage_would_hear_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("source", "target", "fields"),
-    [((2,), (2,), {}), ((1, 8, 8), (1, 4, 4), {}), ((1, 9, 9), (1, 9, 9), {"patch": 2})],
+    [
+        ((2,), (2,), {}),
+        ((1, 8, 8), (1, 4, 4), {}),
+        ((1, 9, 9), (1, 9, 9), {"patch": 2}),
+        ((1, 8), (1, 8, 8), {}),
+        ((1, 3, 8, 8), (1, 3, 8, 8), {"patch": 2}),
+    ],
 )
 def test_impossible_shapes_are_refused(source: tuple, target: tuple, fields: dict) -> None:
     with pytest.raises(MaquetteError) as bad:

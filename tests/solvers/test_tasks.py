@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy import signal
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,10 +55,29 @@ def test_enlarging_keeps_black_and_white() -> None:
     assert x.abs().max() <= 1 + 1e-6
 
 
-def test_enlarging_works_along_one_axis() -> None:
-    small = torch.tensor([[[0.5, -0.5]]])
-    x = enlarge(lambda y, s: y, small, 3)(torch.randn(1, 1, 6), torch.ones(1))
-    assert (F.avg_pool1d(x, 3) - small).abs().max() < 1e-6
+@pytest.mark.parametrize("n", [5, 8])
+def test_sound_of_a_higher_rate_keeps_the_low_frequencies(n: int) -> None:
+    small, start = torch.randn(2, 1, n, dtype=torch.float64), torch.randn(2, 1, 3 * n, dtype=torch.float64)
+    x = enlarge(lambda y, s: y, small, 3)(start, torch.ones(2))
+    wanted = signal.resample(small.numpy(), 3 * n, axis=2) - signal.resample(
+        signal.resample(start.numpy(), n, axis=2), 3 * n, axis=2
+    )
+    held = slice(0, (n + 1) // 2)  # SciPy halves the last frequency of an even length, to keep it real
+    found = torch.fft.rfft(x - start)[..., held] - torch.fft.rfft(torch.from_numpy(wanted))[..., held]
+    assert found.abs().max() < 1e-9
+    again = enlarge(lambda y, s: y, small, 3)(x, torch.ones(2))
+    torch.testing.assert_close(again, x)
+    tone = torch.cos(2 * torch.pi * torch.arange(24) / 24)
+    silent = enlarge(lambda y, s: 0 * y, tone[::3].view(1, 1, -1), 3)(torch.zeros(1, 1, 24), torch.ones(1))
+    torch.testing.assert_close(silent[0, 0], tone)
+
+
+def test_films_are_enlarged_and_blurred_in_each_frame() -> None:
+    small, start = torch.rand(1, 2, 3, 4, 4) - 0.5, torch.randn(1, 2, 3, 8, 8)
+    x = enlarge(lambda y, s: y, small, 2)(start, torch.ones(1))
+    frame = enlarge(lambda y, s: y, small[:, :, 1], 2)(start[:, :, 1], torch.ones(1))
+    assert torch.equal(x[:, :, 1], frame)
+    torch.testing.assert_close(blur(start, 1.5)[:, :, 2], blur(start[:, :, 2], 1.5))
 
 
 def test_a_factor_that_does_not_fit_is_refused() -> None:

@@ -1,0 +1,102 @@
+"""Sound and films that lack a span of time: what a model is given that fills gaps, interpolates frames or goes on."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from maquette.core.errors import MaquetteError
+from maquette.core.seeds import Seeds
+from maquette.core.types import Real
+from maquette.crafts import hiding, lpc
+from maquette.crafts.base import FILMS, SOUND, Given, Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(hiding.HidingConfig):
+    """Some time in a row is hidden, of all channels."""
+
+    suits: ClassVar[tuple[int, ...]] = (SOUND, FILMS)
+
+    place: Literal["inside", "end", "between", "still"] = "inside"
+    """inside: somewhere, with at least as much known on either side where there is room; end: all that comes after some
+    time; of films also between: every other frame; still: all frames but the first."""
+    share: tuple[float, float] = (0.05, 0.2)
+    """Of the shortest and the longest span, inside or at the end, as shares of the whole."""
+
+    def __post_init__(self) -> None:
+        low, high = self.share
+        self.check(0 < low <= high < 1, "share", "two rising shares in (0, 1)")
+
+    def space(self, of: Real) -> Real:
+        space = super().space(of)
+        if self.place in ("between", "still") and len(of.shape) != FILMS:
+            raise self.impossible(of, f"place={self.place} is for films, which have frames")
+        if of.shape[1] < 3:
+            raise self.impossible(of, "it is too short to have a gap")
+        return space
+
+    def take(self, x: Samples, rng: Seeds) -> Given:
+        n = x.shape[2]
+        low, high = self.share
+        length = ((low + (high - low) * rng.fork(0).uniform()) * n).round().clamp(1, n - 2)
+        margin = torch.minimum(length, ((n - length) / 2).floor())
+        inside = margin + (rng.fork(1).uniform() * (n - length - 2 * margin + 1)).floor()
+        first = {"inside": inside, "end": n - length}.get(self.place, torch.ones_like(length))
+        last = first + length if self.place in ("inside", "end") else torch.full_like(length, n)
+        at = torch.arange(n, device=length.device)
+        hidden = (at >= first[:, None]) & (at < last[:, None])
+        if self.place == "between":
+            hidden &= at % 2 == 1
+        return self._hide(x, hidden)
+
+    def brought(self, of: Real) -> Real:
+        """A picture where all comes after the first frame; else all of it, with what is to be made anew."""
+        of = super().brought(of)
+        return replace(of, shape=(of.shape[0], *of.shape[2:])) if self.place == "still" else of
+
+    def bring(self, sample: Samples, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
+        if self.place in ("between", "still"):  # which frames are missing is clear, and a gap refused
+            sample = super().bring(sample, of, hidden)
+        elif hidden is not None:
+            return hiding.hide(sample, hidden.to(sample).expand(len(sample), 1, *sample.shape[2:]))
+        elif self.place == "inside":
+            raise MaquetteError("MQ-2105", first="image", second="gap")
+        if self.place == "still":
+            sample = sample[:, :, None].expand(-1, -1, *of.shape[1:])
+        longest = replace(self, share=(self.share[1], self.share[1]))
+        return longest.take(sample, Seeds.for_samples(0, len(sample)))
+
+    def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
+        if len(of.shape) == SOUND:
+            return _of_sound(given)
+        frames = {"last frame repeated": hiding.held(given)}
+        after = bool((given[:, -1, -1] > 0.5).all())  # nothing is known after what is hidden
+        return frames if after and self.place != "between" else {"frame averaging": hiding.bridged(given), **frames}
+
+    @staticmethod
+    def _hide(x: Samples, hidden: Bool[Tensor, "b n"]) -> Given:
+        hidden = hidden.view(len(x), 1, -1, *[1] * (x.ndim - 3))
+        return hiding.hide(x, hidden.to(x).expand(-1, -1, *x.shape[2:]))
+
+
+def _of_sound(given: Given) -> dict[str, Samples]:
+    """A straight line and an autoregressive process; at the end, where both come to rest, silence and the process."""
+    after = bool((given[:, -1, -1] > 0.5).all())
+    found = torch.stack([_predicted(row, after) for row in given.double().cpu()]).to(given).clamp(-1, 1)
+    found = hiding.keep_known(found, given)
+    if after:
+        return {"silence": given[:, :-1], "autoregressive continuation": found}
+    return {"linear interpolation": hiding.bridged(given), "autoregressive interpolation": found}
+
+
+def _predicted(row: Tensor, after: bool) -> Tensor:
+    gone = row[-1].numpy() > 0.5
+    if not after:
+        return torch.from_numpy(np.stack([lpc.across(channel, gone) for channel in row[:-1].numpy()]))
+    known = int(gone.argmax())
+    made = [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in row[:-1].numpy()]
+    return torch.from_numpy(np.stack(made))

@@ -1,0 +1,90 @@
+"""Sound as an autoregressive process, x[t] = a[1] x[t-1] + … + a[p] x[t-p] + e[t]: run across a gap, and run on.
+
+What classical restoration does where a model has learnt nothing: coefficients are taken from what is known around the
+gap, and samples are found for which the errors e are smallest.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+ORDER = 32
+CONTEXT = 1024
+"""Samples on either side of what is gone that coefficients are taken from: sound changes."""
+ROUNDS = 3
+"""How often samples are found by coefficients and coefficients by samples."""
+FAINT = 1e-9
+"""A share of the sound's power that counts as noise, so that what is silent or a pure tone has coefficients."""
+
+
+def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER) -> Float[np.ndarray, " n"]:
+    """`x` with its samples that are `gone` replaced by those of least squared error, by turns with the coefficients
+    (Janssen et al. 1986, section III); 0 where everything is gone.
+
+    The first coefficients come from what is known alone, so that a process without noise is found at once.
+    """
+    x, places = np.where(gone, 0.0, x), np.flatnonzero(gone)
+    if not places.size:
+        return x
+    around = slice(max(0, places[0] - CONTEXT), places[-1] + 1 + CONTEXT)
+    part, here = x[around], gone[around]  # a view: what is found there is found in x
+    sure, order = ~here, min(order, int((~here).sum()) // 3)
+    for _ in range(ROUNDS if order else 0):
+        part[here] = _samples(part, here, _coefficients(part, sure, order))
+        sure = np.ones_like(here)
+    return x
+
+
+def _coefficients(x: Float[np.ndarray, " n"], sure: Bool[np.ndarray, " n"], order: int) -> Float[np.ndarray, " p"]:
+    """Those of least squared error where it and the samples before it are `sure` (the covariance method)."""
+    rows = np.lib.stride_tricks.sliding_window_view(x, order + 1)
+    rows = rows[np.lib.stride_tricks.sliding_window_view(sure, order + 1).all(1)]
+    past, now = rows[:, -2::-1], rows[:, -1]
+    table = past.T @ past
+    table[np.diag_indices(order)] += FAINT * (np.trace(table) / order) + np.finfo(float).tiny
+    return np.linalg.solve(table, past.T @ now)
+
+
+def _samples(
+    x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], a: Float[np.ndarray, " p"]
+) -> Float[np.ndarray, " m"]:
+    """The samples that are `gone`, for which the sum of squared errors is least (equation 12)."""
+    from scipy import sparse
+    from scipy.linalg import solveh_banded
+
+    order, places = len(a), np.flatnonzero(gone)
+    first, last = max(0, places[0] - order), min(len(x), places[-1] + order + 1)
+    here, part = gone[first:last], x[first:last]
+    rows, matrices = len(part) - order, cast(Any, sparse)  # whose types say less than its functions take
+    filters = [np.full(rows, c) for c in (*-a[::-1], 1.0)]
+    errors = matrices.diags(filters, range(order + 1), shape=(rows, len(part)), format="csc")
+    unknown, known = errors[:, here], errors[:, ~here] @ part[~here]
+    table = (unknown.T @ unknown).tocsc()
+    bands = np.zeros((min(order, table.shape[0] - 1) + 1, table.shape[0]))
+    for number in range(len(bands)):
+        bands[number, : table.shape[0] - number] = table.diagonal(-number)
+    bands[0] += FAINT * max(1.0, bands[0].max())
+    return solveh_banded(bands, -(unknown.T @ known), lower=True)
+
+
+def onward(x: Float[np.ndarray, " n"], more: int, order: int = ORDER) -> Float[np.ndarray, " m"]:
+    """`more` samples that come after `x`, each the one that is expected after those before it."""
+    from scipy.signal import lfilter, lfiltic
+
+    a = burg(x, min(order, len(x) // 3))
+    if not a.size:
+        return np.zeros(more)
+    whole = np.concatenate([[1.0], -a])
+    return lfilter([1.0], whole, np.zeros(more), zi=lfiltic([1.0], whole, x[::-1][: len(a)]))[0]
+
+
+def burg(x: Float[np.ndarray, " n"], order: int) -> Float[np.ndarray, " p"]:
+    """Coefficients by Burg's method (1975), of a process that never grows."""
+    a, ahead, behind = np.zeros(0), x[1:].astype(float), x[:-1].astype(float)
+    for _ in range(order):
+        power = ahead @ ahead + behind @ behind
+        k = 2 * (ahead @ behind) / (power * (1 + FAINT) + np.finfo(float).tiny)
+        a = np.append(a - k * a[::-1], k)
+        ahead, behind = (ahead - k * behind)[1:], (behind - k * ahead)[:-1]
+    return a

@@ -169,11 +169,12 @@ class Music(Medium, Voiced):
         return tokens.flatten(1)[:, self.voices - 1 :]
 
     def from_tensor(self, x: Tensor) -> np.ndarray:
-        """A token of another voice than its place belongs to is that voice's note; a mark within a piece ends it."""
+        """A token of another voice than its place belongs to is that voice's note; END within a piece ends it, and the
+        marks that are never made would be rests."""
         tokens = x.detach().cpu()
         note = (tokens - FIRST) % self.each - 1
         pitch = self.config.low + note % self.pitches + HELD * (note >= self.pitches)
-        marked = torch.where(tokens < FIRST, END, torch.where(note < 0, REST, pitch))
+        marked = torch.where((tokens < FIRST) | (note < 0), REST, pitch).masked_fill(tokens == MARKS.end, END)
         steps = marked[:, 1:].unflatten(1, (-1, self.voices))
         over = ((steps == END).any(2).cumsum(1) > 0)[..., None]
         first = marked[:, :1, None].expand(-1, 1, self.voices)

@@ -20,7 +20,7 @@ FROZEN = {
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
     "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
-    "--interpolate --mix --image --manner --mask --factor --blur --colour --strength --derive --back --opening "
+    "--interpolate --mix --image --manner --mask --gap --factor --blur --colour --strength --derive --back --opening "
     "--quarters --voice --transpose --clip --grid --out --visible --precision --compiled --device",
     "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--precision --compiled --device",

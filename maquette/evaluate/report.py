@@ -281,7 +281,10 @@ KINDS: dict[str, Kind] = {
     ),
     "crossings": Kind("Crossed voices", "per 100 chords", "lower", "A voice that sounds below the next lower one."),
     "out_of_range": Kind(
-        "Notes out of range", "per 100 chords", "lower", "Notes that their voice never sings in the training pieces."
+        "Notes out of range",
+        "per 100 chords",
+        "lower",
+        "Notes that their voice never sings in the training pieces, in the key that suits the piece best.",
     ),
     "copied_steps": Kind(
         "Longest copied passage",

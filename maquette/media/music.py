@@ -4,10 +4,11 @@ An item is int16 [1 + steps, voices] (see `notes.py`): the step before the first
 after its last. A longer piece is cut into several items, each beginning with the last step of the one before.
 
 A sample has one token for each voice and step, step by step, the highest voice first: that is the order of the factors
-of a likelihood, and a voice that is given is every so many'th token. A token is a pitch, held or not, so that what
-sounds can be read off the step before; with `onsets` notes that begin and notes that go on have tokens of their own.
-Before a piece and after it stand marks, of which one, the last of its step, is context, and one, the first after the
-last note, is learnt and paid for, as in `core/sequences.py`.
+of a likelihood, and a voice that is given is every so many'th token. A token says whose it is and what sounds, whether
+begun there or held, so that a chord can be read off the step before and no voice be taken for another; with `onsets`
+notes that begin and notes that go on have tokens of their own. Before a piece and after it stand marks, of which one,
+the last of its step, is context, and one, the first after the last note, is learnt and paid for, as in
+`core/sequences.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,8 @@ from maquette.media.windows import Windows
 
 MARKS = Marks(end=0, prompt=1, answer=2)
 """Nothing is asked or answered here: of the three only END is ever made."""
-SILENT = len(MARKS)
-"""Number of the token of a rest; those of the notes that begin follow, then those of the notes that go on."""
+FIRST = len(MARKS)
+"""Number of the first token of the highest voice: its rest. Its notes follow, and then those of the next voice."""
 TEMPO = 90.0
 """Quarter notes a minute, in what is written and heard."""
 SHOWN, HEARD = 16, 4
@@ -104,7 +105,8 @@ class Music(Medium, Voiced):
         self.config, self.voices, self.per_quarter = config, config.voices, config.per_quarter
         self.stored = (1 + config.steps, config.voices)
         self.pitches = config.high - config.low + 1
-        vocab = SILENT + 1 + self.pitches * (1 + config.onsets)
+        self.each = 1 + self.pitches * (1 + config.onsets)  # tokens of a voice
+        vocab = FIRST + self.each * config.voices
         self.space: Tokens = Tokens((1 + config.steps * config.voices,), vocab, MARKS)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     # -- files and rows -> pieces -------------------------------------------------------------------------------------
@@ -160,16 +162,19 @@ class Music(Medium, Voiced):
 
     def to_tensor(self, items: np.ndarray | Tensor) -> Tensor:
         """Items or their beginnings [b, n, voices] -> int64 [b, 1 + (n - 1) * voices]."""
-        items = torch.as_tensor(np.asarray(items).astype(np.int64))
-        note = SILENT + 1 - self.config.low + items % HELD + self.pitches * (items >= HELD) * self.config.onsets
-        marked = torch.where(items == END, MARKS.end, torch.where(items == REST, SILENT, note))
-        return marked.flatten(1)[:, self.voices - 1 :]
+        items = torch.as_tensor(items).long()
+        note = 1 - self.config.low + items % HELD + self.pitches * (items >= HELD) * self.config.onsets
+        own = FIRST + self.each * torch.arange(self.voices, device=items.device)
+        tokens = torch.where(items == END, MARKS.end, own + torch.where(items == REST, 0, note))
+        return tokens.flatten(1)[:, self.voices - 1 :]
 
     def from_tensor(self, x: Tensor) -> np.ndarray:
-        """A note that goes on where no such note was begins there; what no step can hold is a rest."""
-        number = x.detach().cpu() - SILENT - 1
-        note = self.config.low + number % self.pitches + HELD * (number >= self.pitches)
-        marked = torch.where(x.detach().cpu() == MARKS.end, END, torch.where(number < 0, REST, note))
+        """A token of another voice than its place belongs to is that voice's note; END within a piece ends it, and the
+        marks that are never made would be rests."""
+        tokens = x.detach().cpu()
+        note = (tokens - FIRST) % self.each - 1
+        pitch = self.config.low + note % self.pitches + HELD * (note >= self.pitches)
+        marked = torch.where((tokens < FIRST) | (note < 0), REST, pitch).masked_fill(tokens == MARKS.end, END)
         steps = marked[:, 1:].unflatten(1, (-1, self.voices))
         over = ((steps == END).any(2).cumsum(1) > 0)[..., None]
         first = marked[:, :1, None].expand(-1, 1, self.voices)
@@ -197,8 +202,8 @@ class Music(Medium, Voiced):
         most = _Augment.from_tree(dict(how), "data.augment").transpose
         if not most:
             return items
-        number = items.long() - SILENT - 1
-        pitch, noted = number % self.pitches, number >= 0
+        note = (items.long() - FIRST) % self.each - 1
+        pitch, noted = note % self.pitches, (items >= FIRST) & (note >= 0)
         lowest = pitch.masked_fill(~noted, self.pitches).amin(1)
         highest = pitch.masked_fill(~noted, -1).amax(1)
         down, up = lowest.clamp(max=most), (self.pitches - 1 - highest).clamp(max=most)

@@ -92,20 +92,18 @@ def sample(
     if allow is not None and not all(allow(item) is True for item in items):
         raise MaquetteError("MQ-8002")
     things: list[Any] = [one.text for one in said] or list(items)
+    shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
+    played = None if clip is None else _played(pipeline.medium, shown, Path(clip))
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
         paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
     if known is not None:
         paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
     elif grid is not None:
-        shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
         png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     if clip is not None:
-        shown = [pipeline.medium.label(item, visible) for item in items] if visible else list(items)
-        paths += exits.emit(
-            [_played(pipeline.medium, shown, Path(clip))], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1]
-        )
+        paths += exits.emit([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
     return Made(items, paths, said)
 
 
@@ -176,11 +174,11 @@ class Clip:
         raise AssertionError("what it plays was labelled")
 
 
-def _played(medium: Medium, items: Sequence[np.ndarray], path: Path) -> bytes:
-    """The clip of `items` for a file called `path`."""
-    suffix, data = medium.clip(np.stack(items)) or ("", b"")
+def _played(medium: Medium, items: Sequence[Any], path: Path) -> bytes:
+    """The clip of `items` for a file called `path`; MQ-2104 if there is none, MQ-2002 if it has another suffix."""
+    suffix, data = (None if medium.talks else medium.clip(np.stack(items))) or ("", b"")
     if not suffix:
-        raise MaquetteError("MQ-2104", "clip", task="be played")
+        raise MaquetteError("MQ-2104", "clip", task="make what is played")
     if path.suffix.lower() != suffix:
         raise MaquetteError("MQ-2002", path="clip", wanted=f"a file name that ends in {suffix}", value=repr(str(path)))
     return data

@@ -43,6 +43,7 @@ def test_crossings_and_ranges_are_counted_chord_by_chord() -> None:
     known = voices.ranges([crossed])
     assert known.tolist() == [[60, 64, 55], [67, 64, 70]]
     assert voices.strange(piece([68, 64, 54], [67, -1, 60]), known) == 2
+    assert voices.strange(crossed[1:] + np.where(crossed[1:] >= 0, 5, 0), known) == 0, "in another key"
     assert voices.ranges([piece([-1, 60])]).tolist() == [[0, 60], [127, 60]]
 
 

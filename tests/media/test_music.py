@@ -14,7 +14,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.sequences import counted
 from maquette.media import midi
-from maquette.media.music import MARKS, SILENT, Config
+from maquette.media.music import FIRST, MARKS, Config
 from maquette.media.notes import END, HELD, REST, notes, of_pitches
 
 H = HELD
@@ -30,10 +30,11 @@ def item_of(piece: np.ndarray, config: Config = TWO) -> np.ndarray:
 
 
 def test_a_step_is_a_token_for_each_voice_and_the_rest_is_marks() -> None:
-    first = SILENT + 1  # the note 48 that begins; 25 numbers on, the one that goes on
+    # of each voice a rest, the notes 48 to 72 that begin, and those that go on
+    high, low = FIRST + 1, FIRST + 51 + 1
     x = MEDIUM.to_tensor(item_of(PIECE)[None])
-    assert x.tolist() == [[0, first + 12, first, first + 25 + 12, first + 2, SILENT, first + 25 + 2, 0, 0]]
-    assert MEDIUM.space.shape == (9,) and MEDIUM.space.vocab == SILENT + 1 + 50
+    assert x.tolist() == [[0, high + 12, low, high + 25 + 12, low + 2, FIRST, low + 25 + 2, 0, 0]]
+    assert MEDIUM.space.shape == (9,) and MEDIUM.space.vocab == FIRST + 2 * 51
     assert np.array_equal(MEDIUM.from_tensor(x), item_of(PIECE)[None])
     assert np.array_equal(MEDIUM.sung(item_of(PIECE)), PIECE)
     # the three steps are paid for, and that the piece ends, once; nothing else
@@ -45,9 +46,9 @@ def test_without_onsets_a_token_is_what_sounds() -> None:
     medium = Config(voices=2, per_quarter=1, steps=4, low=48, high=72, onsets=False).build()
     again = PIECE % H * (PIECE >= 0) - (PIECE < 0)  # every note of it begins
     x = medium.to_tensor(np.stack([item_of(PIECE), item_of(again.astype(np.int16))]))
-    first = SILENT + 1
-    assert x.tolist() == [[0, first + 12, first, first + 12, first + 2, SILENT, first + 2, 0, 0]] * 2
-    assert medium.space.vocab == SILENT + 1 + 25
+    high, low = FIRST + 1, FIRST + 26 + 1
+    assert x.tolist() == [[0, high + 12, low, high + 12, low + 2, FIRST, low + 2, 0, 0]] * 2
+    assert medium.space.vocab == FIRST + 2 * 26
     assert np.array_equal(medium.from_tensor(x), np.stack([item_of(PIECE)] * 2))
 
 
@@ -122,16 +123,16 @@ def test_transposing_moves_all_notes_of_a_sample_alike_and_stays_within_the_rang
     assert found.tolist() == list(range(6)), "48 is the lowest pitch: there is no way down"
     assert count.min() > 4000 / 6 * 0.8
     assert torch.equal(MEDIUM.augment(x, {}, uniform), x)
-    silence = torch.full((1, 9), SILENT)
+    silence = MEDIUM.to_tensor(item_of(np.full((4, 2), REST, np.int16))[None])
     assert torch.equal(MEDIUM.augment(silence, {"transpose": 5}, uniform[:1]), silence)
     with pytest.raises(MaquetteError, match="transpose"):
         MEDIUM.augment(x, {"transpoes": 5}, uniform)
 
 
 def test_known_voices_and_beginnings() -> None:
-    first = SILENT + 1
-    assert MEDIUM.known(PIECE[:2]).tolist() == [0, first + 12, first, first + 25 + 12, first + 2]
-    assert MEDIUM.known(PIECE, [0]).tolist() == [0, first + 12, -1, first + 25 + 12, -1, SILENT, -1, 0, 0]
+    high, low = FIRST + 1, FIRST + 51 + 1
+    assert MEDIUM.known(PIECE[:2]).tolist() == [0, high + 12, low, high + 25 + 12, low + 2]
+    assert MEDIUM.known(PIECE, [0]).tolist() == [0, high + 12, -1, high + 25 + 12, -1, FIRST, -1, 0, 0]
     with pytest.raises(MaquetteError, match="MQ-2121"):
         MEDIUM.known(np.vstack([PIECE, PIECE]))
 

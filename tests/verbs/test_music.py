@@ -137,8 +137,8 @@ def test_a_sheet_is_a_piano_roll(runs: dict[str, Path], tmp_path: Path) -> None:
 def test_mistakes_are_told(wrong: dict, code: str, runs: dict[str, Path], tune: Path) -> None:
     asked = json.loads(json.dumps(wrong).replace("TUNE", str(tune)))
     with pytest.raises(MaquetteError) as refused:
-        sample(runs["in order"], n=1, **asked)
-    assert refused.value.code == code
+        sample(runs["in order"], tune.parent / "out", n=1, **asked)
+    assert refused.value.code == code and not (tune.parent / "out").exists()
 
 
 def test_a_medium_without_voices_says_so(run, tune: Path) -> None:

@@ -17,6 +17,8 @@ from maquette.media.notes import Piece, notes, sounding
 
 PERFECT = (0, 7)
 """Intervals, in semitones within an octave, that must not be moved in parallel: unison and octave, fifth."""
+KEYS = 6
+"""Semitones up or down within which every key lies."""
 LEAP = 12
 """Melodic intervals are counted up to an octave; larger ones with it."""
 
@@ -62,9 +64,11 @@ def ranges(pieces: Sequence[Piece]) -> Int[np.ndarray, "2 voices"]:
 
 
 def strange(piece: Piece, known: Int[np.ndarray, "2 voices"]) -> int:
-    """Notes of chords that lie outside the `known` ranges of their voices."""
+    """Notes of chords that lie outside the `known` ranges of their voices, in the key that suits the piece best: who
+    learnt from transposed pieces sings in any."""
     found = chords(piece)
-    return int(((found >= 0) & ((found < known[0]) | (found > known[1]))).sum())
+    keys = (found + semitones for semitones in range(-KEYS, KEYS + 1))
+    return min(int(((found >= 0) & ((key < known[0]) | (key > known[1]))).sum()) for key in keys)
 
 
 def per_hundred(counts: Sequence[int], sizes: Sequence[int]) -> Estimate:

@@ -280,6 +280,8 @@ def codes_decode(make: Make) -> None:
         z = model.encode(x)
         back = model.decode(z)
     assert z.shape == (len(x), *model.latent.shape) and back.shape == x.shape
+    if len(model.space.shape) == 2 and len(model.latent.shape) == 3:  # spectrograms of sound forget phases
+        x, back = z, model.encode(back)
     if isinstance(model.space, Tokens):
         error, spread = (back != x).double().mean(), (x != x.mode(0).values).double().mean()
     else:

@@ -145,9 +145,12 @@ def test_work_stops_when_it_is_told_to() -> None:
 WHOLE = {suffix: coded(tone(seconds=0.3), *FILES[suffix], RATE) for suffix in ("wav", "flac", "mp3", "ogg", "m4a")}
 
 
+SHARES = st.floats(0, 1, allow_subnormal=False)  # a device that was set up takes those for 0
+
+
 @pytest.mark.parametrize("suffix", WHOLE)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 7)), max_size=12))
+@given(cut=SHARES, flips=st.lists(st.tuples(SHARES, st.integers(0, 7)), max_size=12))
 def test_damage_gives_sound_or_a_reason(suffix: str, cut: float, flips: list, capfd) -> None:
     data = bytearray(WHOLE[suffix])
     for place, bit in flips:

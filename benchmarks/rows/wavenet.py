@@ -37,16 +37,20 @@ def model(places: int) -> Any:
     return made
 
 
-def maquette(places: int, rows: int = 1, loop: bool = True):
+def maquette(places: int, rows: int = 1, loop: bool = True, storage: str = "fp32"):
     def contestant():
         from maquette.core.seeds import Seeds
         from maquette.core.types import Condition, Sampling
         from maquette.models import wavenet
 
         made, how = model(places), Sampling()
-        facts = {"parameters": count(made), "rows": rows} | (agreement(made) if loop else {})
+        facts = {"parameters": count(made), "rows": rows, "storage": storage}
         if not loop:
             wavenet.LONG = PART + 1
+        elif storage == "fp32":
+            facts |= agreement(made)
+        else:
+            made.compile_steps(storage)
         start = torch.full((rows, PART if loop else 100), -1)
         seed = iter(range(1 << 60))
 
@@ -107,6 +111,7 @@ def vocoder(places: int):
 CONTESTANTS = {
     "maquette, 3 places": maquette(3),
     "maquette, 3 places, 16 streams": maquette(3, rows=16),
+    "maquette bf16, 3 places": maquette(3, storage="bf16"),
     "maquette by torch, 3 places": maquette(3, loop=False),
     "wavenet_vocoder, 3 places": vocoder(3),
     "maquette, 2 places": maquette(2),

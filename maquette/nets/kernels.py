@@ -64,6 +64,16 @@ def _lifted(builder, stored):
     return builder.sitofp(stored, _FLOATS) if stored.type.element == ir.IntType(8) else stored
 
 
+def _half(builder, pair, half: int):
+    """The first or the second bf16 of each uint32, as fp32."""
+    bits = (
+        builder.and_(pair, ir.Constant(_INTS, [0xFFFF0000] * LANES))
+        if half
+        else builder.shl(pair, ir.Constant(_INTS, [16] * LANES))
+    )
+    return builder.bitcast(bits, _FLOATS)
+
+
 def _fetch(builder, address):
     """Begin to read the cache line at `address`, which may lie beyond the end."""
     byte = ir.IntType(8).as_pointer()
@@ -88,18 +98,23 @@ def _added(builder, total, weight, one):
     return builder.call(dot, [total, builder.bitcast(weight, _BFLOATS), builder.bitcast(spread, _BFLOATS)])
 
 
-def _products(builder, weights, inputs, stride, width, rows, put, ahead):
+def _products(builder, weights, inputs, stride, width, rows, put, ahead=0, unrolled=1):
     """Sums over j of inputs[r, j] weights[j, :BLOCK] for `rows` rows r, at most `TILE`, of two pointers.
 
-    Written as LLVM's code so that all sums stay in registers. Weights of uint32 are pairs of bf16.
+    Written as LLVM's code so that all sums stay in registers. Weights of uint32 are pairs of bf16, those of two inputs
+    side by side, which may be fp32.
 
     Args:
         stride: numbers from one row of `inputs` to the next.
         put: takes (r, first output, LANES sums) and puts them where they belong.
         ahead: bytes between a weight that is used and one that is fetched for a row that is alone; 0 fetches none.
+        width: of `weights`: as many numbers j, or half as many.
+        unrolled: numbers j in one turn of the loop, by which they divide.
     """
     size = {ir.IntType(8): 1, ir.IntType(16): 2}.get(weights.type.pointee, 4)
     parts = range(0, BLOCK, LANES)
+    halves = 2 if weights.type.pointee == _INT and inputs.type.pointee == _FLOAT else 1
+    unrolled = max(1, unrolled // halves)
 
     def whole(number: int):
         return ir.Constant(width.type, number)
@@ -113,16 +128,21 @@ def _products(builder, weights, inputs, stride, width, rows, put, ahead):
         for total in totals.values():
             builder.store(ir.Constant(_FLOATS, [0.0] * LANES), total)
         begins = [builder.mul(stride, whole(r)) for r in range(count)]
-        with cgutils.for_range(builder, width) as loop:
-            begin = builder.mul(loop.index, whole(BLOCK))
-            here = [_vector(builder, weights, builder.add(begin, whole(part)), size) for part in parts]
-            for far in range(ahead, ahead + BLOCK * size, 64) if count == 1 and ahead else ():
-                _fetch(builder, builder.gep(weights, [builder.add(begin, whole(far // size))]))
-            for r in range(count):
-                one = builder.load(builder.gep(inputs, [builder.add(begins[r], loop.index)]))
-                for part, weight in zip(parts, here, strict=True):
-                    total = totals[r, part]
-                    builder.store(_added(builder, builder.load(total), weight, one), total)
+        with cgutils.for_range(builder, builder.udiv(width, whole(unrolled))) as loop:
+            for number in range(unrolled):
+                j = builder.add(builder.mul(loop.index, whole(unrolled)), whole(number))
+                begin = builder.mul(j, whole(BLOCK))
+                here = [_vector(builder, weights, builder.add(begin, whole(part)), size) for part in parts]
+                for far in range(ahead, ahead + BLOCK * size, 64) if count == 1 and ahead else ():
+                    _fetch(builder, builder.gep(weights, [builder.add(begin, whole(far // size))]))
+                for half in range(halves):
+                    ready = here if halves == 1 else [_half(builder, weight, half) for weight in here]
+                    k = builder.add(builder.mul(j, whole(halves)), whole(half))
+                    for r in range(count):
+                        one = builder.load(builder.gep(inputs, [builder.add(begins[r], k)]))
+                        for part, weight in zip(parts, ready, strict=True):
+                            total = totals[r, part]
+                            builder.store(_added(builder, builder.load(total), weight, one), total)
         for (r, part), total in totals.items():
             put(r, part, builder.load(total))
         builder.branch(after)
@@ -167,7 +187,8 @@ def tile(typingctx, w, x, sums):
 def small_tile(typingctx, w, scale, bias, block, x, inward, rows, base, y, outward):
     """y[r] <- base[r] + scale sum_j x[r, j] w[block, j] + bias, `BLOCK` outputs of up to `TILE` rows r.
 
-    For products that are so small that views of arrays would cost as much as the sums do; nothing is fetched ahead.
+    For products that are so small that views of arrays would cost as much as the sums do; nothing is fetched ahead. x
+    is fp32 whatever the weights are.
 
     Args:
         w: [blocks, width, BLOCK] of any more axes in front; `scale` and `bias` have `BLOCK` numbers for each of all
@@ -197,7 +218,7 @@ def small_tile(typingctx, w, scale, bias, block, x, inward, rows, base, y, outwa
             builder.store(value, _pointer(builder, outputs.data, to), align=4)
 
         first = builder.gep(weights.data, [builder.mul(begin, width)])
-        _products(builder, first, builder.gep(inputs.data, [inward]), stride, width, rows, put, 0)
+        _products(builder, first, builder.gep(inputs.data, [inward]), stride, width, rows, put, unrolled=2)
         return context.get_dummy_value()
 
     kind = types.int64

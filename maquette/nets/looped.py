@@ -10,7 +10,7 @@ to `AHEAD` places at once. The sums of each place are added in the same order wh
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -35,8 +35,8 @@ MAKE = -1
 
 
 class _Kept(NamedTuple):
-    """Linear layers as `small_tile` takes them: weight [layers, blocks, in, BLOCK], scale and bias [layers, outputs]
-    with whole blocks of outputs."""
+    """Linear layers one after another as `small_tile` takes them: weight [blocks, in, BLOCK], scale and bias
+    [blocks x BLOCK]; each layer has whole blocks of outputs."""
 
     weight: np.ndarray
     scale: np.ndarray
@@ -44,14 +44,16 @@ class _Kept(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """`table` [numbers, width] is what enters at each number; with one row, row + slope * value does. The products of
-    a gate: `past` with each earlier place that it reads, layer by layer and the oldest first, `now` with its own."""
+    """`table` [numbers, width] is what enters at each number; with one row, row + slope * value does.
+
+    Then what a gate makes of each earlier place that it reads, layer by layer and the oldest first (`past`); what it
+    makes of its own place, and the mix after it, layer by layer (`now`), so that a place reads memory in one stream.
+    """
 
     table: np.ndarray
     slope: np.ndarray
     past: _Kept
     now: _Kept
-    mix: _Kept
     head: _Kept
     out: _Kept
 
@@ -68,12 +70,14 @@ class _Memory(NamedTuple):
 
 class _Layout(NamedTuple):
     """The dilation of each layer, how many places are computed together, where its parts of the rings and of `ahead`
-    begin, and numbers of the whole."""
+    begin; the blocks of a gate and of a mix; and numbers of the whole."""
 
     dilations: np.ndarray
     together: np.ndarray
     rings: np.ndarray
     ahead: np.ndarray
+    gate: int
+    mix: int
     kernel: int
     length: int
     levels: int
@@ -94,17 +98,16 @@ class Choice(NamedTuple):
 
 
 @kernel(parallel=False)
-def _add(kept, which, x, first, column, rows, y, begin):
-    """y <- y + layer number `which` of x, for `rows` rows from `first` on in x, and from `begin` on in y.
+def _add(kept, first, blocks, x, row, column, rows, y, begin):
+    """y <- y + the layer of x that has so many blocks from `first` on, for `rows` rows from `row` on in x.
 
-    What the layer reads of x begins at `column`; what it adds to, at the first.
+    What it reads of x begins at `column`; what it adds to in y, at row `begin`.
     """
-    blocks, columns, outputs = kept.weight.shape[1], x.shape[1], y.shape[1]
     for block in range(blocks):
-        for row in range(0, rows, TILE):
+        for part in range(0, rows, TILE):
             small_tile(  # pyright: ignore[reportCallIssue] (numba gives the first)
-                kept.weight, kept.scale, kept.bias, which * blocks + block, x, (first + row) * columns + column,
-                min(TILE, rows - row), y, y, (begin + row) * outputs + block * BLOCK,
+                kept.weight, kept.scale, kept.bias, first + block, x, (row + part) * x.shape[1] + column,
+                min(TILE, rows - part), y, y, (begin + part) * y.shape[1] + block * BLOCK,
             )  # fmt: skip
 
 
@@ -126,7 +129,8 @@ def _look_back(at, layer, weights, memory, layout):
     dilation, taps = layout.dilations[layer], layout.kernel - 1
     for tap in range(taps):
         slot = layout.rings[layer] + (at + tap * dilation) % (taps * dilation)  # the oldest is one span back
-        _add(weights.past, layer * taps + tap, rings, slot * n, 0, layout.together[layer] * n, ahead, begin)
+        rows = layout.together[layer] * n
+        _add(weights.past, (layer * taps + tap) * layout.gate, layout.gate, rings, slot * n, 0, rows, ahead, begin)
 
 
 @kernel(parallel=False)
@@ -157,15 +161,16 @@ def _place(at, h, z, inner, weights, memory, layout):
             for c in range(width):
                 rings[slot * n + r, c] = h[r, c]
         first = (layout.ahead[layer] + done) * n
-        _add(weights.now, layer, h, 0, 0, n, ahead, first)
+        block = layer * (layout.gate + layout.mix)
+        _add(weights.now, block, layout.gate, h, 0, 0, n, ahead, first)
         _gate(ahead, first, z)
-        _add(weights.mix, layer, z, 0, 0, n, h, 0)
+        _add(weights.now, block + layout.gate, layout.mix, z, 0, 0, n, h, 0)
     _relu(h)
     inner[:] = 0
-    _add(weights.head, 0, h, 0, width, n, inner, 0)
+    _add(weights.head, 0, len(weights.head.weight), h, 0, width, n, inner, 0)
     _relu(inner)
     h[:] = 0
-    _add(weights.out, 0, inner, 0, 0, n, h, 0)
+    _add(weights.out, 0, len(weights.out.weight), inner, 0, 0, n, h, 0)
 
 
 @kernel(parallel=False)
@@ -224,9 +229,9 @@ def _run(x, first, last, all_said, u, choice, weights, memory, layout):
         u: [1, n, places] in [0, 1), of mixtures [2, n, places] in (0, 1).
     """
     n, width, outputs = len(x), memory.rings.shape[1], all_said.shape[2]
-    wide = max(weights.mix.bias.shape[1], weights.out.bias.shape[1])
+    wide = BLOCK * max(layout.mix, len(weights.out.weight))
     h, z = np.empty((n, wide), np.float32), np.empty((n, width), np.float32)
-    inner, shares = np.empty((n, weights.head.bias.shape[1]), np.float32), np.empty(2 * outputs, np.float32)
+    inner, shares = np.empty((n, len(weights.head.bias)), np.float32), np.empty(2 * outputs, np.float32)
     valued = len(weights.table) == 1
     for at in range(first, last):
         for r in range(n):
@@ -289,13 +294,17 @@ class Loop:
             entrance, slope = to_numpy(table), np.zeros(config.width, np.float32)
         else:
             entrance, slope = to_numpy(net.enter.bias)[None], to_numpy(net.enter.weight[:, 0])
-        past, now = _split(_kept(list(net.gates), storage), config.kernel)
-        mix = _kept([*net.mixes[:-1], _Padded(net.mixes[-1], config.width)], storage)
-        head, out = _kept([net.head], storage), _kept([net.out], storage)
-        self._weights = _Weights(entrance, slope, past, now, mix, head, out)
+        past, now = _split(_kept(net.gates, storage), config.kernel)
+        mixes = _kept([*net.mixes[:-1], _Padded(net.mixes[-1], config.width)], storage)
+        layers = _Kept(*(np.concatenate(both, 1) for both in zip(now, mixes, strict=True)))
+        ends = (_kept([layer], storage) for layer in (net.head, net.out))
+        self._weights = _Weights(entrance, slope, *(_flat(part) for part in (past, layers, *ends)))
         spans, together = (config.kernel - 1) * dilations, np.gcd(dilations, AHEAD)
         rings, ahead = (np.cumsum(sizes) - sizes for sizes in (spans, together))
-        self._layout = _Layout(dilations, together, rings, ahead, config.kernel, net.source[1], levels)
+        self._layout = _Layout(
+            dilations, together, rings, ahead, now.weight.shape[1], mixes.weight.shape[1], config.kernel,
+            net.source[1], levels,
+        )  # fmt: skip
 
     @torch.no_grad()
     def begin(self, n: int, condition: Condition) -> Memory:
@@ -305,9 +314,9 @@ class Loop:
             each = [self.net.told(condition.rows(slice(row, row + 1)), 1) for row in range(n)]
         rows = [torch.zeros(1, 1, config.layers, 2 * config.width) if row is None else row.float() for row in each]
         told = torch.cat(rows)
-        layout, columns = self._layout, self._weights.now.bias.shape[1]
+        layout = self._layout
         rings = np.zeros((layout.dilations.sum() * (config.kernel - 1) * n, config.width), np.float32)
-        ahead = np.zeros((layout.together.sum() * n, columns), np.float32)
+        ahead = np.zeros((layout.together.sum() * n, layout.gate * BLOCK), np.float32)
         return Memory(0, _Memory(rings, ahead, to_numpy(told.permute(1, 2, 0, 3))))
 
     def read(self, x: Int[Tensor, "n m"], memory: Memory) -> Float[Tensor, "n m out"]:
@@ -357,8 +366,9 @@ class Loop:
 _NO_NUMBERS = np.empty((2, 0, 0), np.float32)
 
 
-def _kept(layers: Sequence[Any], storage: Storage) -> _Kept:
-    weight, scale, bias = pack(list(layers), storage)
+def _kept(layers: Iterable[Any], storage: Storage) -> _Kept:
+    """[layers, blocks, in, BLOCK] and [layers, blocks x BLOCK]."""
+    weight, scale, bias = pack(list(layers), storage, pairs=True)
     room = (0, 0), (0, weight.shape[1] * BLOCK - scale.shape[1])
     return _Kept(weight, np.pad(scale, room), np.pad(bias, room))
 
@@ -370,7 +380,13 @@ def _split(gates: _Kept, kernel: int) -> tuple[_Kept, _Kept]:
     past, now = taps[:, :-1].reshape(-1, *taps.shape[2:]), taps[:, -1]
     scale, bias = gates.scale.repeat(kernel - 1, 0), np.zeros((len(past), gates.bias.shape[1]), np.float32)
     bias[:: kernel - 1] = gates.bias
-    return _Kept(aligned(past), scale, bias), _Kept(aligned(now), gates.scale, np.zeros_like(gates.bias))
+    return _Kept(past, scale, bias), _Kept(now, gates.scale, np.zeros_like(gates.bias))
+
+
+def _flat(layers: _Kept) -> _Kept:
+    """All blocks of all layers one after another."""
+    weight, scale, bias = layers
+    return _Kept(aligned(weight.reshape(-1, *weight.shape[2:])), scale.reshape(-1), bias.reshape(-1))
 
 
 class _Padded(nn.Module):

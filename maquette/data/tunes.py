@@ -5,13 +5,16 @@ on, and there in their own key alone.
 """
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
+
+import numpy as np
 
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source
 from maquette.data.harmony import harmonised, parsed
 from maquette.media import midi
 from maquette.media.base import Medium
+from maquette.media.notes import Piece, transposed
 
 KEYS = range(-6, 6)
 UNSEEN = ("good-king-wenceslas", "lightly-row")
@@ -149,11 +152,11 @@ def source(medium: Medium) -> Source:
     """The tunes as items of a medium that reads MIDI files."""
 
     def rows() -> Iterator[Row]:
-        for name, tune in TUNES.items():
+        for name in TUNES:
             split = TEST if name in UNSEEN else TRAIN
             for key in KEYS if split == TRAIN else (0,):
                 place = f"tunes/{name}{key:+d}"
-                yield Row(place, partial(_made, tune, key, medium, place), split, text=name.replace("-", " "))
+                yield Row(place, partial(_made, name, key, medium, place), split, text=name.replace("-", " "))
 
     return Source(
         name="tunes",
@@ -163,6 +166,12 @@ def source(medium: Medium) -> Source:
     )
 
 
-def _made(tune: Tune, key: int, medium: Medium, place: str):
-    piece = harmonised(parsed(tune.abc, tune.key, tune.up + key))
-    return medium.from_bytes(midi.write(piece, midi.FINE, 90.0), place)
+@cache
+def arranged(name: str) -> Piece:
+    """A tune for four voices, in the key that it is sung in."""
+    tune = TUNES[name]
+    return harmonised(parsed(tune.abc, tune.key, tune.up))
+
+
+def _made(name: str, key: int, medium: Medium, place: str) -> np.ndarray:
+    return medium.from_bytes(midi.write(transposed(arranged(name), key), midi.FINE, 90.0), place)

@@ -15,7 +15,7 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import Real
 from maquette.media import film
 from maquette.media.image import Image
-from maquette.media.marks import read_mark
+from maquette.media.marks import onto, read_mark
 from maquette.media.video import Config, Video
 from tests.data.making import picture
 from tests.media.films import mutants, numbered, numbers, waves, written
@@ -203,6 +203,8 @@ def test_a_clip_shows_items_side_by_side_as_they_move() -> None:
     played = whole.from_bytes(data, "clip.mp4")
     first, second = played[:, 20:50, 20:50].mean((1, 2, 3)), played[:, 20:50, 80:110].mean((1, 2, 3))
     assert (np.diff(first) > 4).all() and np.allclose(first, second[::-1], atol=2)
+    assert read_mark(data) is None and read_mark(onto(data, MARK)) == MARK.fields()
+    assert np.array_equal(whole.from_bytes(onto(data, MARK), "clip.mp4"), played)
     assert medium.clip(films[:0]) is None
 
 

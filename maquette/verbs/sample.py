@@ -124,7 +124,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         ways = {name: asked.get(name) for name in ("factor", "blur", "colour")} | again
         for what in (name for name, wanted in ways.items() if wanted):  # it does what it has learnt
             raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
-        pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
+        pictures = pictures_in(asked.pop("image"), _reader(pipeline, derive).suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
         if asked.get("manner") is not None:
             asked["manner"] = _tensors(
@@ -140,7 +140,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         factor = asked.get("factor") or 0
         smaller = isinstance(factor, int) and factor > 1
         medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
-        asked["image"] = medium.read(Path(asked["image"]))
+        asked["image"] = _read(Path(asked["image"]), medium)
     for name in ("label", "prompt", "stop"):
         if isinstance(asked.get(name), list):
             asked[name] = tuple(asked[name])
@@ -202,11 +202,24 @@ def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
 
 def _tensors(pictures: Sequence[Any], medium: Medium, what: str) -> Tensor:
     """Files and stored items [k, *shape] as `medium` sees them; raises MQ-2106 for an item of another shape."""
-    items = [medium.read(Path(one)) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
+    items = [_read(Path(one), medium) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
     if strange := [item.shape for item in items if item.shape != medium.stored]:
         found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return medium.to_tensor(np.stack(items))
+
+
+def _read(path: Path, medium: Medium) -> np.ndarray:
+    """The item of a file; of one that holds several the first."""
+    whole = medium.read(path)
+    return next(iter(medium.cutter().put(whole)), whole)
+
+
+def _reader(pipeline: Pipeline, derive: bool) -> Medium:
+    """The medium of what a person brings."""
+    craft, space = pipeline.along.craft, pipeline.medium.space
+    assert isinstance(space, Real), "what is given a picture makes one"
+    return pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
 
 
 def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
@@ -216,8 +229,7 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
     if craft is None and (mask is not None or derive):
         what = "mask" if mask is not None else "whole picture to take something from"
         raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
-    medium = pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
-    x = _tensors(pictures, medium, "image")
+    x = _tensors(pictures, _reader(pipeline, derive), "image")
     if craft is None:
         return x
     if derive and mask is not None:

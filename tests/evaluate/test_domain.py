@@ -194,6 +194,19 @@ def test_sound_and_films_are_told_apart_by_their_labels(data, medium, monkeypatc
     assert all(distance(x) > 2 * floor for x in faulty), [distance(x) / floor for x in faulty]
 
 
+def test_what_is_heard_is_told_under_a_hiss_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain, "PASSES", 4000)
+    ready, test = SOUND.build(), notes().test
+    made = choose_extractor(notes(), ready, CPU)
+    hiss = np.random.default_rng(0).normal(0, 200, test.items.shape)
+    logits = made.see((test.items + hiss).astype(np.int16), ready, CPU).logits
+    assert logits is not None and (logits.argmax(1).numpy() == test.labels).mean() > 0.8
+    x = torch.ones(400, 1, 64)
+    level = domain._hissing(x, torch.Generator().manual_seed(0)).sub(x).square().mean((1, 2)).sqrt()
+    assert 0.4 < (level > 0).float().mean() < 0.6
+    assert level.max() < 0.45 and 0.0007 < level[level > 0].min() < 0.01
+
+
 def test_without_labels_samples_are_flipped_four_ways() -> None:
     x = torch.arange(4.0 * 6).view(4, 1, 2, 3)
     changed, answers = domain._task(x, torch.zeros(4).long(), "flips")

@@ -105,7 +105,7 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
     rows: list[Row] = []
     seen = _Copies()
     sizes: list[tuple[int | float, ...]] = []
-    for row, item in watched(loaded(reading.rows), source.name, reading.count):
+    for row, item in watched(loaded(reading.rows, medium), source.name, reading.count):
         if isinstance(item, MaquetteError):
             report.bad.append((row.name, str(item.values.get("reason", item.code))))
             continue
@@ -139,7 +139,7 @@ class _Copies:
 
     def add(self, item: np.ndarray) -> None:
         self.hashes[blake2b(item.tobytes(), digest_size=16).digest()].append(self.n)
-        if item.ndim == 3 and self.n < near.MOST:
+        if item.ndim in (3, 4) and self.n < near.MOST:
             self.thumbnails.append(near.thumbnail(item))
         self.n += 1
 

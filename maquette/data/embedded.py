@@ -2,10 +2,10 @@
 
 Pictures: `digits` (1,797 real handwritten digits, from scikit-learn), `glyphs`, and drawings with captions: `streets`,
 `cells` and `sprites` (see the file of each name). `streets-layout` and `cells-mask` show what is where in the pictures
-of that set, row by row under the same names. Points, in units where everything lies in about [-2, 2]: `ring8` (8
-Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons` (two half circles, interleaved). Text, as the
-Python at hand carries it: `pydoc` (its language reference) and `stdlib` (the source of its standard library). Sound:
-`tones` (notes, plucked and bowed).
+of that set, row by row under the same names. Films: `moving-digits` (see `moving.py`). Points, in units where
+everything lies in about [-2, 2]: `ring8` (8 Gaussians on a circle of radius 2), `grid25` (5 x 5 Gaussians) and `moons`
+(two half circles, interleaved). Text, as the Python at hand carries it: `pydoc` (its language reference) and `stdlib`
+(the source of its standard library). Sound: `tones` (notes, plucked and bowed).
 """
 
 import io
@@ -23,7 +23,7 @@ from PIL import Image as pillow
 from maquette.core import seeds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.data import cells, glyphs, sprites, streets, tones
+from maquette.data import cells, glyphs, moving, sprites, streets, tones
 from maquette.data.dataset import TEST, TRAIN, Modes, Reading, Row, Source
 from maquette.data.drawing import Series
 from maquette.media.base import Medium
@@ -60,8 +60,7 @@ def _digits(medium: Medium, seed: int) -> Source:
             yield Row(f"digits/{i:04}", lambda data=data: medium.from_bytes(data, "digits"), split, str(label))
 
     def read() -> Reading:
-        licence = "CC BY 4.0 (Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI)"
-        return Reading(rows=rows(), count=1797, classes=[str(i) for i in range(10)], licence=licence)
+        return Reading(rows=rows(), count=1797, classes=[str(i) for i in range(10)], licence=moving.LICENCE)
 
     return Source(name="digits", place="digits", key=["digits", 1], read=read)
 
@@ -69,6 +68,11 @@ def _digits(medium: Medium, seed: int) -> Source:
 def _glyphs(medium: Medium, seed: int) -> Source:
     _require(medium, ".png", "glyphs", "pictures")
     return glyphs.source(medium, seed)
+
+
+def _moving(medium: Medium, seed: int) -> Source:
+    _require(medium, ".mp4", moving.NAME, "films")
+    return moving.source(medium, seed)
 
 
 def _drawn(series: Series) -> Callable[[Medium, int], Source]:
@@ -194,6 +198,7 @@ _SETS: dict[str, Callable[[Medium, int], Source]] = {
         series.name: _drawn(series)
         for series in (streets.PICTURES, streets.LAYOUTS, cells.PICTURES, cells.MASKS, sprites.PICTURES)
     },
+    moving.NAME: _moving,
     "ring8": _mixture("ring8", _RING),
     "grid25": _mixture("grid25", _GRID),
     "moons": _moons,

@@ -49,7 +49,9 @@ def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, st
     with _telling(name):
         opened = _opened(name, path)
         features = next(iter(opened.values())).features or {}
-    files = [column for column, feature in features.items() if type(feature).__name__ in ("Image", "Audio")]
+    of = {column: type(feature).__name__ for column, feature in features.items()}
+    files = [column for column, kind in of.items() if kind in ("Image", "Audio", "Video")]
+    files.sort(key=lambda column: of[column] != type(medium).__name__)  # its own kind before any other
     record = record_columns(features, medium, columns)
     if not files and not record:
         todo = f"its columns are: {', '.join(features) or 'unknown'}"
@@ -62,9 +64,7 @@ def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, st
     splits = splits_of(opened)
     info = next(iter(opened.values())).info
     return Reading(
-        rows=_rows(
-            name, {s: opened[s] for s in splits or opened}, splits, make, label, caption, "" if record else files[0]
-        ),
+        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, make, label, caption),
         classes=list(features[label].names) if label in classes else None,
         licence=info.license or "not stated",
     )
@@ -84,12 +84,12 @@ def _opened(name: str, path: Path | None) -> dict[str, Any]:
 
 
 def _rows(
-    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, caption: str, column: str
+    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, caption: str
 ) -> Iterator[Row]:
-    """`make` makes an item of a row; `column` holds files that are to be left undecoded, "" for none."""
+    """`make` makes an item of a row."""
     for part, stream in opened.items():
         names = getattr((stream.features or {}).get(label), "names", None)
-        rows = iter(stream.cast_column(column, type(stream.features[column])(decode=False)) if column else stream)
+        rows = iter(stream.decode(False) if stream.features else stream)  # files, in lists too, stay files
         for n in range(2**63):
             with _telling(name):
                 row = next(rows, None)

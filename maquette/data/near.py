@@ -1,4 +1,4 @@
-"""Copies among pictures: exact ones by their bytes, near ones by a small perceptual hash.
+"""Copies among pictures and films: exact ones by their bytes, near ones by a small perceptual hash.
 
 The hash is the picture as a 12 x 12 grey thumbnail with its mean taken away and its length made 1, so that the inner
 product of two is their correlation: resizing, recompression, brightness and contrast hardly change it (cropping does).
@@ -17,7 +17,10 @@ BLOCK = 2048
 
 
 def thumbnail(item: np.ndarray) -> np.ndarray:
-    """float32 [SIDE * SIDE] of unit length from a picture [h, w, c]; zeros when it is all of one tone."""
+    """float32 of unit length from a picture [h, w, c], of a film [f, h, w, c] that of its first and its last frame;
+    zeros when it is all of one tone."""
+    if item.ndim == 4:
+        return np.concatenate([thumbnail(item[0]), thumbnail(item[-1])]) / np.float32(np.sqrt(2))
     grey = item.mean(2, dtype=np.float32)
     small = _pooling(grey.shape[0]) @ grey @ _pooling(grey.shape[1]).T
     small -= small.mean()

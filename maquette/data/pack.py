@@ -34,7 +34,9 @@ HELD_OUT = 0.1
 HASHED_BYTES = 1 << 30
 """Up to this size a pack is hashed whole whenever it is opened; of a larger one the sizes are compared."""
 CHUNK = 64
-"""Rows that one thread reads at a time."""
+"""Rows that one thread reads at a time …"""
+LARGE = 1 << 16
+"""… one where items have so many numbers and more: several chunks are held in memory."""
 
 
 def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dataset:
@@ -127,14 +129,15 @@ class _Side:
         self, append: Callable[[bytes], object], append_image: Callable[[bytes], object] | None, medium: Medium
     ):
         self.append, self.append_image = append, append_image
-        self.cutter, self.whole = medium.cutter(), medium.whole
+        self.cutter = medium.cutter()
         self.labels: list[str | None] = []
         self.notes: list[tuple[str, str]] = []
 
     def add(self, row: Row, item: np.ndarray, image: np.ndarray | None) -> None:
         self._write(self.cutter.put(item), row)
         if image is not None and self.append_image is not None:
-            self.append_image(image.tobytes())
+            for part in self.cutter.put(image):
+                self.append_image(part.tobytes())
 
     def close(self) -> None:
         self._write(self.cutter.rest(), Row("the end", lambda: np.empty(0)))
@@ -142,7 +145,7 @@ class _Side:
     def _write(self, items: list[np.ndarray], row: Row) -> None:
         for item in items:
             self.append(item.tobytes())
-            self.labels.append(row.label if self.whole else None)
+            self.labels.append(row.label if self.cutter.apart else None)
             self.notes.append((row.name, row.text))
 
 
@@ -158,7 +161,7 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
             s: _Side(appending(s, "items"), appending(s, "images") if source.paired else None, medium)
             for s in (TRAIN, TEST)
         }
-        for row, item in watched(loaded(reading.rows), source.name, reading.count):
+        for row, item in watched(loaded(reading.rows, medium), source.name, reading.count):
             if isinstance(item, MaquetteError):
                 bad.append((row.name, str(item.values.get("reason", item.code))))
                 _refuse_many(bad, reading.count, max_bad, source)
@@ -227,8 +230,9 @@ def _hash(item: np.ndarray, seed: int) -> float:
     return int.from_bytes(found, "little") / 2**64
 
 
-def loaded(rows: Iterable[Row]) -> Iterator[tuple[Row, np.ndarray | MaquetteError]]:
+def loaded(rows: Iterable[Row], medium: Medium) -> Iterator[tuple[Row, np.ndarray | MaquetteError]]:
     """Each row with its item, or with why it has none; read by several threads, in order, a few chunks ahead."""
+    size = CHUNK if math.prod(medium.stored) < LARGE else 1
 
     def load(chunk: list[Row]) -> list[tuple[Row, np.ndarray | MaquetteError]]:
         return [(row, _try(row)) for row in chunk]
@@ -236,7 +240,7 @@ def loaded(rows: Iterable[Row]) -> Iterator[tuple[Row, np.ndarray | MaquetteErro
     rows, workers = iter(rows), os.cpu_count() or 1
     waiting: deque[Any] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for chunk in iter(lambda: list(itertools.islice(rows, CHUNK)), []):
+        for chunk in iter(lambda: list(itertools.islice(rows, size)), []):
             cancel.check()
             waiting.append(pool.submit(load, chunk))
             if len(waiting) > 2 * workers:

@@ -101,10 +101,11 @@ def _key(row: Row, by: str) -> str | None:
 
 
 def _both(row: Row, partner: Row) -> np.ndarray:
-    """The sample and its partner, one after the other: [2, *stored]."""
+    """The sample and its partner, one after the other: [2, *stored]; of films of several items what both have."""
     item = row.load()
     try:
-        return np.stack([item, partner.load()])
+        other = partner.load()
+        return np.stack([item[: len(other)], other[: len(item)]])
     except MaquetteError as bad:
         reason = f"its partner {partner.name}: {bad.values.get('reason', bad.code)}"
         raise MaquetteError("MQ-3001", row.name, reason=reason) from None

@@ -32,8 +32,8 @@ class Data(Config):
     conditional: bool = False
     """Whether the model is told the labels."""
     augment: dict[str, Any] = field(default_factory=dict)
-    """For images: flip (share), crop (pixels of padding), rotate (degrees), colour (strength). For sound: gain
-    (decibels), shift (share of an item), polarity (share), noise (standard deviation)."""
+    """For images and films: flip (share), crop (pixels of padding), rotate (degrees), colour (strength). For sound:
+    gain (decibels), shift (share of an item), polarity (share), noise (standard deviation)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Of tables with other names: what the medium calls a column, label or caption -> what it is called there:
     {prompt: en}."""
@@ -146,7 +146,7 @@ def _require_axes(medium: Medium) -> None:
 
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
-    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows):
+    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows, medium):
         if row.split != TEST and isinstance(item, np.ndarray):
             yield item
 

@@ -85,7 +85,7 @@ def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
             "MQ-3014", str(path), reason="only .csv, .jsonl and .parquet files are data sets by themselves"
         )
     text = _text(path)
-    if medium.columns:
+    if medium.columns and (medium.talks or "file_name" not in text.partition("\n")[0]):
         rows, stamps = _records(path, text, medium, columns), [dict(columns)]
     elif suffix == ".csv" and suffix in medium.suffixes:
         rows, stamps = _items(path, text, medium), []

@@ -75,6 +75,9 @@ class Facts:
 class Cutter:
     """Makes stored items of what was read, one file or row after another; for most media these are the same."""
 
+    apart: bool = True
+    """Whether each item is of one file or row alone, so that it has its label."""
+
     def put(self, item: np.ndarray) -> list[np.ndarray]:
         """The items that are complete now that `item` has come."""
         return [item]
@@ -102,7 +105,7 @@ class Medium(ABC):
     piece: int = 0
     """Files larger than about so many bytes are read in pieces of that size, cut at line ends; 0: always whole."""
     whole: bool = True
-    """Whether a stored item is what one file or row held, so that it has its label."""
+    """Whether a stored item is what one file or row held."""
     talks: bool = False
     """Whether items are words, to be printed as they are."""
     asks: bool = False

@@ -76,24 +76,53 @@ def square(data: bytes, name: str, size: int, channels: int) -> np.ndarray:
     Raises:
         MaquetteError: MQ-3001 naming `name`, with the reason.
     """
-    with _refusing(data, name):
+    with refusing(data, name):
         picture = _header(data, min(MIN_SIDE, size))
         picture.draft(None, (2 * size, 2 * size))  # JPEG alone: decode no finer than will be looked at
-        picture = _eight_bits(_upright(picture)).convert("L" if channels == 1 else "RGB")
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        if picture.width != picture.height:
-            picture = picture.crop((left, top, left + side, top + side))
-        if side != size:
-            picture = picture.resize((size, size), pillow.Resampling.BICUBIC, reducing_gap=3.0)
-        return np.asarray(picture).reshape(size, size, channels).copy()
+        return fitted(_eight_bits(_upright(picture)), size, channels)
+
+
+def fitted(picture: pillow.Image, size: int, channels: int, wide: float = 1.0) -> np.ndarray:
+    """The centre square of a picture at `size` pixels, antialiased: uint8 [size, size, channels].
+
+    Args:
+        picture: grey or RGB.
+        wide: how wide its pixels are, as multiples of their height.
+    """
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    width, height = picture.size
+    side = min(width * wide, height)
+    across, down = max(1, round(side / wide)), max(1, round(side))
+    left, top = (width - across) // 2, (height - down) // 2
+    if (across, down) != (width, height):
+        picture = picture.crop((left, top, left + across, top + down))
+    if (across, down) != (size, size):
+        picture = picture.resize((size, size), pillow.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.asarray(picture).reshape(size, size, channels).copy()
+
+
+def frames(data: bytes) -> Iterator[tuple[float, pillow.Image]]:
+    """How many seconds each frame of an animation is to be seen, and the frame, grey or RGB and whole by itself; a
+    still picture is one frame of 0 seconds. To be asked for within `refusing`.
+
+    A frame of at most 10 ms counts for 100 ms, as browsers have it.
+    """
+    picture = _header(data)
+    for number in range(1 if picture.info.get("default_image") else 0, 2**31):
+        try:
+            picture.seek(number)
+        except EOFError:
+            return
+        picture.load()
+        said = picture.info.get("duration", 0) if getattr(picture, "is_animated", False) else None
+        yield 0.0 if said is None else (said if said > 10 else 100) / 1000, _eight_bits(_upright(picture.copy()))
 
 
 def facts(data: bytes, name: str, size: int) -> Facts:
     """What the header says of a picture that is to become `size` pixels wide; raises MQ-3001 as `square` does."""
-    with _refusing(data, name):
+    with refusing(data, name):
         picture = _header(data)
-        format, suffix = _signature(data), PurePath(name).suffix.lower()
+        format, suffix = signature(data), PurePath(name).suffix.lower()
         notes = {
             f"{format} under another suffix": suffix in SUFFIXES and suffix not in FORMATS.get(format, ()),
             "several frames: the first is read": getattr(picture, "is_animated", False),
@@ -122,7 +151,7 @@ class Notes(NamedTuple):
 
 def carried(data: bytes, name: str) -> Notes:
     """The text chunks and the XMP packet of a picture file; raises MQ-3001 as `square` does."""
-    with _refusing(data, name):
+    with refusing(data, name):
         picture = _header(data)
         xmp = picture.info.get("xmp", b"")
         text = {str(k): str(v) for k, v in picture.info.items() if isinstance(v, str)}
@@ -135,11 +164,11 @@ def carried(data: bytes, name: str) -> Notes:
 def _header(data: bytes, least: int = MIN_SIDE) -> pillow.Image:
     picture = pillow.open(io.BytesIO(data), formats=_PLUGINS)
     if picture.width * picture.height > MAX_PIXELS:
-        raise _Refused(
+        raise Refused(
             f"{picture.width:,} x {picture.height:,} pixels, at most {MAX_PIXELS // 10**6} megapixels are read"
         )
     if min(picture.size) < least:
-        raise _Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {least} x {least} are needed")
+        raise Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {least} x {least} are needed")
     return picture
 
 
@@ -167,7 +196,7 @@ def _eight_bits(picture: pillow.Image) -> pillow.Image:
             grey[deep == clear] = 255
         return pillow.fromarray(grey)
     if picture.mode in ("I", "F"):
-        raise _Refused("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
+        raise Refused("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
     if picture.has_transparency_data:
         clear_on_white = pillow.new("RGBA", picture.size, "white")
         clear_on_white.alpha_composite(picture.convert("RGBA"))
@@ -178,7 +207,7 @@ def _eight_bits(picture: pillow.Image) -> pillow.Image:
 # -- one sentence for everything that can go wrong --------------------------------------------------------------------
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Raised with the very sentence to show."""
 
 
@@ -211,7 +240,7 @@ _hushed = _Hushed()
 
 
 @contextlib.contextmanager
-def _refusing(data: bytes, name: str) -> Iterator[None]:
+def refusing(data: bytes, name: str) -> Iterator[None]:
     if not data:
         raise MaquetteError("MQ-3001", name, reason="it is empty (0 bytes)")
     try:
@@ -222,15 +251,15 @@ def _refusing(data: bytes, name: str) -> Iterator[None]:
 
 
 def _reason(bad: Exception, data: bytes) -> str:
-    if isinstance(bad, _Refused):
+    if isinstance(bad, Refused):
         return str(bad)
     if isinstance(bad, pillow.DecompressionBombWarning | pillow.DecompressionBombError):
         return f"more than {MAX_PIXELS // 10**6} megapixels"
     if isinstance(bad, MemoryError):
         return "there is not enough memory to decode it"
-    format = _signature(data)
+    format = signature(data)
     if not format:
-        return "it is text, not a picture" if _is_text(data[:512]) else f"not a {', '.join(FORMATS)} picture"
+        return "it is text, not a picture" if is_text(data[:512]) else f"not a {', '.join(FORMATS)} picture"
     if isinstance(bad, UnidentifiedImageError):
         return f"the header of this {format} picture is damaged"
     if "truncated" in str(bad).lower() or isinstance(bad, EOFError):
@@ -239,11 +268,11 @@ def _reason(bad: Exception, data: bytes) -> str:
     return f"damaged {format} picture ({said or type(bad).__name__})"
 
 
-def _signature(data: bytes) -> str:
+def signature(data: bytes) -> str:
     return next((name for start, name in _SIGNATURES if re.match(start, data[:16], re.DOTALL)), "")
 
 
-def _is_text(start: bytes) -> bool:
+def is_text(start: bytes) -> bool:
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)  # does not mind a last character cut in two
     except UnicodeDecodeError:

@@ -55,12 +55,12 @@ def _characters(path: str) -> set[int]:
 
 
 def label(item: np.ndarray, text: str) -> np.ndarray:
-    """uint8 [h, w, c] with `text`, white on a dark band along its lower edge, wrapped to its width.
+    """uint8 [h, w, c], or frames of it, with `text`, white on a dark band along its lower edge, wrapped to its width.
 
     The letters are as high as legibility wants (an eighth of the short side), smaller where the text would not fit,
     and never below `LABEL_SHARE` of the short side; what even then does not fit is cut at the edge.
     """
-    height, width, _ = item.shape
+    height, width, _ = item.shape[-3:]
     font, capital, lines, step = _fitted(text, width - 2, height, min(height, width))
     band = min(height, len(lines) * step + 1)
     grey = pillow.new("L", (width, band), 0)
@@ -69,7 +69,8 @@ def label(item: np.ndarray, text: str) -> np.ndarray:
         draw.text((1, i * step + capital + 1), line, fill=255, font=font, anchor="ls")
     ink = np.asarray(grey, dtype=np.float32)[:, :, None] / 255
     labelled = item.copy()
-    labelled[height - band :] = np.round(255 * ink + item[height - band :] * 0.25 * (1 - ink)).astype(np.uint8)
+    under = item[..., height - band :, :, :]
+    labelled[..., height - band :, :, :] = np.round(255 * ink + under * 0.25 * (1 - ink)).astype(np.uint8)
     return labelled
 
 

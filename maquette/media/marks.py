@@ -1,7 +1,7 @@
-"""The mark that a generated picture or sound carries in its metadata, and reading it back.
+"""The mark that a generated picture, film or sound carries in its metadata, and reading it back.
 
-Written twice, because tools keep different things: as text (in PNG under `AIGC`, in WAV as the comment), the JSON
-record of GB 45438-2025, and as an XMP packet with the same record and IPTC's digital source type
+Written twice, because tools keep different things: as text (in PNG and MP4 under `AIGC`, in WAV as the comment), the
+JSON record of GB 45438-2025, and as an XMP packet with the same record and IPTC's digital source type
 `trainedAlgorithmicMedia`. Pixels and samples are untouched.
 """
 
@@ -35,11 +35,18 @@ def chunks(mark: Mark) -> PngInfo:
     return info
 
 
+def tags(mark: Mark) -> dict[str, str]:
+    """The metadata of an MP4 file that carries `mark`."""
+    return {"AIGC": record(mark), "comment": f"made by a model, {mark.generator}"}
+
+
 def onto(clip: bytes, mark: Mark) -> bytes:
-    """A WAV file of ours with `mark`; files of other formats are given theirs when they are made."""
-    if not wav.is_wav(clip):
-        return clip
-    return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+    """A WAV or MP4 file of ours with `mark`; files of other formats are given theirs when they are made."""
+    if wav.is_wav(clip):
+        return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+    from maquette.media import film  # half a second, with all of libav
+
+    return film.saying(clip, packet(mark)) if film.signature(clip) == "MP4" else clip
 
 
 def record(mark: Mark) -> str:
@@ -53,12 +60,12 @@ def packet(mark: Mark) -> str:
 
 
 def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
-    """The record that a picture or WAV file carries (`Mark.fields()`), or None when it has none.
+    """The record that a picture, a film or a WAV file carries (`Mark.fields()`), or None when it has none.
 
     Raises:
-        MaquetteError: MQ-3001 when `data` is neither.
+        MaquetteError: MQ-3001 when `data` is none of these.
     """
-    notes = wav.carried(data, name) if wav.is_wav(data) else decode.carried(data, name)
+    notes = _carried(data, name)
     attribute = re.search(r"TC260:AIGC=(?:\"([^\"]*)\"|'([^']*)')", notes.xmp)
     in_xmp = html.unescape(attribute[1] or attribute[2] or "") if attribute else ""
     for text in (notes.text.get("AIGC", ""), notes.text.get(wav.COMMENT, ""), in_xmp):
@@ -70,3 +77,11 @@ def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
         if isinstance(found, dict):
             return {str(key): str(value) for key, value in found.items()}
     return None
+
+
+def _carried(data: bytes, name: str) -> decode.Notes:
+    if wav.is_wav(data):
+        return wav.carried(data, name)
+    from maquette.media import film
+
+    return film.carried(data, name) if film.signature(data) else decode.carried(data, name)

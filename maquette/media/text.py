@@ -269,6 +269,7 @@ class Windows(Cutter):
 
     def __init__(self, size: int, alone: bool, end: int, dtype: np.dtype):
         self.size, self.alone, self.end = size, alone, end
+        self.apart = alone
         self.held = np.empty(0, dtype)
 
     def put(self, item: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.data.check import CheckReport
 from maquette.data.check import check as look
-from maquette.media import decode, sound
+from maquette.media import decode, film, sound
 from maquette.media import text as text_medium
 from maquette.verbs.recipes import read, recipes
 
@@ -22,8 +22,8 @@ def check(
 
     Args:
         folder: of samples, or anything else that `data.source` may be.
-        recipe: whose medium reads the files; "" for one of sound where there is more of it than pictures, of text
-            where there are such files and no picture, else for one of pictures.
+        recipe: whose medium reads the files; "" for one of sound or of films where there are more of these than
+            pictures, of text where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
@@ -37,10 +37,12 @@ def _suited(path: Path) -> tuple[str, ...]:
     for name in _names(path):
         suffix = os.path.splitext(name)[1].lower()
         found["picture"] += suffix in decode.SUFFIXES
-        found["sound"] += suffix in sound.SUFFIXES
+        found["audio/"] += suffix in sound.SUFFIXES
+        found["video/"] += suffix in film.SUFFIXES - decode.SUFFIXES
         found["text"] += suffix in text
-    if found["sound"] > found["picture"]:
-        return (next(recipe.name for recipe in recipes() if recipe.name.startswith("audio/")),)
+    folder = max("audio/", "video/", key=lambda kind: found[kind])
+    if found[folder] > found["picture"]:
+        return (next(recipe.name for recipe in recipes() if recipe.name.startswith(folder)),)
     return TEXT if found["text"] and not found["picture"] else PICTURES
 
 

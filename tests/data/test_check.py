@@ -12,7 +12,10 @@ from maquette.core.errors import MaquetteError
 from maquette.data import near
 from maquette.data.check import check
 from maquette.media.points import Config as PointsConfig
+from maquette.media.video import Config as FilmConfig
+from maquette.verbs.data import check as look
 from tests.data.making import GREY, picture, write
+from tests.media.films import numbered, waves, written
 from tests.media.pictures import frames, photo, saved
 
 
@@ -170,3 +173,29 @@ def test_beyond_its_limit_only_exact_copies_are_sought(tmp_path: Path, monkeypat
     monkeypatch.setattr(near, "MOST", 2)
     report = check(write(tmp_path, "1.png", "2.png", "3.png"), GREY)
     assert "beyond the first 2 files" in report.unchecked and report.unchecked in report.lines()[-2]
+
+
+def test_films_are_looked_over_as_pictures_are(tmp_path: Path) -> None:
+    files = {
+        "a/one.mp4": written(waves(16)),
+        "a/same.mp4": written(waves(16)),
+        "b/again.webm": written(waves(16), suffix="webm"),
+        "b/other.avi": written(numbered(16), suffix="avi"),
+        "b/long.mkv": written(np.roll(waves(40), 9, 1), 8, "mkv"),
+        "b/short.gif": written(waves(5), suffix="gif"),
+        "b/words.mp4": b"no film\n",
+        "b/poster.jpg": saved(photo()),
+    }
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    report = check(tmp_path, FilmConfig(size=32, frames=16, rate=8).build())
+    assert report.readable == 5 and report.classes == {"": {"a": 2, "b": 3}} and report.ignored == {".jpg": 1}
+    assert sorted(report.bad) == [
+        ("b/short.gif", "it is over after 5 of 16 frames at 8 a second"),
+        ("b/words.mp4", "it is text, not a film"),
+    ]
+    assert report.copies == [["a/one.mp4", "a/same.mp4"]]
+    assert report.near == [["a/one.mp4", "a/same.mp4", "b/again.webm"]]
+    assert report.notes == {"longer than the 2 s that are read": ["b/long.mkv"]}
+    assert look(tmp_path).readable == 5  # nobody said which recipe reads the folder: films are more than pictures

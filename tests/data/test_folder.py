@@ -9,7 +9,10 @@ import pytest
 
 from maquette.core.errors import MaquetteError
 from maquette.data import folder, pack
+from maquette.data.source import Data, open_data
+from maquette.media.video import Config as FilmConfig
 from tests.data.making import GREY, labels_by_name, opened, picture, refused, write
+from tests.media.films import numbered, numbers, waves, written
 from tests.media.pictures import frames, malformed, photo, rotated, saved, sixteen
 
 
@@ -235,3 +238,46 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
 def test_labels_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
     assert refused(write(tmp_path, "a.png", "b.png"), conditional=True).code == "MQ-3012"
     assert opened(write(tmp_path, "x/a.png", "y/b.png"), conditional=True).classes == ["x", "y"]
+
+
+def test_folders_of_films_and_their_captions(tmp_path: Path) -> None:
+    for number, name in enumerate(["train/up/a.mp4", "train/up/b.webm", "train/down/c.avi", "test/up/d.mkv"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(written(numbered(8, 16, 16)[number:], suffix=name.rpartition(".")[2]))
+    (tmp_path / "train/up/a.txt").write_text("goes up\n")
+    data = open_data(Data(source=str(tmp_path)), FilmConfig(size=16, frames=4, rate=8).build())
+    assert labels_by_name(data)["train/down/c.avi"] == "down" and len(data.test) == 1
+    assert dict(zip(data.train.names, data.train.captions, strict=True))["train/up/a.mp4"] == "goes up"
+    assert numbers(data.test.items[0]) == [3, 4, 5, 6]
+
+
+def test_a_table_may_name_films(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.mp4").write_bytes(written(numbered(8, 16, 16)[number:]))
+    (tmp_path / "films.csv").write_text("file_name,label\n0.mp4,a\n1.mp4,b\n2.mp4,a\n")
+    (tmp_path / "other.csv").write_text("name,label\n0.mp4,a\n")
+    medium = FilmConfig(size=16, frames=4, rate=8).build()
+    data = open_data(Data(source=str(tmp_path / "films.csv")), medium)
+    assert labels_by_name(data) == {"0.mp4": "a", "1.mp4": "b", "2.mp4": "a"}
+    with pytest.raises(MaquetteError, match="MQ-3014"):
+        open_data(Data(source=str(tmp_path / "other.csv")), medium)
+
+
+def test_windows_of_a_film_have_its_label_and_stay_on_its_side(tmp_path: Path) -> None:
+    medium = FilmConfig(size=16, frames=4, rate=8, windows=5).build()
+    for number in range(30):
+        path = tmp_path / "ab"[number % 2] / f"{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(written(np.roll(numbered(14, 16, 16), number, 0)))
+    data = open_data(Data(source=str(tmp_path)), medium)
+    assert len(data.train) + len(data.test) == 90 and not set(data.train.names) & set(data.test.names)
+    assert all(name.startswith(f"{label}/") for name, label in labels_by_name(data).items())
+    numbered_first = dict(zip(data.train.names, data.train.items, strict=True))  # the last window of each
+    name = data.train.names[0]
+    assert numbers(numbered_first[name]) == [(k - int(name[2:-4])) % 14 for k in range(8, 12)]
+
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "long.mp4").write_bytes(written(waves(80, 16, 16)))
+    whole = open_data(Data(source=str(tmp_path / "alone")), FilmConfig(size=16, frames=4, windows=99).build())
+    assert (len(whole.train), len(whole.test)) == (18, 2)
+    assert abs(whole.test.items[-1].astype(int) - waves(80, 16, 16)[76:]).mean() < 3

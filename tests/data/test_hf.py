@@ -13,7 +13,9 @@ from maquette.data.source import Data, open_data
 from maquette.media import audio
 from maquette.media.image import Config
 from maquette.media.points import Config as PointsConfig
+from maquette.media.video import Config as FilmConfig
 from tests.data.making import GREY, labels_by_name, opened, picture, real_data, refused
+from tests.media.films import numbered, numbers, written
 
 datasets = pytest.importorskip("datasets")
 
@@ -77,6 +79,28 @@ def test_files_named_by_the_table_are_read(tmp_path: Path) -> None:
     table = {"image": [{"bytes": None, "path": str(tmp_path / "outside.png")}] * 2, "label": [0, 1]}
     data = opened(parquet(tmp_path / "train.parquet", table))
     assert np.array_equal(data.train.items[0], GREY.from_bytes(picture(7), "x"))
+
+
+def test_films_are_columns_of_files_or_lists_of_pictures(tmp_path: Path) -> None:
+    medium = FilmConfig(size=16, frames=4, rate=8).build()
+    films = [{"bytes": written(numbered(6, 16, 16)[n % 3 :]), "path": None} for n in range(9)]
+    table = {"poster": rows(0, 9)["image"], "clip": films, "label": [n % 3 for n in range(9)]}
+    kinds = {"poster": datasets.Image(), "clip": datasets.Video(), "label": FEATURES["label"]}
+    data = open_data(Data(source=str(parquet(tmp_path / "train.parquet", table, kinds))), medium)
+    items = np.concatenate([data.train.items, data.test.items])
+    assert sorted(numbers(item)[0] for item in items) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+    lists = [[{"bytes": picture(9 * n + k), "path": None} for k in range(8)] for n in range(9)]
+    table = {"frames": lists, "fps": [16.0] * 9, "text": ["a film"] * 9}
+    kinds = {
+        "frames": datasets.List(datasets.Image()),
+        "fps": datasets.Value("float32"),
+        "text": datasets.Value("string"),
+    }
+    data = open_data(Data(source=str(parquet(tmp_path / "frames.parquet", table, kinds))), medium)
+    items = dict(zip(data.train.names + data.test.names, [*data.train.items, *data.test.items], strict=True))
+    assert np.array_equal(items["train:3"], [GREY.from_bytes(picture(27 + k), "x") for k in (0, 2, 4, 6)])
+    assert set(data.train.captions) == {"a film"}
 
 
 def test_a_change_is_seen_and_nothing_is_loaded_when_there_is_none(tmp_path: Path, monkeypatch) -> None:
@@ -152,3 +176,12 @@ def test_other_real_pictures(name: str, train: int, test: int) -> None:
     data = open_data(Data(source=str(real_data(name))), Config(size=32, channels=3).build())
     assert (len(data.train), len(data.test), data.bad) == (train, test, [])
     assert any(data.train.captions) == (name == "emoji_noto")
+
+
+def test_real_films() -> None:
+    data = open_data(
+        Data(source=str(real_data("video_bbb_64"))), FilmConfig(size=64, frames=16, rate=25, channels=3).build()
+    )
+    assert (len(data.train), len(data.test), data.bad) == (21, 3, [])
+    steps = np.abs(np.diff(data.train.items.astype(int), axis=1)).mean((1, 2, 3, 4))
+    assert data.train.items.std() > 30 and (steps > 0.5).all() and steps.max() < 40  # they move, a little at a time

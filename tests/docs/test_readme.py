@@ -10,6 +10,7 @@ from PIL import Image
 
 from maquette.cli.main import main
 from tests.docs.test_pages import ROOT, commands
+from tests.media.films import waves, written
 
 SMALL = [
     (r"--budget \S+", "--budget 2steps"),
@@ -22,11 +23,14 @@ WORDS = "medium.length=32 train.batch=8 train.samples=2"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `photos/`, two classes of coloured noise, enough to score, and `notes/`, a few texts."""
+    """`photos/`, two classes of coloured noise, enough to score; `notes/`, a few texts; `clips/`, a few films."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "notes").mkdir()
     for number in range(20):
         (folder / "notes" / f"{number}.txt").write_text(f"Once upon a time there was number {number}.\n" * 9)
+    (folder / "clips").mkdir()
+    for number in range(12):
+        (folder / "clips" / f"{number}.mp4").write_bytes(written(np.roll(waves(), number, 1)))
     rng = np.random.default_rng(0)
     for number in range(120):
         kind = ("dark", "light")[number % 2]

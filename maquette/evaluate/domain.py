@@ -43,6 +43,8 @@ WIDTHS = (32, 64, 96, 128)
 """Channels of the convolutions, one after the other."""
 WIDTH = 64
 """Of the penultimate layer."""
+HISS = (10.0, 60.0)
+"""Decibels."""
 MOST = {1: (1024,), 2: (64, 64), 3: (64, 32, 32)}
 """Places along each axis of what is looked at; what is larger is averaged down to at most this."""
 
@@ -221,8 +223,8 @@ def _fit(
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for rows in _orders(len(labels), steps, draw):
         cancel.check()
-        view = _moved(network.view(read(rows)), bool(network.rate), draw)
-        view, answers = _task(view, labels[rows], network.task)
+        x = _hissing(read(rows), draw) if network.rate else read(rows)
+        view, answers = _task(_moved(network.view(x), bool(network.rate), draw), labels[rows], network.task)
         loss = F.cross_entropy(network.logits(view.to(device)), answers.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -238,6 +240,15 @@ def _orders(n: int, steps: int, draw: torch.Generator) -> Iterator[Int[Tensor, "
             rows = torch.cat([rows, torch.randperm(n, generator=draw)])
         yield rows[:BATCH]
         rows = rows[BATCH:]
+
+
+def _hissing(x: Samples, draw: torch.Generator) -> Samples:
+    """Sounds, half of them with white noise, by `HISS` fainter than they are: what is said does not hang on silences
+    being silent, which they are in no sound that a model made."""
+    low, high = HISS
+    level = 10 ** (-(low + (high - low) * torch.rand(len(x), generator=draw)) / 20)
+    level = level * (torch.rand(len(x), generator=draw) < 0.5) * x.square().mean((1, 2)).sqrt()
+    return x + level[:, None, None] * torch.randn(x.shape, generator=draw)
 
 
 def _moved(x: Samples, heard: bool, draw: torch.Generator) -> Samples:

@@ -10,12 +10,39 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+
+class Conv3d(nn.Conv3d):
+    """Torch's, padded by hand where a side is shorter than the kernel.
+
+    There oneDNN's gradient of bf16 weights is whatever lay in memory, another each time, and it may write where it
+    should not (torch 2.13 on a CPU; two frames under a kernel of three will do).
+    """
+
+    def forward(self, input: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
+        if all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True)):
+            return super().forward(input)
+        t, h, w = self.padding
+        return F.conv3d(F.pad(input, (w, w, h, h, t, t)), self.weight, self.bias, self.stride)  # type: ignore[arg-type]
+
+
+class ConvTranspose3d(nn.ConvTranspose3d):
+    """Torch's, cut by hand likewise."""
+
+    def forward(
+        self, input: Float[Tensor, "b c t h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "b c2 t2 h2 w2"]:
+        if all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True)):
+            return super().forward(input)
+        y = F.conv_transpose3d(input, self.weight, self.bias, self.stride, 0, self.output_padding)
+        return y[(..., *(slice(p, side - p) for p, side in zip(self.padding, y.shape[2:], strict=True)))]  # type: ignore
+
+
 Size = int | tuple[int, ...]
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
-CONVS: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[Transposed]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONVS: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: Conv3d}
+TRANSPOSED: dict[int, type[Transposed]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: ConvTranspose3d}
 POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
 

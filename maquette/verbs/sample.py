@@ -203,7 +203,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         ways = {name: asked.get(name) for name in ("factor", "blur", "colour")} | again
         for what in (name for name, wanted in ways.items() if wanted):  # it does what it has learnt
             raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
-        pictures = pictures_in(asked.pop("image"), pipeline.medium.suffixes)
+        pictures = pictures_in(asked.pop("image"), _reader(pipeline, derive).suffixes)
         asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
         if asked.get("manner") is not None:
             asked["manner"] = _tensors(
@@ -294,6 +294,13 @@ def _read(path: Path, medium: Medium) -> np.ndarray:
     return next(iter(medium.cutter().put(whole)), whole)
 
 
+def _reader(pipeline: Pipeline, derive: bool) -> Medium:
+    """The medium of what a person brings."""
+    craft, space = pipeline.along.craft, pipeline.medium.space
+    assert isinstance(space, Real), "what is given a picture makes one"
+    return pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
+
+
 def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
     """What the model is given of `pictures` (files or stored items): see `derive` of `sample`."""
     craft, space = pipeline.along.craft, pipeline.medium.space
@@ -301,8 +308,7 @@ def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool
     if craft is None and (mask is not None or derive):
         what = "mask" if mask is not None else "whole picture to take something from"
         raise MaquetteError("MQ-2138", "mask", kind=pipeline.model.config.kind(), what=what)
-    medium = pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
-    x = _tensors(pictures, medium, "image")
+    x = _tensors(pictures, _reader(pipeline, derive), "image")
     if craft is None:
         return x
     if derive and mask is not None:

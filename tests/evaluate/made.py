@@ -1,18 +1,16 @@
 """Small real data and pipelines whose samples are known, for the tests of this folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
 
 from maquette.bundle import Bundle
-from maquette.core.types import Real
 from maquette.data.dataset import Dataset, Split
 from maquette.data.source import Data, open_data
-from maquette.media import audio, image, points
-from maquette.media.base import Medium, MediumConfig
+from maquette.media import audio, image, points, video
+from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request
 
@@ -57,44 +55,9 @@ def known(like: Pipeline, answer: Callable[[Request], np.ndarray], **card) -> Kn
 # -- sound and films --------------------------------------------------------------------------------------------------
 
 SOUND = audio.Config(rate=4000, samples=512)
+FILMS = video.Config(size=12, frames=8, rate=4)
 PITCHES = (220.0, 330.0, 440.0, 660.0)
 NOTES = [f"{timbre} {pitch:.0f}" for timbre in ("soft", "bright") for pitch in PITCHES]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilmConfig(MediumConfig):
-    """Grey films of 8 frames of 12 x 12 pixels: as little of a medium as scores need."""
-
-    def build(self) -> "Films":
-        return Films()
-
-
-class Films(Medium):
-    suffix, suffixes, dtype, rate = ".film", frozenset({".film"}), np.dtype(np.uint8), 4
-    stored, space = (8, 12, 12, 1), Real((1, 8, 12, 12), levels=256)
-
-    def read(self, path):
-        raise NotImplementedError
-
-    from_bytes = encode = label = read
-
-    def to_tensor(self, items):
-        return torch.as_tensor(items).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-    def from_tensor(self, x):
-        return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1).numpy()
-
-    def sheet(self, items, columns=8, titles=None):
-        return image.Image(12, 1).sheet(items.reshape(-1, 12, 12, 1), items.shape[1])
-
-    def clip(self, items):
-        return ".mp4", b"film"
-
-    def augment(self, items, how, uniform):
-        return items
-
-
-FILMS = FilmConfig()
 WAYS = ["right", "left", "down", "up"]
 
 

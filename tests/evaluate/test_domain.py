@@ -185,6 +185,9 @@ def test_sound_and_films_are_told_apart_by_their_labels(data, medium, monkeypatc
         return frechet_distance(moments, Moments.of(made.see(x, ready, CPU).features))
 
     if data is notes:
+        faint = data().test.items + np.random.default_rng(0).normal(0, 200, data().test.items.shape)
+        logits = made.see(faint.astype(np.int16), ready, CPU).logits
+        assert logits is not None and (logits.argmax(1).numpy() == data().test.labels).mean() > 0.8
         hiss = np.random.default_rng(0).normal(0, 3000, other.shape)
         faulty = [(other + hiss).clip(-32768, 32767).astype(np.int16), np.repeat(other[:, ::2], 2, 1), other // 8]
     else:  # what stands still, runs backwards at times, or flickers, looks right frame by frame
@@ -192,6 +195,13 @@ def test_sound_and_films_are_told_apart_by_their_labels(data, medium, monkeypatc
         faulty = [np.repeat(other[:, :1], 8, 1), back_and_forth, other[:, [0, 2, 1, 3, 5, 4, 6, 7]]]
     floor = distance(other)
     assert all(distance(x) > 2 * floor for x in faulty), [distance(x) / floor for x in faulty]
+
+
+def test_half_of_what_is_heard_hisses() -> None:
+    x = torch.ones(400, 1, 64)
+    level = domain._hissing(x, torch.Generator().manual_seed(0)).sub(x).square().mean((1, 2)).sqrt()
+    assert 0.4 < (level > 0).float().mean() < 0.6
+    assert level.max() < 0.45 and 0.0007 < level[level > 0].min() < 0.01
 
 
 def test_without_labels_samples_are_flipped_four_ways() -> None:

@@ -249,7 +249,7 @@ def test_sounds_teach_as_pictures_do(monkeypatch: pytest.MonkeyPatch) -> None:
         told = request.label if isinstance(request.label, tuple) else (0,)
         return np.stack([train.items[int(told[i % len(told)])] for i in range(request.total)])
 
-    monkeypatch.setattr(domain, "PASSES", 500)
+    monkeypatch.setattr(domain, "PASSES", 128)
     report = evaluate(known(ready, right), notes(), N, options=Options(taught=True))
     score = report.score("taught_accuracy")
     assert score is not None and set(score.baselines) == {"real alone", "real and made"}

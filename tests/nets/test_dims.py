@@ -61,6 +61,32 @@ def test_a_number_of_each_channel_meets_all_its_places(sides: Shape) -> None:
     assert larger.shape[2:] == tuple(2 * side for side in sides) and torch.allclose(dims.over_places(larger), mean)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), ((3, 4, 4), (1, 2, 2)), (4, 2)], ids=str)
+@pytest.mark.parametrize("sides", [(2, 4, 4), (2, 8, 8), (3, 4, 2), (4, 4, 4)], ids=str)
+@pytest.mark.parametrize("up", [False, True], ids=["down", "up"])
+def test_short_films_have_the_gradients_of_long_ones(
+    up: bool, sides: Shape, kernel: dims.Size, stride: dims.Size
+) -> None:
+    """In bf16 as in fp32, and whatever lay in the memory that they are computed in."""
+    g = torch.Generator().manual_seed(0)
+    own = dims.transposed(3, 16, 24, kernel, stride, 1, 0, True) if up else dims.conv(3, 16, 24, kernel, stride, 1)
+    plain = (nn.ConvTranspose3d if up else nn.Conv3d)(16, 24, kernel, stride, 1)  # type: ignore[arg-type]
+    plain.load_state_dict(own.state_dict())
+    x = torch.randn(16, 16, *sides, generator=g)
+    y = plain(x)
+    towards = torch.randn(y.shape, generator=g)
+    (y * towards).sum().backward()
+    assert torch.allclose(own(x), y, atol=1e-5)
+    for _ in range(3):
+        for size in (1 << 12, 1 << 16, 1 << 20, 1 << 22):  # memory that is freed at once
+            torch.full((size,), 1e30)
+        own.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            (own(x) * towards).sum().backward()
+        for p, q in zip(own.parameters(), plain.parameters(), strict=True):
+            assert (p.grad - q.grad).norm() < 0.02 * q.grad.norm()  # type: ignore[operator, union-attr]
+
+
 # -- networks ---------------------------------------------------------------------------------------------------------
 
 UNET = unet.Config(width=8, stages=(1, 2), blocks=(1, 1), attention=8, head=8)

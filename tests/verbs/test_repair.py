@@ -1,4 +1,4 @@
-"""Sound repaired through the command line: gaps filled, a higher rate, whole reports and comparisons of it."""
+"""Sound and films mended through the command line: gaps, higher rates, frames; reports and comparisons of it."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
 from maquette.evaluate import domain
-from maquette.media import audio, wav
+from maquette.media import audio, film, video, wav
 from maquette.pipeline import load
 from maquette.train.run import Run
 from maquette.verbs.compare import compare
@@ -121,13 +122,75 @@ def test_a_lower_rate_is_brought_at_its_own(sounds: Path, tmp_path: Path) -> Non
     assert pipeline.model.beside.image is not None and pipeline.model.beside.image.shape == (1, LENGTH // 2)
 
 
-def test_a_report_and_a_comparison_of_repaired_sound(filler: Run, sounds: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(filler.path), "-n", "60", "--out", str(tmp_path / "report")]) == 0
-    page = (tmp_path / "report" / "report.html").read_text()
-    for words in ("Answer SNR", "autoregressive interpolation", "自回归插值", "<audio controls", "held-out sounds"):
-        assert words in page
+def test_repaired_sound_is_compared(sounds: Path, tmp_path: Path) -> None:
     given = {"kind": "gap", "share": [0.1, 0.2]}
     both = [recipe(sounds, tmp_path, "slow", given), recipe(sounds, tmp_path, "fast", given, 16)]
     shown = compare(both, out=tmp_path / "comparison", n=60, quiet=True)
     assert "SNR" in shown.table and "linear interpolation" in shown.table
-    assert (tmp_path / "comparison" / "report.html").read_text().count("<audio controls") >= 4
+    page = (tmp_path / "comparison" / "report.html").read_text()
+    for words in ("Answer SNR", "autoregressive interpolation", "自回归插值"):
+        assert words in page
+    assert page.count("<audio controls") >= 4
+    assert any("held-out sounds" in note for note in shown.reports[0].notes)
+
+
+# -- films ------------------------------------------------------------------------------------------------------------
+
+FRAMES = video.Config(size=8, frames=6, rate=4)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 films of a square that wanders."""
+    folder = tmp_path_factory.mktemp("films")
+    for i in range(12):
+        x = np.full((6, 8, 8, 1), 40, np.uint8)
+        for t in range(6):
+            x[t, i % 5 : i % 5 + 3, t % 5 : t % 5 + 3] = 220
+        (folder / f"{i:02}.mp4").write_bytes(film.write(x, 4))
+    return folder
+
+
+def filmed(films: Path, folder: Path, given: dict | None) -> Run:
+    tree = {
+        "data": {"source": str(films)} | ({"given": given} if given else {}),
+        "medium": FRAMES.to_tree() | {"kind": "video"},
+        "model": {"kind": "diffusion", "net": NET, "steps": 2},
+        "train": {"budget": "2steps", "samples": 2, "validate_every": 1, "sample_every": 1, "batch": 4},
+    }
+    (folder / "films.yaml").write_text(f"# Films made whole.\n# Seconds.\n{json.dumps(tree)}\n")
+    return train(str(folder / "films.yaml"), out=folder / "run", quiet=True)
+
+
+def test_a_film_begins_from_a_still(films: Path, tmp_path: Path) -> None:
+    run = filmed(films, tmp_path, {"kind": "gap", "place": "still"})
+    still = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    (tmp_path / "stills").mkdir()
+    Image.fromarray(still).save(tmp_path / "stills/a.png")
+    for image in (tmp_path / "stills/a.png", tmp_path / "stills"):
+        (made,) = sample(run.path, image=image).items
+        assert np.array_equal(made[0, :, :, 0], still) and (made[1:] != made[:1]).any()
+    (whole,) = sample(run.path, image=films / "03.mp4", derive=True).items
+    assert np.array_equal(whole[0], FRAMES.build().read(films / "03.mp4")[0])
+
+
+def test_every_other_frame_is_made(films: Path, tmp_path: Path) -> None:
+    run = filmed(films, tmp_path, {"kind": "gap", "place": "between"})
+    (made,), whole = sample(run.path, image=films / "03.mp4").items, FRAMES.build().read(films / "03.mp4")
+    assert np.array_equal(made[::2], whole[::2]) and all((made[i] != whole[i]).any() for i in (1, 3, 5))
+
+
+def test_a_hole_of_a_film_is_told_by_a_picture_and_a_gap_by_seconds(films: Path, tmp_path: Path) -> None:
+    whole = FRAMES.build().read(films / "03.mp4")
+    hole = np.zeros((8, 8), np.uint8)
+    hole[:, :3] = 255
+    Image.fromarray(hole).save(tmp_path / "hole.png")
+    for given in ({"kind": "mask"}, None):
+        folder = tmp_path / str(given is None)
+        folder.mkdir()
+        run = filmed(films, folder, given)
+        (made,) = sample(run.path, image=films / "03.mp4", mask=tmp_path / "hole.png", n=1).items
+        assert np.array_equal(made[:, :, 3:], whole[:, :, 3:]) and (made[:, :, :3] != whole[:, :, :3]).any()
+    (made,) = sample(run.path, image=films / "03.mp4", gap="0.5:1", n=1).items
+    assert np.array_equal(np.delete(made, [2, 3], 0), np.delete(whole, [2, 3], 0))
+    assert (made[2:4] != whole[2:4]).any()

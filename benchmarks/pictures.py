@@ -13,7 +13,7 @@ from benchmarks.contest import DATA, Claim, Contest, Contestant
 FEW = 500
 FAMILIES = {
     "dcgan": ("r3gan", "stylegan2", "sagan"),
-    "vae": ("ladder", "vq-gpt"),
+    "vae": ("ladder", "vaegan", "vq-gpt"),
     "pixelcnn": ("pixel-gpt", "vq-gpt", "maskgit"),
     "diffusion": ("dit", "rectified-flow", "latent-diffusion", "meanflow"),
 }

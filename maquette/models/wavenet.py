@@ -88,19 +88,20 @@ class Config(ModelConfig):
 class Told(LabelEmbedder):
     """A label as a vector, and a given picture as frames: its last axis is time, all others are channels."""
 
+    silence: Tensor
+
     def __init__(self, config: Config, classes: int, image: Real | None):
         super().__init__(classes, config.label_width, config.label_drop)
-        self.shape = None if image is None else image.shape
         self.channels = 0 if image is None else math.prod(image.shape[:-1])
+        self.register_buffer("silence", torch.zeros(image.shape if image else 0), persistent=False)
 
     def forward(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """Without a picture the frames are zeros."""
         vector = super().forward(given, n, rng).vector
-        if self.shape is None:
+        if not self.channels:
             return Condition(vector)
-        like = next(self.parameters(), torch.empty(0))
-        image = torch.zeros(n, *self.shape) if given.image is None else given.image
-        return Condition(vector, grid=image.to(like).flatten(1, -2))
+        image = self.silence.expand(n, *self.silence.shape) if given.image is None else given.image.to(self.silence)
+        return Condition(vector, grid=image.flatten(1, -2))
 
 
 class Waves(Model, Compilable):

@@ -15,6 +15,7 @@ centres: a transposed convolution whose kernel is a triangle. What a layer is to
 for each frame and interpolated afterwards.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,9 @@ from torch.nn import functional as F
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
+
+FEW = 256
+"""Frames up to which they are interpolated by a matrix, which is quicker to learn through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +143,14 @@ class Dilated(Net):
             start = start + past.at
         places = start[:, None] + torch.arange(length, device=x.device)
         there = None if first is None or bool((first >= 0).all()) else (places >= 0)[..., None]
-        shares = self._shares(places, told.shape[1]) if told is not None and told.shape[1] > 1 else None
+        between = None if told is None else self._between(places, told.shape[1])
         h = x if self.enter is None else self.enter(x)
         total: Tensor | None = None
         for i, (gate, mix) in enumerate(zip(self.gates, self.mixes, strict=True)):
             h = h if there is None else h * there
             y = gate(self._taps(h, i, past))
-            if told is not None:
-                y = y + (told[:, :, i] if shares is None else shares @ told[:, :, i])
+            if told is not None and between is not None:
+                y = y + between(told[:, :, i])
             found = mix(gated(y))
             skipped = found[:, -last:, -self.config.skip :]
             total = skipped if total is None else total + skipped
@@ -185,10 +189,23 @@ class Dilated(Net):
         padded = F.pad(h, (0, 0, span, 0))
         return torch.cat([padded[:, shift : shift + h.shape[1]] for shift in range(0, span, dilation)] + [h], -1)
 
-    def _shares(self, places: Int[Tensor, "n l"], frames: int) -> Float[Tensor, "n l frames"]:
-        """How much of each frame a place takes: all of one at its centre, of two in between."""
-        at = ((places + 0.5) * (frames / self.source[1]) - 0.5).clamp(0, frames - 1)
-        return (1 - (at[..., None] - torch.arange(frames, device=places.device)).abs()).clamp_min(0)
+    def _between(self, places: Int[Tensor, "n l"], frames: int) -> Callable[[Tensor], Tensor]:
+        """Takes what there is of each frame [b, frames, d] to what there is at places [b, l, d]: all of a frame at its
+        centre, some of two in between. `places` are of each row, or one row for all."""
+        if frames == 1:
+            return lambda x: x
+        spot = ((places + 0.5) * (frames / self.source[1]) - 0.5).clamp(0, frames - 1)
+        if frames <= FEW:
+            shares = (1 - (spot[..., None] - torch.arange(frames, device=spot.device)).abs()).clamp_min(0)
+            return lambda x: shares @ x
+        before = spot.long()
+        after, share = (before + 1).clamp(max=frames - 1), (spot - before)[..., None]
+
+        def interpolated(x: Tensor) -> Tensor:
+            row = torch.arange(len(x), device=x.device)[:, None]
+            return torch.lerp(x[row, before], x[row, after], share)
+
+        return interpolated
 
 
 @dataclass

@@ -126,13 +126,14 @@ def test_a_stretch_with_all_that_it_sees_is_that_of_the_whole() -> None:
         torch.testing.assert_close(found[row], whole[row, first : first + window], rtol=1e-5, atol=1e-5)
 
 
-def test_frames_are_interpolated_between_their_centres() -> None:
-    """As torch does it, and what a layer is told is that of the nearest frames alone."""
-    net = build(grid=2, length=24)
-    shares = net._shares(torch.arange(24)[None], 4)[0]
-    wanted = F.interpolate(torch.eye(4)[None], 24, mode="linear", align_corners=False)[0]
-    torch.testing.assert_close(shares.T, wanted)
-    torch.testing.assert_close(shares.sum(1), torch.ones(24))
+@pytest.mark.parametrize("few", [256, 0])
+def test_frames_are_interpolated_between_their_centres(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch does it, and what a layer is told is that of the nearest frames alone; by a matrix and without one."""
+    monkeypatch.setattr(dilated, "FEW", few)
+    net, x = build(grid=2, length=24), torch.randn(2, 4, 5)
+    wanted = F.interpolate(x.mT, 24, mode="linear", align_corners=False).mT
+    torch.testing.assert_close(net._between(torch.arange(24)[None], 4)(x), wanted)
+    torch.testing.assert_close(net._between(torch.arange(24).expand(2, -1), 4)(x), wanted)
     near = torch.randn(1, 2, 4)
     far = near.clone()
     far[:, :, 3] += 1  # frame 3 begins to be heard behind frame 1's centre, as frames see their neighbours

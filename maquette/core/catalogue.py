@@ -340,6 +340,17 @@ CATALOGUE: dict[str, Entry] = {
         zh=("它无法评判模型生成的内容：{reason}", "请指定一个用同样大小、带说明文字的图片训练的 `clip` 配方的运行"),
     ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
+    "MQ-2170": Entry(
+        en=(
+            "no tutorial {name!r}",
+            "{near}; `maquette recipes --tutorials` lists them all, by listing too: tutorial/13",
+        ),
+        zh=("没有教程 {name!r}", "{near}；运行 `maquette recipes --tutorials` 查看全部，也可按代码编号：tutorial/13"),
+    ),
+    "MQ-2171": Entry(
+        en=("the environment lacks: {missing}", "pip install {missing}"),
+        zh=("环境缺少：{missing}", "pip install {missing}"),
+    ),
     "MQ-3001": Entry(
         en=(
             "this file cannot be read: {reason}",

@@ -9,7 +9,7 @@ is 0. An entry that nothing takes begins anew at a vector of the encoder's (Dhar
 all at the first step, since a codebook far from the encoder's small outputs does not learn.
 
 With several codebooks each takes what the ones before it leave over, and the decoder gets the sum of their entries
-(residual VQ, Zeghidour et al. 2021, algorithm 1): as exact as one codebook of as many entries as there are combinations.
+(residual VQ, Zeghidour et al. 2021, algorithm 1): n books of k entries tell up to k^n vectors apart.
 
 FSQ: each of a few numbers is bounded and rounded to one of a few levels, and their combination is the code. There is
 no codebook to learn, so there is none to lose.

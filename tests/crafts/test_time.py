@@ -72,6 +72,24 @@ def test_what_is_hidden_at_the_end_between_and_after_the_first() -> None:
         gap.Config().space(Real((1, 2, 8, 8)))
 
 
+def test_a_model_may_begin_from_what_an_autoregressive_process_makes_of_a_gap() -> None:
+    x, plain = tones(), gap.Config(share=(0.1, 0.2))
+    begun = gap.Config(share=(0.1, 0.2), begin="autoregressive")
+    empty, given = plain.take(x, rng(len(x))), begun.take(x, rng(len(x)))
+    hidden = empty[:, -1:] > 0.5
+    assert given.shape == empty.shape and torch.equal(given[:, -1:], empty[:, -1:])
+    assert torch.equal(given[:, :-1][~hidden], x[~hidden]) and not empty[:, :-1][hidden].any()
+    assert (given[:, :-1] - x)[hidden].abs().max() < 0.05  # tones go on
+    assert torch.equal(begun.shown(given, SOUND), plain.shown(empty, SOUND))
+    for one, other in zip(begun.simpler(given, SOUND).items(), plain.simpler(empty, SOUND).items(), strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1])
+    assert torch.equal(begun.bring(x, SOUND, hidden[:1]), begun._begun(plain.bring(x, SOUND, hidden[:1])))
+    after = gap.Config(share=(0.2, 0.2), place="end", begin="autoregressive").take(x, rng(len(x)))
+    assert after[:, 0, -400:].abs().amax(1).min() > 0.01  # and run on
+    with pytest.raises(MaquetteError, match="begin"):
+        begun.space(FILM)
+
+
 def test_a_person_brings_a_gap_an_end_frames_or_a_still() -> None:
     x, craft = brighter(), gap.Config()
     hole = torch.zeros(1, 1, 9, 1, 1, dtype=torch.bool)

@@ -189,6 +189,9 @@ def test_a_lower_rate_is_scipys() -> None:
         np.testing.assert_allclose(shrink.raised(torch.from_numpy(small), factor).numpy(), large, atol=1e-10)
 
 
+NEAR = {"rtol": 0, "atol": 2e-3}
+
+
 def test_what_a_lower_rate_holds_comes_back() -> None:
     low, high = (torch.from_numpy(np.sin(pitch * TIME)).float()[None, None] for pitch in (0.1, 2.0))
     craft = shrink.Config(factor=4)
@@ -196,11 +199,15 @@ def test_what_a_lower_rate_holds_comes_back() -> None:
     ways = craft.simpler(given, SOUND)
     inner = slice(100, -100)
     wanted, sinc, line = (x[..., inner] for x in (0.5 * low, ways["sinc interpolation"], ways["linear interpolation"]))
-    torch.testing.assert_close(sinc, wanted, rtol=0, atol=2e-3)
+    torch.testing.assert_close(sinc, wanted, **NEAR)
     assert error(sinc, wanted) < 0.1 * error(line, wanted)
     steady = torch.arange(12.0)[None, None] / 20
-    line = shrink.Config(factor=3).simpler(steady[..., ::3], Real((1, 12)))["linear interpolation"]
+    craft, space = shrink.Config(factor=3), Real((1, 12))
+    assert craft.brought(space).shape == (1, 4) and craft.space(space) == space
+    line = craft.simpler(craft.bring(steady[..., ::3], space), space)["linear interpolation"]
     torch.testing.assert_close(line[..., :10], steady[..., :10])
+    whole = 0.5 * low
+    torch.testing.assert_close(shrink.Config(factor=4).bring(shrink.lower(whole, 4), SOUND)[..., inner], wanted, **NEAR)
 
 
 def test_noise_in_sound_is_filtered_out() -> None:

@@ -6,14 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from maquette.bundle import Bundle
+from maquette.data.along import Along
+from maquette.data.captions import Captions
 from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import Dataset, Split, both
 from maquette.evaluate import domain, spoken
+from maquette.evaluate.evaluate import evaluate
 from maquette.evaluate.report import Stamp
-from maquette.models import vae
-from maquette.nets import mlp
-from maquette.pipeline import Request
-from tests.evaluate.made import PITCHES, SOUND, known, notes, pipeline
+from maquette.models import diffusion
+from maquette.nets import unet
+from maquette.pipeline import Pipeline, Request
+from tests.evaluate.made import CPU, PITCHES, SOUND, known, notes
 
 WORDS = [f"{pitch:.0f}" for pitch in PITCHES]
 SPEAKERS = ("soft", "bright")
@@ -51,8 +55,10 @@ def answering(data: Dataset, word: Callable[[str], str]) -> Callable[[Request], 
     rows = {(text, label): row for row, (text, label) in enumerate(zip(test.captions, test.labels, strict=True))}
 
     def answer(request: Request) -> np.ndarray:
-        assert isinstance(request.prompt, tuple) and isinstance(request.label, tuple)
-        asked = zip(request.prompt, request.label, strict=True)
+        words = request.prompt or tuple(WORDS[i % 4] for i in range(request.total))
+        labels = request.label or tuple(i % 2 for i in range(request.total))
+        assert isinstance(words, tuple) and isinstance(labels, tuple)
+        asked = zip(words, np.resize(labels, len(words)), strict=True)
         return np.stack([test.items[rows[word(text), label]] for text, label in asked])
 
     return answer
@@ -64,8 +70,16 @@ def test_pairs_of_a_caption_and_a_label_are_held_out(data: Dataset) -> None:
     assert data.whole is not None and len(data.train) + len(data.test) == len(data.whole.train)
 
 
+def speech() -> Pipeline:
+    """An untrained model that is told a speaker and a word."""
+    config = diffusion.Config(net=unet.Config(width=8, stages=(1,), blocks=(1,), patch=16, attention=32, head=8))
+    along = Along(captions=Captions(tokenizer="byte", length=4))
+    model = config.fitted(SOUND.build().space, len(SPEAKERS), along.beside(SOUND.build().space))
+    return Pipeline(Bundle(SOUND, config, list(SPEAKERS), model.state_dict(), {}, "ab" * 32, along=along), CPU)
+
+
 def test_words_are_recognised_where_they_are_said(data: Dataset) -> None:
-    like = pipeline(SOUND, vae.Config(encoder=mlp.Config(width=8), decoder=mlp.Config(width=8)), SPEAKERS)
+    like = speech()
     right = spoken.hear(known(like, answering(data, lambda word: word)), data, Request(n=60, seed=1))
     wrong = spoken.hear(
         known(like, answering(data, lambda word: WORDS[(WORDS.index(word) + 1) % 4])), data, Request(n=60)
@@ -83,14 +97,18 @@ def test_words_are_recognised_where_they_are_said(data: Dataset) -> None:
     assert shot.png.startswith(b"\x89PNG") and shot.clip is not None and shot.clip[0] == ".wav"
 
 
+def test_a_report_of_speech_says_how_many_words_are_recognised(data: Dataset) -> None:
+    report = evaluate(known(speech(), answering(data, lambda word: word)), data, 60)
+    score = report.score("words_heard")
+    assert score is not None and score.value > 0.9 and score.stamp.data == data.fingerprint
+    assert [picture.name for picture in report.pictures][0] == "spoken" and "spoken" in report.clips
+    assert any("unseen captions" in note for note in report.notes)
+
+
 def test_captions_that_are_no_few_words_are_not_listened_for() -> None:
-    data, like = said(), pipeline(SOUND, vae.Config(encoder=mlp.Config(width=8), decoder=mlp.Config(width=8)))
+    for texts in (lambda row: f"sound {row}", lambda row: "", lambda row: "the same"):
 
-    def every_other(split: Split, name: str) -> Split:
-        return replace(split, notes=lambda: [["", f"sound {row}"] for row in range(len(split))])
+        def told(split: Split, name: str, texts: Callable[[int], str] = texts) -> Split:
+            return replace(split, notes=lambda: [["", texts(row)] for row in range(len(split))])
 
-    for other in (
-        both(data, every_other),
-        both(data, lambda split, name: replace(split, notes=lambda: [["", ""]] * len(split))),
-    ):
-        assert spoken.hear(like, other, Request(n=60)) is None
+        assert spoken.hear(speech(), both(said(), told), Request(n=60)) is None

@@ -38,20 +38,32 @@ SHOWN = 4
 """Rows of samples on a sheet of the docs."""
 CODEC = 1 / 3
 """Share of the time that goes to the codec of a model behind one."""
+LABELLED = "data.conditional=true"
+"""The override by which a model is told labels."""
 DATA = "DATA"
 """In an override, the folder of all data sets."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A recipe on a data set below MAQUETTE_TEST_DATA, or an embedded one; with `few`, on so many of its training items
-    alone."""
+    """A recipe on a data set below MAQUETTE_TEST_DATA, or an embedded one.
+
+    Attributes:
+        few: on so many of its training items alone.
+        splits: on these alone, the last of which stands in for the test split while it trains.
+    """
 
     row: str
     recipe: str
     data: str
     overrides: tuple[str, ...] = ()
     few: int = 0
+    splits: tuple[str, ...] = ()
+
+    @property
+    def apart(self) -> bool:
+        """Whether it learns from less than it is evaluated on."""
+        return bool(self.few or self.splits)
 
 
 @dataclass(frozen=True)
@@ -76,13 +88,16 @@ class Contest:
     """The scores that are shown of each row."""
     claims: Sequence[Claim]
     codecs: Mapping[str, str] = field(default_factory=dict)
-    """Whose codes the model of a recipe learns; the codec shares its overrides of data and medium."""
+    """Whose codes the model of a recipe learns; the codec shares its overrides of data and medium, and is told no
+    labels."""
     judges: Mapping[str, str] = field(default_factory=dict)
     """Who says whether what a contestant makes agrees with its captions."""
     ways: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """How else a model is drawn from than as its recipe says: fields of `maquette.evaluate.evaluate.Options`."""
     compared: tuple[str, ...] = ("compare",)
-    """The rows whose runs get a page of `maquette compare`, and whose samples the docs show."""
+    """The rows whose runs get a page of `maquette compare`, the best first in their tables."""
+    shown: Mapping[str, str] = field(default_factory=lambda: {"compare": "samples"})
+    """Which picture of its reports the docs show of a row."""
 
     @property
     def file(self) -> Path:
@@ -98,7 +113,9 @@ class Contest:
     def terms(self, name: str, minutes: float, samples: int) -> dict[str, Any]:
         """What tells one measurement from another."""
         one = self.contestants[name]
-        told = dataclasses.asdict(one) | {"overrides": list(one.overrides)}
+        told = dataclasses.asdict(one) | {"overrides": list(one.overrides), "splits": list(one.splits)}
+        if not one.splits:
+            del told["splits"]  # what was measured before there were such stays measured
         ways = list(self.ways.get(name, {}).values())
         return told | {"ways": ways, "minutes": minutes, "samples": samples}
 
@@ -108,15 +125,15 @@ class Contest:
         """The child's part: train or go on, evaluate, and store what was found."""
         one, folder = self.contestants[name], self.folder_of(name)
         whole, words = place(one)
-        data = str(some_of(Path(whole), one.few, folder / "data")) if one.few else whole
+        data = str(some_of(Path(whole), one.few, folder / "data", one.splits)) if one.apart else whole
         left = minutes
         if codec := self.codecs.get(one.recipe):
-            shared = [word for word in words if word.startswith(("data.", "medium."))]
+            shared = [word for word in words if word.startswith(("data.", "medium.")) and word != LABELLED]
             trained(codec, data, CODEC * minutes, folder / "codec", shared)
             words.append(f"codec={folder / 'codec'}")
             left -= CODEC * minutes
         run = trained(one.recipe, data, left, folder / "run", words)
-        reports = dict(self.evaluated(name, run, whole if one.few else None, samples))
+        reports = dict(self.evaluated(name, run, whole if one.apart else None, samples))
         cost, found = reports[name].cost, {}
         assert cost.train_steps and cost.train_seconds, "a run knows how long it was trained"
         for label, report in reports.items():
@@ -221,15 +238,19 @@ class Contest:
     # -- tables -------------------------------------------------------------------------------------------------------
 
     def sheets(self, tree: Mapping[str, Any]) -> None:
-        """The first samples of each report as a picture of the docs, where they are nobody's but the model's."""
+        """What each report shows as a picture of the docs, of samples the first, where they are nobody's but the
+        model's."""
         from PIL import Image
 
         SHEETS.mkdir(exist_ok=True)
         for name in tree:
-            sheet = self.folder_of(name) / "run" / "pictures" / "samples.png"
-            if (self.contestants[name].row in self.compared or name in self.judges) and sheet.exists():
+            which = self.shown.get(self.contestants[name].row, "")
+            sheet = self.folder_of(name) / "run" / "pictures" / f"{which}.png"
+            if sheet.is_file():
                 whole = Image.open(sheet)
-                whole.crop((0, 0, whole.width, whole.height * SHOWN // 8)).save(SHEETS / f"{name}.png", optimize=True)
+                tall = whole.height * SHOWN // 8 if which == "samples" else whole.height
+                path = SHEETS / f"{self.folder_of(name).name}.png"
+                whole.crop((0, 0, whole.width, tall)).save(path, optimize=True)
 
     def table(self, row: str, tree: Mapping[str, Any]) -> str:
         """A line for each report of a row, under it its simpler ways and real against real; then what is claimed."""
@@ -299,19 +320,23 @@ def place(one: Contestant) -> tuple[str, list[str]]:
     return whole, [word.replace(DATA, str(Path(whole).parent)) for word in one.overrides]
 
 
-def some_of(data: Path, n: int, folder: Path) -> Path:
-    """A table of `n` training items of `data`, picked by a seed, and of all that are held out."""
+def some_of(data: Path, n: int, folder: Path, splits: Sequence[str] = ()) -> Path:
+    """A table of `n` training items of `data` (0 for all), picked by a seed, and of all that are held out, or of
+    `splits` alone."""
     import numpy as np
     import pyarrow.parquet
 
     if not folder.exists():
         aside = folder.with_name("unfinished")
         aside.mkdir(exist_ok=True)
-        (test,), (train,) = (data.glob(f"{split}-*.parquet") for split in ("test", "train"))
-        shutil.copyfile(test, aside / test.name)
-        whole = pyarrow.parquet.read_table(train)
-        rows = np.sort(np.random.default_rng(0).permutation(len(whole))[:n])
-        pyarrow.parquet.write_table(whole.take(rows), aside / train.name)
+        for split in splits or ("test", "train"):
+            (file,) = data.glob(f"{split}-*.parquet")
+            shutil.copyfile(file, aside / file.name)
+        if n:
+            (train,) = aside.glob("train-*.parquet")
+            whole = pyarrow.parquet.read_table(train)
+            rows = np.sort(np.random.default_rng(0).permutation(len(whole))[:n])
+            pyarrow.parquet.write_table(whole.take(rows), train)
         aside.rename(folder)
     return folder
 

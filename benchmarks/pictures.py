@@ -92,7 +92,14 @@ CLAIMS = [
 ]
 
 CONTEST = Contest(
-    name="pictures", contestants=CONTESTANTS, rows=ROWS, claims=CLAIMS, codecs=CODECS, judges=JUDGES, ways=WAYS
+    name="pictures",
+    contestants=CONTESTANTS,
+    rows=ROWS,
+    claims=CLAIMS,
+    codecs=CODECS,
+    judges=JUDGES,
+    ways=WAYS,
+    shown={"compare": "samples", "words": "samples"},
 )
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ class Config(hiding.HidingConfig):
     time; of films also between: every other frame; still: all frames but the first."""
     share: tuple[float, float] = (0.05, 0.2)
     """Of the shortest and the longest span, inside or at the end, as shares of the whole."""
+    begin: Literal["nothing", "autoregressive"] = "nothing"
+    """What a model is given in place of what is hidden; of sound also what an autoregressive process makes of it, for
+    the model to better."""
 
     def __post_init__(self) -> None:
         low, high = self.share
@@ -35,6 +38,8 @@ class Config(hiding.HidingConfig):
         space = super().space(of)
         if self.place in ("between", "still") and len(of.shape) != FILMS:
             raise self.impossible(of, f"place={self.place} is for films, which have frames")
+        if self.begin != "nothing" and len(of.shape) != SOUND:
+            raise self.impossible(of, f"begin={self.begin} is for sound")
         if of.shape[1] < 3:
             raise self.impossible(of, "it is too short to have a gap")
         return space
@@ -62,7 +67,7 @@ class Config(hiding.HidingConfig):
         if self.place in ("between", "still"):  # which frames are missing is clear, and a gap refused
             sample = super().bring(sample, of, hidden)
         elif hidden is not None:
-            return hiding.hide(sample, hidden.to(sample).expand(len(sample), 1, *sample.shape[2:]))
+            return self._begun(hiding.hide(sample, hidden.to(sample).expand(len(sample), 1, *sample.shape[2:])))
         elif self.place == "inside":
             raise MaquetteError("MQ-2105", first="image", second="gap")
         if self.place == "still":
@@ -70,33 +75,46 @@ class Config(hiding.HidingConfig):
         longest = replace(self, share=(self.share[1], self.share[1]))
         return longest.take(sample, Seeds.for_samples(0, len(sample)))
 
+    def shown(self, given: Given, of: Real) -> Samples:
+        return super().shown(hiding.hide(given[:, :-1], given[:, -1:]), of)
+
     def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
+        given = hiding.hide(given[:, :-1], given[:, -1:])
         if len(of.shape) == SOUND:
             return _of_sound(given)
         frames = {"last frame repeated": hiding.held(given)}
         after = bool((given[:, -1, -1] > 0.5).all())  # nothing is known after what is hidden
         return frames if after and self.place != "between" else {"frame averaging": hiding.bridged(given), **frames}
 
-    @staticmethod
-    def _hide(x: Samples, hidden: Bool[Tensor, "b n"]) -> Given:
+    def _hide(self, x: Samples, hidden: Bool[Tensor, "b n"]) -> Given:
         hidden = hidden.view(len(x), 1, -1, *[1] * (x.ndim - 3))
-        return hiding.hide(x, hidden.to(x).expand(-1, -1, *x.shape[2:]))
+        return self._begun(hiding.hide(x, hidden.to(x).expand(-1, -1, *x.shape[2:])))
+
+    def _begun(self, given: Given) -> Given:
+        """`given` with what a model begins from in place of what is hidden."""
+        return given if self.begin == "nothing" else torch.cat([_process(given, rounds=1), given[:, -1:]], 1)
+
+
+def _process(given: Given, rounds: int = lpc.ROUNDS) -> Samples:
+    """Sound whose hidden samples are those of an autoregressive process, which runs on where nothing is known after."""
+    found = torch.stack([_predicted(row, rounds) for row in given.double().cpu()]).to(given).clamp(-1, 1)
+    return hiding.keep_known(found, given)
 
 
 def _of_sound(given: Given) -> dict[str, Samples]:
     """A straight line and an autoregressive process; at the end, where both come to rest, silence and the process."""
     after = bool((given[:, -1, -1] > 0.5).all())
-    found = torch.stack([_predicted(row, after) for row in given.double().cpu()]).to(given).clamp(-1, 1)
-    found = hiding.keep_known(found, given)
+    found = _process(given)
     if after:
         return {"silence": given[:, :-1], "autoregressive continuation": found}
     return {"linear interpolation": hiding.bridged(given), "autoregressive interpolation": found}
 
 
-def _predicted(row: Tensor, after: bool) -> Tensor:
-    gone = row[-1].numpy() > 0.5
-    if not after:
-        return torch.from_numpy(np.stack([lpc.across(channel, gone) for channel in row[:-1].numpy()]))
+def _predicted(row: Tensor, rounds: int) -> Tensor:
+    """Run across what is hidden, or run on from what is known where nothing is known after it."""
+    channels, gone = row[:-1].numpy(), row[-1].numpy() > 0.5
     known = int(gone.argmax())
-    made = [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in row[:-1].numpy()]
+    if not gone[known:].all():
+        return torch.from_numpy(np.stack([lpc.across(channel, gone, rounds=rounds) for channel in channels]))
+    made = [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in channels]
     return torch.from_numpy(np.stack(made))

@@ -18,7 +18,9 @@ FAINT = 1e-9
 """A share of the sound's power that counts as noise, so that what is silent or a pure tone has coefficients."""
 
 
-def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER) -> Float[np.ndarray, " n"]:
+def across(
+    x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER, rounds: int = ROUNDS
+) -> Float[np.ndarray, " n"]:
     """`x` with its samples that are `gone` replaced by those of least squared error, by turns with the coefficients
     (Janssen et al. 1986, section III); 0 where everything is gone.
 
@@ -30,7 +32,7 @@ def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int 
     around = slice(max(0, places[0] - CONTEXT), places[-1] + 1 + CONTEXT)
     part, here = x[around], gone[around]  # a view: what is found there is found in x
     sure, order = ~here, min(order, int((~here).sum()) // 3)
-    for _ in range(ROUNDS if order else 0):
+    for _ in range(rounds if order else 0):
         part[here] = _samples(part, here, _coefficients(part, sure, order))
         sure = np.ones_like(here)
     return x

@@ -1,12 +1,12 @@
 """Pictures and films averaged down, sound at a lower rate: what a model of super-resolution (Dong et al. 2014) or of
-bandwidth extension (Kuleshov et al. 2017) is given."""
+bandwidth extension (Kuleshov et al. 2017) is given. Sound is given at its own rate again, without new frequencies."""
 
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,8 +20,8 @@ CROSSINGS, BETA = 10, 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CraftConfig):
-    """The mean of each block of pixels, in each frame of a film; of sound each so many-th sample, once the frequencies
-    that these cannot hold are gone."""
+    """The mean of each block of pixels, in each frame of a film; of sound the frequencies that each so many-th sample
+    can hold. A person brings it small, or at the lower rate."""
 
     suits: ClassVar[tuple[int, ...]] = (SOUND, PICTURES, FILMS)
 
@@ -32,6 +32,10 @@ class Config(CraftConfig):
         self.check(2 <= self.factor <= 32, "factor", "a whole number from 2 to 32")
 
     def space(self, of: Real) -> Real:
+        small = self.brought(of)
+        return of if len(of.shape) == SOUND else small
+
+    def brought(self, of: Real) -> Real:
         shape = super().space(of).shape
         first = 2 if len(shape) == FILMS else 1
         if any(side % self.factor for side in shape[first:]):
@@ -40,14 +44,19 @@ class Config(CraftConfig):
 
     def take(self, x: Samples, rng: Seeds) -> Given:
         if x.ndim == 3:
-            return lower(x, self.factor).clamp(-1, 1)
+            return raised(lower(x, self.factor).clamp(-1, 1), self.factor)
         return by_frame(lambda pictures: F.avg_pool2d(pictures, self.factor), x)
+
+    def bring(self, sample: Samples, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
+        sample = super().bring(sample, of, hidden)
+        return raised(sample, self.factor) if sample.ndim == 3 else sample
 
     def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
         if given.ndim == 3:
-            line = torch.cat([given, given[:, :, -1:]], dim=2)  # samples lie at 0, factor, 2 factor …
+            small = given[:, :, :: self.factor] / raised(torch.ones_like(given[:1, :1, :1]), self.factor)[0, 0, 0]
+            line = torch.cat([small, small[:, :, -1:]], dim=2)
             line = F.interpolate(line, size=of.shape[1] + 1, mode="linear", align_corners=True)[:, :, :-1]
-            return {"linear interpolation": line, "sinc interpolation": raised(given, self.factor).clamp(-1, 1)}
+            return {"linear interpolation": line, "sinc interpolation": given.clamp(-1, 1)}
         larger = partial(F.interpolate, size=of.shape[-2:])
         bicubic = by_frame(partial(larger, mode="bicubic", align_corners=False), given).clamp(-1, 1)
         return {"nearest": by_frame(partial(larger, mode="nearest"), given), "bicubic": bicubic}

@@ -4,14 +4,15 @@ A caption such as "man rowing boat: dark skin tone" is a subject and a style; th
 subject is what is left. A share of the pairs of a subject and a style is tested on and never learnt from, and of these
 only pairs whose subject is learnt in another style, and whose style with another subject: a model that has understood
 both can make the pair, one that has learnt captions by heart cannot. Rows that the source itself tests on hold subjects
-that nobody has seen; they are put aside.
+that nobody has seen; they are put aside. Where captions are the same for all labels (who speaks, and what is said), the
+pair is a caption and a label.
 """
 
 import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,15 +28,20 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Combinations(Config):
-    """Which words of the captions are styles, and how many pairs are held out."""
+    """Which words of the captions are styles, or that labels are, and how many pairs are held out."""
 
-    styles: tuple[str, ...]
+    styles: tuple[str, ...] = ()
     """Words as they stand in captions, such as [dark skin tone, light skin tone], or [red, blue]."""
+    labels: bool = False
+    """Whether a row's label is its style, and its whole caption the subject."""
     share: float = 0.1
     """Of all pairs, those that are tested on."""
 
     def __post_init__(self) -> None:
-        self.check(len(self.styles) > 1 and all(self.styles), "styles", "at least two words")
+        if self.labels:
+            self.check(not self.styles, "styles", "left out where labels are the styles")
+        else:
+            self.check(len(self.styles) > 1 and all(self.styles), "styles", "at least two words, or labels=true")
         self.check(0 < self.share < 1, "share", "a share in (0, 1)")
 
     def pair(self, caption: str) -> Pair | None:
@@ -67,13 +73,17 @@ class Combinations(Config):
 
 
 def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Dataset:
-    """`dataset` with the held-out pairs as its test split.
+    """`dataset` with the held-out pairs as its test split, and as its `whole` what it was.
 
     Raises:
         MaquetteError: MQ-2009 when no pair can be held out.
     """
-    pairs = [combinations.pair(caption) for _, caption in dataset.train.notes()]
+    pairs = _pairs(dataset, combinations)
     held = held_out({pair for pair in pairs if pair}, combinations.share, seed)
+    if not held and combinations.labels:
+        reason = "no caption stands with two labels that stand with two captions"
+        todo = "name the columns: data.columns={label: COLUMN, caption: COLUMN}"
+        raise MaquetteError("MQ-2009", path="data.combinations.labels", value=True, reason=reason, todo=todo)
     if not held:
         reason = "no caption has one of them whose subject has another too"
         todo = "name words that stand in the captions: `maquette data check` shows some"
@@ -82,8 +92,18 @@ def apart(dataset: Dataset, combinations: Combinations, seed: int = 0) -> Datase
         )
     tested = np.array([pair in held for pair in pairs])
     train, test = (dataset.train.picked(np.flatnonzero(rows)) for rows in (~tested, tested))
-    mark = files.digest(f"{dataset.fingerprint} {combinations.to_tree()} {seed} {sorted(held)}".encode())
-    return replace(dataset, train=train, test=test, fingerprint=mark)
+    how = {name: value for name, value in combinations.to_tree().items() if value}
+    mark = files.digest(f"{dataset.fingerprint} {how} {seed} {sorted(held)}".encode())
+    return replace(dataset, train=train, test=test, fingerprint=mark, whole=dataset)
+
+
+def _pairs(dataset: Dataset, combinations: Combinations) -> Sequence[Pair | None]:
+    """Of each training row; None where it has no caption or no label, or no style or several."""
+    train = dataset.train
+    if not combinations.labels:
+        return [combinations.pair(caption) for caption in train.captions]
+    each = zip(train.captions, np.asarray(train.labels).tolist(), strict=True)
+    return [(caption, dataset.classes[label]) if caption and label >= 0 else None for caption, label in each]
 
 
 def held_out(pairs: Iterable[Pair], share: float, seed: int) -> set[Pair]:

@@ -169,6 +169,7 @@ class Dataset:
         bad: name and reason of each file that could not be read.
         ignored: how many files were passed over, by reason or suffix.
         pitches: of labels that are notes, in Hz, where the source knows them.
+        whole: the data as their source divides them, where `data.combinations` has divided them anew.
     """
 
     train: Split
@@ -180,6 +181,7 @@ class Dataset:
     ignored: dict[str, int]
     modes: Modes | None = None
     pitches: Mapping[str, float] = field(default_factory=dict)
+    whole: "Dataset | None" = None
 
 
 def both(dataset: Dataset, change: Callable[[Split, str], Split]) -> Dataset:

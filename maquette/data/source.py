@@ -48,7 +48,8 @@ class Data(Config):
     captions: Captions | None = None
     """Whether the model is told the captions, and how they become tokens."""
     combinations: Combinations | None = None
-    """Words of the captions of which some pairs are tested on and never learnt: {styles: [red, blue], share: 0.1}."""
+    """Words of the captions, or captions and labels, of which some pairs are tested on and never learnt:
+    {styles: [red, blue], share: 0.1}, {labels: true}."""
     max_bad: float = 0.01
     """The share of unreadable files, or of ones without a partner, up to which they are named, counted and left out."""
     seed: int = 0

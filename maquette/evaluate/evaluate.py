@@ -39,6 +39,7 @@ from maquette.evaluate import (
     forecasts,
     harmony,
     neighbours,
+    spoken,
     taught,
 )
 from maquette.evaluate.extractor import Choice
@@ -151,6 +152,11 @@ def evaluate(
         say("judging by captions")
         plain = _plain_stamp(reference.dataset, TEST, 0, 0, seed)
         scores += tuple(judge.scores(pipeline, dataset, ask, plain, reference.extractor))
+    talk = None
+    if pipeline.along.captions is not None and len(medium.space.shape) == SOUND:
+        talk = spoken.hear(pipeline, dataset, ask, say)
+    if talk is not None:
+        scores += (talk.score(_plain_stamp(reference.dataset, TEST, 0, 0, seed)),)
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
@@ -163,13 +169,13 @@ def evaluate(
             *_notes(reference, ask, scores),
             *_searched(pipeline, reference),
             *(crafts.notes(lesson, len(medium.space.shape)) if lesson else ()),
+            *((talk.note(),) if talk else ()),
         ),
         warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
     )
-    pictures = shots(pipeline, reference, drawn.result, ask)
-    if lesson is None:
-        return illustrated(report, pictures)
-    return illustrated(report, [crafts.shot(lesson, drawn.result, pipeline), *pictures])
+    first = [crafts.shot(lesson, drawn.result, pipeline)] if lesson else []
+    first += [talk.shot(medium)] if talk else []
+    return illustrated(report, [*first, *shots(pipeline, reference, drawn.result, ask)])
 
 
 def _examined(

@@ -25,7 +25,7 @@ class Stamp(Config):
     """What a score was computed from and with. Two scores are alike when their stamps differ at most in the seed."""
 
     extractor: str
-    """Who saw the samples: domain, inception, fourier, pixels, codec where the score is of codes, or none."""
+    """Who saw the samples: domain, words, inception, fourier, pixels, codec where the score is of codes, or none."""
     weights: str
     """SHA-256 of the extractor's weights; "" when it has none."""
     resize: str
@@ -79,6 +79,12 @@ KINDS: dict[str, Kind] = {
     "coverage": Kind("Coverage", "share", "higher", "Share of real samples with a made one close by."),
     "label_accuracy": Kind(
         "Label accuracy", "share", "higher", "Share of samples that the extractor takes for what was asked."
+    ),
+    "words_heard": Kind(
+        "Words recognised",
+        "share",
+        "higher",
+        "Share of sounds that a classifier of real ones takes for the words that they were asked to say.",
     ),
     "taught_accuracy": Kind(
         "Accuracy taught",

@@ -8,6 +8,9 @@ The middle term is replaced by moving averages of the vectors that take each ent
 is 0. An entry that nothing takes begins anew at a vector of the encoder's (Dhariwal et al. 2020, section 3.1); so do
 all at the first step, since a codebook far from the encoder's small outputs does not learn.
 
+With several codebooks each takes what the ones before it leave over, and the decoder gets the sum of their entries
+(residual VQ, Zeghidour et al. 2021, algorithm 1): n books of k entries tell up to k^n vectors apart.
+
 FSQ: each of a few numbers is bounded and rounded to one of a few levels, and their combination is the code. There is
 no codebook to learn, so there is none to lose.
 """
@@ -56,6 +59,8 @@ class Config(ModelConfig):
     """Values on a side of the block that one code stands for."""
     entries: int = 512
     """Of vq's codebook."""
+    books: int = 1
+    """Of vq: codebooks one after another, each of what the ones before it leave over; so many codes for each block."""
     width: int = 16
     """Of each entry."""
     commitment: float = 0.25
@@ -72,7 +77,7 @@ class Config(ModelConfig):
     """Share of training rows without their label; codes are those of no label."""
 
     def __post_init__(self) -> None:
-        for name in ("factor", "entries", "width", "label_width"):
+        for name in ("factor", "entries", "books", "width", "label_width"):
             self.check(getattr(self, name) > 0, name, "a positive whole number")
         self.check(self.commitment >= 0, "commitment", "0 or a positive number")
         self.check(0 <= self.decay < 1, "decay", "in [0, 1)")
@@ -87,8 +92,11 @@ class Config(ModelConfig):
             raise refuse_space("vqvae", f"samples with sides that {self.factor} divides", space, hint)
         return VQVAE(self, space, classes)
 
-    def rounder(self) -> "VQ | FSQ":
-        return VQ(self.entries, self.width, self.commitment, self.decay) if self.quantiser == "vq" else FSQ(self.levels)
+    def rounder(self) -> "VQ | RVQ | FSQ":
+        if self.quantiser == "fsq":
+            return FSQ(self.levels)
+        each = (self.entries, self.width, self.commitment, self.decay)
+        return VQ(*each) if self.books == 1 else RVQ(self.books, *each)
 
 
 # -- quantisers: a grid of vectors -> a grid of numbers, and what the decoder gets -------------------------------------
@@ -177,6 +185,54 @@ class VQ(nn.Module):
             part.zero_()
 
 
+class RVQ(nn.Module):
+    """Codebooks one after another. Their numbers stand in a row, those of book i from i times `entries` on, coarse ones
+    first; where it stands says which book a number is of, so that any number means something."""
+
+    books: list[VQ]
+
+    def __init__(self, books: int, entries: int, width: int, commitment: float, decay: float):
+        super().__init__()
+        self.entries, self.size, self.width = entries, books * entries, width
+        each = (VQ(entries, width, commitment, decay) for _ in range(books))
+        self.books = nn.ModuleList(each)  # type: ignore[assignment]
+
+    def numbers(self, z: Float[Tensor, "b d *grid"]) -> Int[Tensor, "b books *grid"]:
+        left, found = z.detach().float(), []
+        for book in self.books:
+            found.append(book.numbers(left))
+            left = left - book.vectors(found[-1]).detach()
+        return self._row(found)
+
+    def vectors(self, numbers: Int[Tensor, "b books *grid"]) -> Float[Tensor, "b d *grid"]:
+        rows = (numbers % self.entries).unbind(1)
+        return torch.stack([book.vectors(row) for book, row in zip(self.books, rows, strict=True)]).sum(0)
+
+    def forward(
+        self, z: Float[Tensor, "b d *grid"], rng: Seeds
+    ) -> tuple[Float[Tensor, "b d *grid"], Int[Tensor, "b books *grid"], Float[Tensor, ""]]:
+        z = z.float()
+        left, found, losses = z, [], []
+        for place, book in enumerate(self.books):
+            _, number, loss = book(left, rng.fork(place))
+            left = left - book.vectors(number).detach()
+            found.append(number)
+            losses.append(loss)
+        return z - left.detach(), self._row(found), torch.stack(losses).sum()
+
+    def _row(self, found: list[Tensor]) -> Int[Tensor, "b books *grid"]:
+        return torch.stack([number + place * self.entries for place, number in enumerate(found)], 1)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """As each does; one begins anew until the book before it has begun, whose leavings are no use before."""
+        fresh = [book.usage.sum() == 0 for book in self.books]
+        for book in self.books:
+            book.follow()
+        for before, book in zip(fresh, list(self.books)[1:], strict=False):
+            book.usage.masked_fill_(before, 0)
+
+
 class FSQ(nn.Module):
     """Each number rounded to one of its levels (Mentzer et al. 2023, section 3.1 and appendix A.1)."""
 
@@ -240,7 +296,8 @@ class VQVAE(Model, Autoencoder):
         self.classes = classes
         self.quantiser = config.rounder()
         sides = tuple(side // config.factor for side in space.shape[1:])
-        self.latent: Tokens = Tokens(sides, self.quantiser.size)  # pyright: ignore[reportIncompatibleVariableOverride]
+        places = (config.books, *sides) if isinstance(self.quantiser, RVQ) else sides
+        self.latent: Tokens = Tokens(places, self.quantiser.size)  # pyright: ignore[reportIncompatibleVariableOverride]
         grid = (self.quantiser.width, *sides)
         self.embed = LabelEmbedder(classes, config.label_width, config.label_drop)
         self.encoder = config.encoder.build(space.shape, grid, self.embed.width)

@@ -72,6 +72,24 @@ def test_what_is_hidden_at_the_end_between_and_after_the_first() -> None:
         gap.Config().space(Real((1, 2, 8, 8)))
 
 
+def test_a_model_may_begin_from_what_an_autoregressive_process_makes_of_a_gap() -> None:
+    x, plain = tones(), gap.Config(share=(0.1, 0.2))
+    begun = gap.Config(share=(0.1, 0.2), begin="autoregressive")
+    empty, given = plain.take(x, rng(len(x))), begun.take(x, rng(len(x)))
+    hidden = empty[:, -1:] > 0.5
+    assert given.shape == empty.shape and torch.equal(given[:, -1:], empty[:, -1:])
+    assert torch.equal(given[:, :-1][~hidden], x[~hidden]) and not empty[:, :-1][hidden].any()
+    assert (given[:, :-1] - x)[hidden].abs().max() < 0.05  # tones go on
+    assert torch.equal(begun.shown(given, SOUND), plain.shown(empty, SOUND))
+    for one, other in zip(begun.simpler(given, SOUND).items(), plain.simpler(empty, SOUND).items(), strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1])
+    assert torch.equal(begun.bring(x, SOUND, hidden[:1]), begun._begun(plain.bring(x, SOUND, hidden[:1])))
+    after = gap.Config(share=(0.2, 0.2), place="end", begin="autoregressive").take(x, rng(len(x)))
+    assert after[:, 0, -400:].abs().amax(1).min() > 0.01  # and run on
+    with pytest.raises(MaquetteError, match="begin"):
+        begun.space(FILM)
+
+
 def test_a_person_brings_a_gap_an_end_frames_or_a_still() -> None:
     x, craft = brighter(), gap.Config()
     hole = torch.zeros(1, 1, 9, 1, 1, dtype=torch.bool)
@@ -171,6 +189,9 @@ def test_a_lower_rate_is_scipys() -> None:
         np.testing.assert_allclose(shrink.raised(torch.from_numpy(small), factor).numpy(), large, atol=1e-10)
 
 
+NEAR = {"rtol": 0, "atol": 2e-3}
+
+
 def test_what_a_lower_rate_holds_comes_back() -> None:
     low, high = (torch.from_numpy(np.sin(pitch * TIME)).float()[None, None] for pitch in (0.1, 2.0))
     craft = shrink.Config(factor=4)
@@ -178,11 +199,15 @@ def test_what_a_lower_rate_holds_comes_back() -> None:
     ways = craft.simpler(given, SOUND)
     inner = slice(100, -100)
     wanted, sinc, line = (x[..., inner] for x in (0.5 * low, ways["sinc interpolation"], ways["linear interpolation"]))
-    torch.testing.assert_close(sinc, wanted, rtol=0, atol=2e-3)
+    torch.testing.assert_close(sinc, wanted, **NEAR)
     assert error(sinc, wanted) < 0.1 * error(line, wanted)
     steady = torch.arange(12.0)[None, None] / 20
-    line = shrink.Config(factor=3).simpler(steady[..., ::3], Real((1, 12)))["linear interpolation"]
+    craft, space = shrink.Config(factor=3), Real((1, 12))
+    assert craft.brought(space).shape == (1, 4) and craft.space(space) == space
+    line = craft.simpler(craft.bring(steady[..., ::3], space), space)["linear interpolation"]
     torch.testing.assert_close(line[..., :10], steady[..., :10])
+    whole = 0.5 * low
+    torch.testing.assert_close(shrink.Config(factor=4).bring(shrink.lower(whole, 4), SOUND)[..., inner], wanted, **NEAR)
 
 
 def test_noise_in_sound_is_filtered_out() -> None:

@@ -123,6 +123,29 @@ def test_the_split_shows_in_the_fingerprint() -> None:
     assert len(prints) == 3
 
 
+def test_labels_may_be_the_styles() -> None:
+    """Three voices that say four words, ten times each: some say a word that they were never heard with."""
+    words, voices = ("one", "two", "three", "four"), ("a", "b", "c")
+    pairs = [(word, voice) for word in words for voice in range(3)] * 10
+    whole = replace(dataset([word for word, _ in pairs]), classes=list(voices))
+    labels = np.array([voice for _, voice in pairs])
+    data = apart(replace(whole, train=replace(whole.train, labels=labels)), Combinations(labels=True, share=0.25))
+    learnt, tested = (set(zip(captions(split), split.labels, strict=True)) for split in (data.train, data.test))
+    assert len(tested) == 3 and not learnt & tested and learnt | tested == set(pairs)
+    assert {word for word, _ in tested} <= {word for word, _ in learnt}
+    assert data.whole is not None and len(data.whole.train) == 120 and len(data.test) == 30
+    with pytest.raises(MaquetteError, match="data.combinations.labels"):
+        alone = replace(whole, classes=["a"], train=replace(whole.train, labels=np.full(120, -1)))
+        apart(alone, Combinations(labels=True))
+    with pytest.raises(MaquetteError, match="labels are the styles"):
+        Combinations(labels=True, styles=("red", "blue"))
+
+
+def test_what_was_divided_before_is_divided_the_same() -> None:
+    """The fingerprint of data that were divided by words does not know of labels."""
+    assert apart(dataset(THINGS), COLOURS).fingerprint.startswith("908770d61dc29433")
+
+
 def test_words_that_no_caption_has_are_refused() -> None:
     with pytest.raises(MaquetteError, match="data.combinations.styles"):
         apart(dataset(THINGS), Combinations(styles=("violet", "brown")))

@@ -46,8 +46,8 @@ class Known(Pipeline):
 
 
 def known(like: Pipeline, answer: Callable[[Request], np.ndarray], **card) -> Known:
-    bundle = Bundle(like.medium_config, like.model.config, list(like.classes), like.model.state_dict(), card, "cd" * 32)
-    made = Known(bundle, CPU)
+    what = (like.medium_config, like.model.config, list(like.classes), like.model.state_dict(), card, "cd" * 32)
+    made = Known(Bundle(*what, along=like.along), CPU)
     made.answer = answer
     return made
 

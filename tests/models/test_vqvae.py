@@ -1,6 +1,7 @@
 """Quantisers against values worked by hand, codebooks that stay alive, and the loss of equation 3."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Real, Tokens
+from maquette.core.types import Batch, Given, Real, Sampling, Tokens
 from maquette.models import vqvae
 from maquette.nets import resnet
 
@@ -112,6 +113,53 @@ def test_dead_entries_begin_anew_and_living_ones_stay() -> None:
             assert quantiser.codebook[2:, 0].tolist() == pytest.approx([50.0, 60.0], rel=1e-3)
     assert quantiser.codebook[:2, 0].tolist() == pytest.approx([0.0, 1.0], abs=1e-4)
     assert quantiser.codebook.max() <= 1.01
+
+
+def test_each_codebook_takes_what_is_left_over() -> None:
+    """Tens and ones: 37 is 30 and 7, 12 is 10 and 2; the second book's numbers come after the first's."""
+    quantiser = vqvae.RVQ(2, 10, 1, 0.25, 0.9)
+    for place, scale in enumerate((10.0, 1.0)):
+        settled(quantiser.books[place], torch.arange(10.0)[:, None] * scale - (5.0 if place else 0.0))
+    z = grid(torch.tensor([[37.0], [12.0]]))
+    numbers = quantiser.numbers(z)
+    assert numbers.flatten(1).tolist() == [[4, 1, 12, 17]]  # 40 - 3, 10 + 2
+    assert quantiser.vectors(numbers).flatten().tolist() == [37.0, 12.0]
+    assert torch.equal(quantiser.vectors(numbers % 10), quantiser.vectors(numbers))
+    asked = z.clone().requires_grad_()
+    out, same, loss = quantiser.eval()(asked, rng(1))
+    assert torch.equal(out, z) and torch.equal(same, numbers)
+    assert loss.item() == pytest.approx(0.25 * (3**2 + 2**2) / 2)  # 3 and 2 are left, then nothing
+    (out.sum() + loss).backward()
+    assert asked.grad.flatten().tolist() == pytest.approx([1 - 0.25 * 3, 1 + 0.25 * 2])
+
+
+def test_a_codebook_begins_once_the_one_before_it_has() -> None:
+    """From then on each of them halves what is left, or better, of vectors that lie anywhere."""
+    quantiser = vqvae.RVQ(3, 16, 2, 0.25, 0.9)
+    for step in range(6):
+        z = torch.rand(16, 2, 8, 8, generator=torch.Generator().manual_seed(step)) * 6
+        quantiser(z, rng(16, step))
+        quantiser.follow()
+        assert [bool(book.usage.sum() > 0) for book in quantiser.books] == [step >= place for place in range(3)]
+    left, errors = z, [z.square().mean().item()]
+    for book in quantiser.books:
+        left = left - book.vectors(book.numbers(left))
+        errors.append(left.square().mean().item())
+    assert all(after < before / 2 for before, after in itertools.pairwise(errors))
+    torch.testing.assert_close(z - quantiser.vectors(quantiser.numbers(z)), left)
+
+
+def test_codes_of_several_codebooks_are_a_space_of_their_own() -> None:
+    model = small(books=3, entries=8).build(PICTURE)
+    assert model.latent == Tokens((3, 2, 2), 24)
+    loss, stats = model.loss(batch(), 0.0)
+    loss.backward()
+    model.after_step(1)
+    numbers = model.eval().encode(batch().x)
+    assert torch.equal(numbers // 8, torch.arange(3)[None, :, None, None].expand_as(numbers))
+    assert model.decode(numbers).shape == batch().x.shape and 0 < stats["used"] <= 1
+    drawn = model.start(4, Sampling(), rng(4))
+    assert drawn.shape == (4, 3, 2, 2) and model.decode(drawn).isfinite().all()
 
 
 def test_nothing_is_noted_while_judging() -> None:

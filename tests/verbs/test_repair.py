@@ -119,7 +119,8 @@ def test_a_lower_rate_is_brought_at_its_own(sounds: Path, tmp_path: Path) -> Non
     made = sample(run.path, image=[path, other]).items
     assert made.shape == (2, LENGTH, 1)
     pipeline = load(run.path)
-    assert pipeline.model.beside.image is not None and pipeline.model.beside.image.shape == (1, LENGTH // 2)
+    assert pipeline.model.beside.image is not None and pipeline.model.beside.image.shape == (1, LENGTH)
+    assert sample(run.path, image=path, derive=True).items.shape == (1, LENGTH, 1)
 
 
 def test_repaired_sound_is_compared(sounds: Path, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Whether sounds say the words that they were asked to say: by a classifier of the captions of real ones.
+
+The network is that of `domain.py`, with captions for labels: it never hears what a model makes before it judges it.
+Where pairs of a caption and a label were held out of training (`data/combinations.py`) it learns from all real sounds
+of the source's training split, these pairs included, since one that never heard a speaker say a word would rather
+believe in another; the source's own test split says how often it is right of real ones.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from maquette.core import files
+from maquette.data.dataset import Dataset, Split, both
+from maquette.evaluate.agreement import CHANCE
+from maquette.evaluate.domain import train_or_load
+from maquette.evaluate.extractor import DomainExtractor
+from maquette.evaluate.reference import picked
+from maquette.evaluate.report import Score, Shot, Stamp
+from maquette.evaluate.scores.intervals import Estimate, wilson
+from maquette.media.base import Medium
+from maquette.pipeline import Pipeline, Request
+
+MOST, EACH = 100, 5
+"""Different captions at most, and real sounds of each at least, for a classifier to tell them apart."""
+ASKED = 500
+"""At most so many sounds are asked for."""
+SHOWN = 6
+"""Pairs of words and a label on the picture of a report."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Sounds that were asked for by unseen captions, and what was heard in them.
+
+    Attributes:
+        asked, heard: which of `words` each should say, and is taken for.
+        pairs: of each its caption and its label, as a person would say them.
+        made: stored items [n, *stored]. real: real ones of the same pairs.
+        judge: the classifier. learnt: how many real sounds it has learnt from.
+    """
+
+    asked: Int[np.ndarray, " n"]
+    heard: Int[np.ndarray, " n"]
+    pairs: list[str]
+    made: np.ndarray
+    real: np.ndarray
+    judge: DomainExtractor
+    learnt: int
+
+    def score(self, stamp: Stamp) -> Score:
+        """The share of right ones beside that of real test sounds; `stamp` is for scores without an extractor."""
+        judge, n = self.judge, len(self.made)
+        right = wilson(int((self.heard == self.asked).sum()), n)
+        chance = {CHANCE: Estimate(np.bincount(self.asked).max() / n)}
+        signed = replace(stamp, extractor="words", weights=judge.digest, resize=judge.resize, real=self.learnt, made=n)
+        return Score.of("words_heard", right, signed, judge.network.accuracy, baselines=chance)
+
+    def note(self) -> str:
+        return (
+            f"{len(self.made):,} sounds were asked for by {len(set(self.pairs)):,} unseen captions, labels included. "
+            f"What they say is told by a network that learnt from {self.learnt:,} real sounds; of real test sounds it "
+            f"is right in {self.judge.network.accuracy:.1%}."
+        )
+
+    def shot(self, medium: Medium) -> Shot:
+        """The first sound of each pair under a real one."""
+        rows = list({pair: row for row, pair in reversed(list(enumerate(self.pairs)))}.values())[::-1][:SHOWN]
+        items = np.concatenate([self.real[rows], self.made[rows]])
+        caption = "Asked for by words and label, not chosen: above a real sound of both, below what the model says."
+        sheet = medium.sheet(items, len(rows), [self.pairs[row] for row in rows])
+        return Shot("spoken", "Words asked for", caption, sheet, medium.clip(items))
+
+
+def hear(
+    pipeline: Pipeline, dataset: Dataset, ask: Request, say: Callable[[str], None] = lambda line: None
+) -> Spoken | None:
+    """What `pipeline` says of the captions of test rows, with their labels where it is told them, in the way of `ask`;
+    None where captions are not a few words each of which many real sounds say."""
+    told = by_words(dataset.whole or dataset)
+    if told is None:
+        return None
+    number, test = {word: i for i, word in enumerate(told.classes)}, dataset.test
+    rows = np.array([row for row in picked(test, len(test), 0).tolist() if test.captions[row] in number], int)
+    if not len(rows):
+        return None
+    rows = np.resize(rows, min(ask.n, ASKED))
+    words, labels = [test.captions[row] for row in rows], np.asarray(test.labels)[rows]
+    known = len(pipeline.classes) > 0 and pipeline.classes == dataset.classes and bool((labels >= 0).all())
+    spoken = tuple(labels.tolist()) if known else None
+    asked = replace(ask, n=len(rows), prompt=tuple(words), label=spoken, opening=None)
+    judge = DomainExtractor(*train_or_load(told, pipeline.medium, pipeline.device, 0, say), pipeline.device)
+    say(f"listening to {len(rows)} sounds that were asked to say something")
+    made = pipeline.generate(asked)
+    logits = judge.see(made, pipeline.medium, pipeline.device).logits
+    assert logits is not None, "it knows labels"
+    names = [f"{dataset.classes[label]}: " if known else "" for label in labels]
+    return Spoken(
+        asked=np.array([number[word] for word in words]),
+        heard=logits.argmax(1).numpy(),
+        pairs=[name + word for name, word in zip(names, words, strict=True)],
+        made=made,
+        real=np.asarray(test.items[rows]),
+        judge=judge,
+        learnt=int((told.train.labels >= 0).sum()),
+    )
+
+
+def by_words(dataset: Dataset) -> Dataset | None:
+    """`dataset` with its captions for labels; None where they are too many, one alone, or too rare."""
+    counts = Counter(caption for caption in dataset.train.captions if caption)
+    if not 2 <= len(counts) <= MOST or min(counts.values()) < EACH:
+        return None
+    number = {word: i for i, word in enumerate(sorted(counts))}
+
+    def labelled(split: Split, name: str) -> Split:
+        return replace(split, labels=np.array([number.get(caption, -1) for caption in split.captions], np.int64))
+
+    mark = files.digest(f"{dataset.fingerprint} captions for labels".encode())
+    return replace(both(dataset, labelled), classes=list(number), fingerprint=mark)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
@@ -27,23 +27,27 @@ from maquette.core.types import (
     Batch,
     Captioner,
     Compilable,
+    Condition,
     Denoiser,
+    Features,
     Given,
     Likelihood,
     Mixing,
     Predictor,
     Real,
     Sampling,
+    Seated,
     Stream,
     Stylist,
     Tokens,
     Translator,
+    TwoTowers,
 )
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
 from maquette.nets.conditioning import Embedder
-from maquette.request import EACH, Piece, Request, Said
+from maquette.request import EACH, Piece, Request, Said, Told
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, going_on, only, until
@@ -59,6 +63,11 @@ JUDGED = 64
 
 Wrap = Callable[[Predictor], Predictor]
 Step = tuple[int, Tensor]
+Watch = Callable[[float, Callable[[list[int]], np.ndarray]], None]
+"""Told a level of noise, and how some rows of a batch look at it, as stored items, if it asks."""
+JOINED = ("n", "seed", "label", "given", "sampling", "guidance", "guidance_interval")
+"""The fields of requests whose samples may be drawn together; the last three must be the same for all."""
+PLAIN = Request()
 
 
 class _Drawing(NamedTuple):
@@ -73,6 +82,29 @@ class _Drawing(NamedTuple):
     heard: list[Heard]
     """Who listens to each row; empty where nobody need."""
     recorder: Recorder | None
+    allowed: Tensor | None
+    """Of tokens, those that may be made; None: all."""
+
+
+class Part(NamedTuple):
+    """A request whose samples may be drawn among those of others, and what they are given in turn."""
+
+    request: Request
+    labels: Tensor
+    pictures: Tensor | None
+    captions: Tensor | None
+
+
+class Row(NamedTuple):
+    """A text to be made token by token among others: what `Pipeline.told` would have begun with for one sample."""
+
+    start: Int[Tensor, " l"]
+    """-1 where a token is to be made."""
+    u: Float[Tensor, " l"]
+    """What picks the token of each place."""
+    condition: Condition
+    heard: Heard
+    allowed: Bool[Tensor, " vocab"] | None
 
 
 class Pipeline:
@@ -99,6 +131,7 @@ class Pipeline:
         self.classes, self.card, self.digest = bundle.classes, bundle.card, bundle.digest
         self.device = device
         self.precision: Storage = precision
+        self.compiled = compiled
 
     def generate(self, request: Request) -> np.ndarray:
         """Items [request.total, *medium.stored] of dtype `medium.dtype`.
@@ -114,10 +147,72 @@ class Pipeline:
             first += len(items)
         return made
 
-    def batches(self, request: Request) -> Iterator[np.ndarray]:
-        """The items of `generate`, as they are made."""
+    def batches(self, request: Request, watch: Callable[[range], Watch] | None = None) -> Iterator[np.ndarray]:
+        """The items of `generate`, as they are made.
+
+        Args:
+            watch: gives who sees how the samples of these numbers look at each level of noise, where there are any.
+        """
+        first = 0
         for drawing in self._drawings(request):
+            if watch is not None:
+                look = watch(range(first, first + drawing.rows))
+                drawing = drawing._replace(predict=self._watched(drawing.predict, drawing.given, look))
             yield self.decoded(self._drawn(drawing, request), drawing.given)[: drawing.rows]
+            first += drawing.rows
+
+    def joins(self, request: Request) -> bool:
+        """Whether the samples of `request` may be drawn in one batch with those of others, see `together`."""
+        fixed = isinstance(self.model.space, Real) and not isinstance(self.model, Stream)
+        free = JOINED if self.along.captions is None else (*JOINED, "prompt")
+        others = [name for name, value in vars(request).items() if name not in free and value is not None]
+        left = ((getattr(request, name), getattr(PLAIN, name)) for name in others)
+        return fixed and all(plain is not None and value == plain for value, plain in left)
+
+    def part(self, request: Request) -> Part:
+        """What `together` wants of a request that `joins`; raises as `generate`."""
+        self._refuse(request, request.sampling or Sampling(), spoken=False)
+        return Part(request, self.labels(request), self._pictures(request), self._captions(request))
+
+    def together(self, wanted: Sequence[tuple[Part, int]], watch: Watch | None = None) -> np.ndarray:
+        """Items [n, *medium.stored] of samples of several requests by their numbers, at most `batch` of them.
+
+        Each is the one that `generate` makes. All have the sampling and the guidance of the first.
+        """
+        request, size = wanted[0][0].request, self.batch
+        rows = [*wanted, *[wanted[-1]] * (size - len(wanted))]
+        how, rng = request.sampling or Sampling(), Seeds.for_seeds([p.request.seed + i for p, i in rows], self.device)
+        with self.computing():
+            given = Given(
+                label=torch.stack([part.labels[i % len(part.labels)] for part, i in rows]),
+                image=_in_turn([(part.pictures, i) for part, i in rows]),
+                text=_in_turn([(part.captions, i) for part, i in rows]),
+            ).to(self.device)
+            predict = self._predictor(given, request.guidance, request.guidance_interval)
+            predict = predict if watch is None else self._watched(predict, given, watch)
+            z = self.model.draw(predict, self.model.start(size, how, rng), how, rng)
+        return self.decoded(z, given)[: len(wanted)]
+
+    @property
+    def batch(self) -> int:
+        """How many rows are drawn together."""
+        return BATCH[self.device.type]
+
+    def levels(self, request: Request) -> list[float]:
+        """The levels of noise at which the samples of `request` can be watched; none where no noise is removed."""
+        model = self.model
+        return model.visited(request.sampling or Sampling()).tolist()[:-1] if isinstance(model, Denoiser) else []
+
+    def _watched(self, predict: Predictor, given: Given, watch: Watch) -> Predictor:
+        if not isinstance(self.model, Denoiser):
+            return predict
+
+        def watched(y: Tensor, s: Tensor, *told: Tensor) -> Tensor:
+            x = predict(y, s, *told)
+            watch(float(s[0]), lambda rows: self.decoded(x[rows], given.rows(torch.tensor(rows).to(x.device))))
+            return x
+
+        return watched
 
     def encoded(self, items: np.ndarray) -> Tensor:
         """Stored items [n, *medium.stored] as the model sees them, on the device."""
@@ -185,7 +280,7 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 for a medium without words, and as `generate`.
         """
-        return [said for drawing in self._drawings(request, spoken=True) for said in self._said(drawing, request)]
+        return [told.said for told in self.told(request) if isinstance(told, Told)]
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """The words of the samples of `request`, in pieces as they are made; those of a sample are what `say` says.
@@ -195,18 +290,54 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 when this model or medium does not come in pieces, and as `generate`.
         """
-        model, how = self.model, request.sampling or Sampling()
-        if not isinstance(model, Stream) or not self.medium.talks or how.beams:
+        return (told for told in self.told(request, pieces=True) if isinstance(told, Piece))
+
+    def told(self, request: Request, pieces: bool = False) -> Iterator[Piece | Told]:
+        """What each sample says, as `say` has it, and before that in `pieces` as `stream` has them, if they are wanted.
+
+        Raises:
+            MaquetteError: as `say`, and with `pieces` as `stream`.
+        """
+        model, how, first = self.model, request.sampling or Sampling(), 0
+        if pieces and not self.streams(request):
             raise MaquetteError("MQ-2104", task="come in pieces of words")
-        first = 0
         for drawing in self._drawings(request, spoken=True):
-            x, shown = drawing.start, [0] * drawing.rows
-            for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
-                listen(drawing.heard, x[:, : at + 1])
+            shown = [0] * drawing.rows
+            if pieces:
+                assert isinstance(model, Stream), "refused before"
+                x = drawing.start
+                for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
+                    listen(drawing.heard, x[:, : at + 1])
+                    yield from _pieces(drawing.heard, shown, first)
+            else:
+                x = self._drawn(drawing, request)
+            said = self._said(drawing, request, x)
+            if pieces:
                 yield from _pieces(drawing.heard, shown, first)
-            listen(drawing.heard, x, to_the_end=True)
-            yield from _pieces(drawing.heard, shown, first)
+            yield from (Told(first + row, one) for row, one in enumerate(said))
             first += drawing.rows
+
+    def sits(self, request: Request) -> bool:
+        """Whether the texts of `request` can be made among others, see `rows`."""
+        how, known = request.sampling or Sampling(), (request.opening, request.image, request.given, request.manner)
+        plain = request.guidance == 1 and not (how.beams or request.between or request.mix or request.back)
+        return isinstance(self.model, Seated) and self.medium.talks and plain and all(part is None for part in known)
+
+    def rows(self, request: Request) -> Iterator[Row]:
+        """The texts of a request that `sits`, one after another, for those who make several requests together.
+
+        Raises:
+            MaquetteError: as `say`.
+        """
+        for drawing in self._drawings(request, spoken=True):
+            u = drawing.rng.uniform(drawing.start.shape[1])
+            for row in range(drawing.rows):
+                condition = self.model.condition(drawing.given.rows(slice(row, row + 1)), 1)
+                yield Row(drawing.start[row], u[row], condition, drawing.heard[row], drawing.allowed)
+
+    def streams(self, request: Request) -> bool:
+        """Whether the words of `request` can come in pieces."""
+        return isinstance(self.model, Stream) and self.medium.talks and not (request.sampling or Sampling()).beams
 
     def attention(self, text: str) -> tuple[list[str], Float[Tensor, "layers heads l l"]]:
         """The tokens of `text` (of marks ""), and how much each takes from each: rows sum to 1.
@@ -223,10 +354,63 @@ class Pipeline:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
 
+    @property
+    def bytes(self) -> int:
+        """What the weights of model and codec take in memory; compiled steps have a copy of their own."""
+        parts = [*self.model.parameters(), *self.model.buffers(), *self.codec.parameters(), *self.codec.buffers()]
+        return sum(part.numel() * part.element_size() for part in parts) * (1 + self.compiled)
+
+    @torch.inference_mode()
+    def embed(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
+        """What the model sees in each of some texts or stored items as a vector, float32 [n, d].
+
+        Of a text that is longer than a window it is the mean of its windows' vectors. A model of samples and captions
+        puts both into one space.
+
+        Raises:
+            MaquetteError: MQ-2161 when it gives none of these.
+        """
+        if not len(items):
+            return np.empty((0, 0), np.float32)
+        if isinstance(items, np.ndarray):
+            return self._vectors(items, self.model)
+        model, captions = self.model, self.along.captions
+        if isinstance(model, TwoTowers) and captions is not None:
+            return model.of_texts(torch.from_numpy(captions.encode(items)).to(self.device)).float().cpu().numpy()
+        windows, owner = self._windows(items)
+        summed = np.zeros((len(items), *(vectors := self._vectors(windows, model)).shape[1:]), np.float32)
+        np.add.at(summed, owner, vectors)
+        return summed / np.bincount(owner, minlength=len(items))[:, None].astype(np.float32)
+
+    def _vectors(self, items: np.ndarray, model: Any) -> np.ndarray:
+        if not isinstance(model, Features):
+            raise MaquetteError("MQ-2161", kind=self.model.config.kind())
+        found = []
+        for number, start in enumerate(range(0, len(items), JUDGED)):
+            cancel.check()
+            part = self.encoded(items[start : start + JUDGED])
+            rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=self.device)
+            found.append(model.features(Batch(part, Given(), rng)).float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _windows(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts as stored items, and which text each of them is of."""
+        windows, owner = [], []
+        for number, text in enumerate(texts):
+            cutter = self.medium.cutter()
+            document = self.medium.from_record({"text": text}, f"texts[{number}]")
+            windows += [*cutter.put(document), *cutter.rest()]
+            owner += [number] * (len(windows) - len(owner))
+        return np.reshape(windows, (-1, *self.medium.stored)), np.array(owner, dtype=int)
+
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
+        return [self.mark(request, number) for number in range(request.total)]
+
+    def mark(self, request: Request, number: int) -> Mark:
+        """What item `number` says of itself."""
         apart = request.n if request.mix else request.between or 1
-        return [Mark(self.digest, request.seed + i // apart) for i in range(request.total)]
+        return Mark(self.digest, request.seed + number // apart)
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
@@ -239,15 +423,10 @@ class Pipeline:
             MaquetteError: MQ-2122 when the model was not told labels, or has no likelihood; MQ-3001 a text that is
                 empty, or items that are no texts.
         """
-        windows, owner = [], []
-        for number, text in enumerate(texts):
-            cutter = self.medium.cutter()
-            document = self.medium.from_record({"text": text}, f"texts[{number}]")
-            windows += [*cutter.put(document), *cutter.rest()]
-            owner += [number] * (len(windows) - len(owner))
-        nats = self.nats_by_label(np.reshape(windows, (-1, *self.medium.stored)))
+        windows, owner = self._windows(texts)
+        nats = self.nats_by_label(windows)
         logs = np.zeros((len(texts), len(self.classes))) + (0 if prior is None else np.log(prior))
-        np.subtract.at(logs, np.array(owner, dtype=int), nats)
+        np.subtract.at(logs, owner, nats)
         likely = np.exp(logs - logs.max(1, keepdims=True))
         return likely / likely.sum(1, keepdims=True)
 
@@ -406,7 +585,8 @@ class Pipeline:
                 predict = going_on(predict, start, marks.end)
             if marks and request.stops and streams and not how.beams:
                 predict = until(predict, partial(listen, heard), marks.end)
-            yield _Drawing(predict, start, given, rng, min(size, request.total - first), heard, recorder)
+            rows = min(size, request.total - first)
+            yield _Drawing(predict, start, given, rng, rows, heard, recorder, allowed)
 
     def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""
@@ -457,29 +637,42 @@ class Pipeline:
         with self.computing():
             return self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
 
-    def _said(self, drawing: _Drawing, request: Request) -> Iterator[Said]:
-        x, recorder = self._drawn(drawing, request), drawing.recorder
+    def _said(self, drawing: _Drawing, request: Request, x: Tensor) -> list[Said]:
+        """What the rows of a drawing say that have become `x`."""
+        recorder = drawing.recorder
         assert recorder is not None, "what is said is recorded"
         with self.computing():
             if request.sampling is not None and request.sampling.beams:
                 recorder.replay(drawing.start, x)
             recorder.note(x)
         listen(drawing.heard, x, to_the_end=True)
-        gaps, items = (drawing.start == MAKE).tolist(), self.medium.from_tensor(x.cpu())
-        chosen, others, how_likely = (t.tolist() for t in (recorder.chosen, recorder.others, recorder.how_likely))
-        for row, heard in enumerate(drawing.heard[: drawing.rows]):
-            made = [place for place in range(heard.places) if gaps[row][place]]
-            likeliest = (
-                zip(self._wording.spell(others[row][place]), how_likely[row][place], strict=True) for place in made
-            )
-            yield Said(
-                text=heard.text,
-                tokens=tuple(self._wording.spell(items[row][made].tolist())),
-                log_probabilities=tuple(chosen[row][place] for place in made),
-                likeliest=tuple(map(tuple, likeliest)) if request.likeliest else (),
-                ended=heard.ended,
-                item=items[row],
-            )
+        noted = zip(drawing.heard, drawing.start, x, recorder.chosen, recorder.others, recorder.how_likely, strict=True)
+        return [self.spoken(*row) for row, _ in zip(noted, range(drawing.rows), strict=False)]
+
+    def spoken(
+        self,
+        heard: Heard,
+        start: Int[Tensor, " l"],
+        x: Int[Tensor, " l"],
+        chosen: Float[Tensor, " l"],
+        others: Int[Tensor, "l k"],
+        how_likely: Float[Tensor, "l k"],
+    ) -> Said:
+        """What one row says that was `heard` to its end: begun as `start`, it has become `x`; see `Recorder`."""
+        item = self.medium.from_tensor(x[None].cpu())[0]
+        made = [place for place, token in enumerate(start[: heard.places].tolist()) if token == MAKE]
+        tokens, logs = others[made].tolist(), how_likely[made].tolist()
+        likeliest = tuple(
+            tuple(zip(self._wording.spell(spelt), how, strict=True)) for spelt, how in zip(tokens, logs, strict=True)
+        )
+        return Said(
+            text=heard.text,
+            tokens=tuple(self._wording.spell(item[made].tolist())),
+            log_probabilities=tuple(chosen[made].tolist()),
+            likeliest=likeliest if others.shape[1] else (),
+            ended=heard.ended,
+            item=item,
+        )
 
     @staticmethod
     def _begun(start: Tensor, owner: Tensor, known: list[Tensor]) -> Tensor:
@@ -595,6 +788,12 @@ def _fitting(pictures: Any, shape: tuple[int, ...], what: str) -> Tensor:
         found, wanted = _shown(tuple(x.shape[1:])), _shown(shape)
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return x
+
+
+def _in_turn(rows: list[tuple[Tensor | None, int]]) -> Tensor | None:
+    """Number i of each row's own, from the beginning again after the last; None where nobody has any."""
+    several = [part[i % len(part)] for part, i in rows if part is not None]
+    return torch.stack(several) if several else None
 
 
 def _shown(shape: tuple[int, ...]) -> str:

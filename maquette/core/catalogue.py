@@ -19,8 +19,8 @@ CATALOGUE: dict[str, Entry] = {
         zh=("这是 Maquette 自身的错误，不是您的问题：{kind}：{reason}", "请附上文件 {report} 报告此问题"),
     ),
     "MQ-1002": Entry(
-        en=("this is a fault of the server, not yours", "its operator finds it in the log under {id}"),
-        zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {id} 查到"),
+        en=("this is a fault of the server, not yours", "its operator finds it in the log under {request}"),
+        zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {request} 查到"),
     ),
     # -- 2xxx: usage and config ---------------------------------------------------------------------------------
     "MQ-2001": Entry(
@@ -343,6 +343,28 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("它无法评判模型生成的内容：{reason}", "请指定一个用同样大小、带说明文字的图片训练的 `clip` 配方的运行"),
     ),
+    "MQ-2180": Entry(
+        en=("there is no {what} {id!r}", "list them: names and ids are those of this key alone"),
+        zh=("没有 {what} {id!r}", "请先列出：名称与编号只属于当前密钥"),
+    ),
+    "MQ-2181": Entry(
+        en=("this {what} is {state}: {reason}", "look at it again before asking for more"),
+        zh=("此 {what} 的状态为 {state}：{reason}", "请重新查看后再操作"),
+    ),
+    "MQ-2182": Entry(
+        en=("this upload is not taken: {reason}", "mend the file, and send it again"),
+        zh=("不接受此上传：{reason}", "请修正文件后重新上传"),
+    ),
+    "MQ-2183": Entry(
+        en=(
+            "this idempotency key was used for another request",
+            "use a new key for each request, and the same one only to repeat it",
+        ),
+        zh=("此幂等键已用于另一个请求", "每个请求请使用新的键，仅在重发同一请求时使用相同的键"),
+    ),
+    "MQ-2184": Entry(
+        en=("{path} cannot be set by a request: {reason}", "leave it out"),
+        zh=("请求不能设置 {path}：{reason}", "请去掉它"),
     # -- 22xx: what a server is asked ----------------------------------------------------------------------------
     "MQ-2201": Entry(
         en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),
@@ -399,14 +421,6 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2214": Entry(
         en=("the model makes {made}, which this path is not for", "use {todo}"),
         zh=("此模型生成 {made}，不适用于此路径", "请使用 {todo}"),
-    ),
-    "MQ-2215": Entry(
-        en=("there is no such {what}", "it may have been deleted, or belong to another key"),
-        zh=("没有这样的 {what}", "它可能已被删除，或属于另一个密钥"),
-    ),
-    "MQ-2216": Entry(
-        en=("the {what} is not ready: it is {state}", "ask again later"),
-        zh=("{what} 尚未就绪：状态为 {state}", "请稍后再试"),
     ),
     "MQ-2217": Entry(
         en=("the request is not one of HTTP/1.1: {reason}", ""),
@@ -495,6 +509,14 @@ CATALOGUE: dict[str, Entry] = {
         en=("this folder is in use by {holder}", "wait for it, stop it, or choose another --out"),
         zh=("此文件夹正被 {holder} 使用", "请等待或停止它，或换一个 --out"),
     ),
+    "MQ-4180": Entry(
+        en=("there are {most} {what} already, and no more are allowed", "wait until one is done, or cancel one"),
+        zh=("已有 {most} 个 {what}，不能再多", "请等待其中一个完成，或取消一个"),
+    ),
+    "MQ-4181": Entry(
+        en=("the database is busy", "try again in a moment"),
+        zh=("数据库正忙", "请稍后重试"),
+    ),
     # -- 5xxx: storage ------------------------------------------------------------------------------------------
     "MQ-5001": Entry(
         en=("could not write: {reason}", "free space or choose another folder; what was there before is untouched"),
@@ -531,6 +553,14 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-5013": Entry(
         en=("the run has no checkpoint that is whole: {reason}", "train again into another --out"),
         zh=("此训练没有完好的检查点：{reason}", "请用另一个 --out 重新训练"),
+    ),
+    "MQ-5180": Entry(
+        en=("the database cannot be used: {reason}", "see to it that it is there and has room; nothing was accepted"),
+        zh=("无法使用数据库：{reason}", "请确认数据库存在且有空间；没有接受任何内容"),
+    ),
+    "MQ-5181": Entry(
+        en=("the database is damaged: {reason}", "stop the server and put back a copy of the file from before"),
+        zh=("数据库已损坏：{reason}", "请停止服务器，并恢复先前的备份"),
     ),
     # -- 6xxx: numbers ------------------------------------------------------------------------------------------
     "MQ-6001": Entry(
@@ -636,6 +666,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-7041": Entry(
         en=("this model cannot be written for another library: {reason}", "{todo}"),
         zh=("无法写成其他库的格式：{reason}", "{todo}"),
+    ),
+    "MQ-7180": Entry(
+        en=(
+            "the database was made by a newer Maquette: its schema is {found}, this one knows {known}",
+            "use that version, or another data folder",
+        ),
+        zh=(
+            "数据库由更新版本的 Maquette 建立：其模式为 {found}，此版本只认识 {known}",
+            "请使用该版本，或换一个数据文件夹",
+        ),
     ),
     # -- 8xxx: refused for safety -------------------------------------------------------------------------------
     "MQ-8001": Entry(

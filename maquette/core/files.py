@@ -16,9 +16,9 @@ import shutil
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
@@ -164,6 +164,45 @@ def putting(path: Path) -> Iterator[Callable[[bytes], object]]:
         file.flush()
         _about_to("fsync", path)
         os.fsync(file.fileno())
+
+
+class Gathered(NamedTuple):
+    """Bytes that lie aside until `replace_file` puts them where they belong."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+@contextlib.contextmanager
+def gathered(folder: Path | str, blocks: Iterable[bytes], most: int) -> Iterator[Gathered]:
+    """Bytes that come in blocks, durable aside in `folder`; what is not put elsewhere within the block goes.
+
+    Raises:
+        MaquetteError: MQ-8001 when there are more than `most`; MQ-5001 when they cannot be written.
+    """
+    folder = make_folder(folder)
+    aside = folder / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
+    size, sha = 0, hashlib.sha256()
+    try:
+        with storage_errors(folder), putting(aside) as write:
+            for block in blocks:
+                size += len(block)
+                if size > most:
+                    raise MaquetteError("MQ-8001", reason=f"more than {most:,} bytes")
+                sha.update(block)
+                write(block)
+        yield Gathered(aside, sha.hexdigest(), size)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, to: Path) -> None:
+    """Rename a file within its file system over what may be there, durable on return."""
+    with storage_errors(to):
+        _about_to("rename", to)
+        os.replace(path, to)
+        sync_folder(to.parent)
 
 
 def shorten(path: Path, size: int) -> None:

@@ -1,1 +1,1 @@
-"""Floor 6: models behind HTTP, in the shapes that OpenAI's clients speak."""
+"""HTTP around pipelines and a queue of jobs: OpenAI's shapes, and our own where it has none."""

@@ -51,13 +51,13 @@ class Gone(Exception):
 
 
 class Caller(NamedTuple):
-    """Who asks: the public id of a key, or `local` where none is needed."""
+    """Who asks: the public id of a key, or "" where none is needed."""
 
     id: str
     scopes: frozenset[str]
 
 
-LOCAL = Caller("local", frozenset(SCOPES))
+LOCAL = Caller("", frozenset(SCOPES))
 NOBODY = Caller("", frozenset())
 
 
@@ -150,7 +150,7 @@ class Doors:
             await talk.refuse(answer(mistake, _language(headers)))
         except Exception as fault:
             _report(fault, request_id)
-            told = answer(MaquetteError("MQ-1002", id=request_id), _language(headers))
+            told = answer(MaquetteError("MQ-1002", request=request_id), _language(headers))
             await talk.refuse(told)
         finally:
             self.inside -= 1

@@ -42,9 +42,14 @@ TOLD = {
     "MQ-2212": Told(503, OURS, "server_stopping"),
     "MQ-2213": Told(408, INVALID, "timeout"),
     "MQ-2214": Told(400, INVALID, "wrong_model"),
-    "MQ-2215": Told(404, INVALID, "not_found"),
-    "MQ-2216": Told(409, INVALID, "not_ready"),
+    "MQ-2180": Told(404, INVALID, "not_found"),
+    "MQ-2181": Told(409, INVALID, "wrong_state"),
+    "MQ-2183": Told(409, INVALID, "idempotency_error"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
+    "MQ-4180": Told(429, LIMITED, "quota_exceeded"),
+    "MQ-4181": Told(503, OURS, "store_busy"),
+    "MQ-5180": Told(503, OURS, "store_unavailable"),
+    "MQ-5181": Told(503, OURS, "store_unavailable"),
     "MQ-7030": Told(404, INVALID, "model_not_found"),
     "MQ-8002": Told(400, INVALID, "content_policy_violation"),
     "MQ-8011": Told(400, INVALID, "content_policy_violation"),
@@ -52,7 +57,7 @@ TOLD = {
 STATUS = {"1": 500, "2": 400, "3": 400, "4": 409, "5": 507, "6": 500, "7": 409, "8": 400}
 """Of the codes that are not told otherwise, by their kind (see the catalogue)."""
 
-ECHOES = {"value", "label", "text", "key", "found", "given", "model", "source", "name", "file", "path_given"}
+ECHOES = {"value", "label", "text", "key", "found", "given", "model", "source", "name", "file", "id"}
 """Values of a sentence that may hold what a client sent."""
 MASK = "…"
 LONGEST = 300

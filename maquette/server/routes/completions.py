@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from maquette.core.errors import MaquetteError
 from maquette.request import Said
 from maquette.server import making, talking
 from maquette.server.answering import Events, attend, begun
@@ -50,8 +49,6 @@ async def complete(request: Request) -> Response:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return Events(request, choices.chunks(await begun(request, words), usage), done=True)
     ends, used = await attend(request, talking.all_said(words))
-    if not ends:
-        raise MaquetteError("MQ-8002")
     tree = {**choices.head, "choices": [choices.whole(end) for end in ends], "usage": talking.usage(used)}
     tree["choices"].sort(key=lambda choice: choice["index"])
     return JSONResponse(tree)

@@ -517,6 +517,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("the database is busy", "try again in a moment"),
         zh=("数据库正忙", "请稍后重试"),
     ),
+    "MQ-4190": Entry(
+        en=("cannot listen at {address}: {reason}", "choose another --port (0: any that is free) or --host"),
+        zh=("无法监听 {address}：{reason}", "请换用其他 --port（0 表示任意空闲端口）或 --host"),
+    ),
     # -- 5xxx: storage ------------------------------------------------------------------------------------------
     "MQ-5001": Entry(
         en=("could not write: {reason}", "free space or choose another folder; what was there before is untouched"),

@@ -28,7 +28,9 @@ class Rules:
 
     def __init__(self, categories: Mapping[str, Sequence[str]]):
         self.categories = tuple(categories)
-        alternatives = {name: sorted(map(_plain, phrases), key=len, reverse=True) for name, phrases in categories.items()}
+        alternatives = {
+            name: sorted(map(_plain, phrases), key=len, reverse=True) for name, phrases in categories.items()
+        }
         self._patterns = {
             name: re.compile("|".join(map(re.escape, phrases))) for name, phrases in alternatives.items() if phrases
         }

@@ -18,14 +18,20 @@ DATABASE = "MAQUETTE_DATABASE"
 
 
 def create(
-    name: str, scopes: Sequence[str], days: int | None = None, data_folder: str = "server-data", database: str | None = None
+    name: str,
+    scopes: Sequence[str],
+    days: int | None = None,
+    data_folder: str = "server-data",
+    database: str | None = None,
 ) -> tuple[str, "KeyRow"]:
     """A new key: its secret, which nothing can tell again, and what is kept of it.
 
     Raises:
         MaquetteError: MQ-2002 for a scope that there is not, MQ-3010 without the extra `serve`, and as `Store`.
     """
-    return opened(data_folder, database).add_key(name, tuple(scopes), None if days is None else time.time() + days * DAY)
+    return opened(data_folder, database).add_key(
+        name, tuple(scopes), None if days is None else time.time() + days * DAY
+    )
 
 
 def listed(data_folder: str = "server-data", database: str | None = None) -> list["KeyRow"]:
@@ -57,7 +63,8 @@ def table(rows: Sequence["KeyRow"]) -> list[str]:
     """A line for each key; none holds a secret."""
     now = time.time()
     return [
-        f"{row.id:<14} {row.name:<20} {','.join(row.scopes):<18} {_day(row.created)}  {_state(row, now)}" for row in rows
+        f"{row.id:<14} {row.name:<20} {','.join(row.scopes):<18} {_day(row.created)}  {_state(row, now)}"
+        for row in rows
     ]
 
 

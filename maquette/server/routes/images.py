@@ -37,9 +37,7 @@ async def generate(request: Request) -> Response:
     return await _answered(request, served, body, asked, "image_generation")
 
 
-@router.post(
-    "/v1/images/edits", dependencies=INFER, openapi_extra=described(Edit, FORM, files=("image", "mask"))
-)
+@router.post("/v1/images/edits", dependencies=INFER, openapi_extra=described(Edit, FORM, files=("image", "mask")))
 async def edit(request: Request) -> Response:
     """A picture made anew in part (`mask`), enlarged, sharpened, coloured, or as a model learnt to do it over."""
     body, files = await read_form(request, Edit, frozenset({"image", "mask"}))
@@ -51,9 +49,7 @@ async def edit(request: Request) -> Response:
     return await _answered(request, served, body, asked, "image_edit")
 
 
-@router.post(
-    "/v1/images/variations", dependencies=INFER, openapi_extra=described(Variation, FORM, files=("image",))
-)
+@router.post("/v1/images/variations", dependencies=INFER, openapi_extra=described(Variation, FORM, files=("image",)))
 async def vary(request: Request) -> Response:
     """Pictures that begin from another, of a model that removes noise."""
     body, files = await read_form(request, Variation, frozenset({"image"}))

@@ -47,6 +47,7 @@ TOLD = {
     "MQ-2181": Told(409, INVALID, "wrong_state"),
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
+    "MQ-2219": Told(431, INVALID, "too_large"),
     "MQ-4020": Told(429, LIMITED, "server_busy"),
     "MQ-4021": Told(503, OURS, "server_stopping"),
     "MQ-4180": Told(429, LIMITED, "quota_exceeded"),

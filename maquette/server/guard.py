@@ -37,6 +37,10 @@ class Guard(H11Protocol):
 
     limits: Settings
 
+    def __init__(self, *args: Any, **keywords: Any):
+        super().__init__(*args, **keywords)
+        self.access_log = False  # it would tell paths and queries
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._since = self._moved = self.loop.time()
@@ -91,8 +95,8 @@ class Guard(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """What h11 could not read; its own words stay in the log."""
         large = len(self.conn.trailing_data[0]) > self.limits.head
-        what = MaquetteError("MQ-2204", what="head", most=f"{self.limits.head} bytes")
-        self._refuse(431 if large else 400, what if large else MaquetteError("MQ-2217", reason="it cannot be read"))
+        unread = MaquetteError("MQ-2217", reason="it cannot be read")
+        self._refuse(431 if large else 400, MaquetteError("MQ-2219", most=self.limits.head) if large else unread)
 
     def _refuse(self, status: int, mistake: MaquetteError) -> None:
         body = json.dumps(answer(mistake).body).encode()

@@ -365,6 +365,7 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2184": Entry(
         en=("{path} cannot be set by a request: {reason}", "leave it out"),
         zh=("请求不能设置 {path}：{reason}", "请去掉它"),
+    ),
     # -- 22xx: what a server is asked ----------------------------------------------------------------------------
     "MQ-2201": Entry(
         en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),

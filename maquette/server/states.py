@@ -3,7 +3,7 @@
     queued -> running -> succeeded | failed | cancelled        running -> queued (again), queued | running <-> paused
 
 Each function takes a job and returns what it becomes, or None where that may not be. Whoever runs a job holds its
-`attempt`, a number that grows with every claim: it is the fencing token without which nothing about the run is believed,
+`attempt`, a number that grows with every claim: the fencing token. Without it nothing about the run is believed,
 so a job is executed at least once and completed at most once. A wish to cancel wins over a completion that comes late.
 
 Nobody's clock is compared with another's: a run is given up for dead when its count of beats stands still for a whole
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["train", "evaluate", "compare", "sample"]
+Kind = Literal["train", "evaluate", "compare", "sample", "check"]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Outcome = Literal["done", "refused", "crashed", "orphaned", "put back"]
 """How a run ended: well; with a reason that another try would meet again; by a fault that it may not; because the

@@ -118,7 +118,7 @@ class Jobs:
             raise MaquetteError("MQ-2180", what="job", id=id)
         return Job(**row)
 
-    def list(self, key: str | None, kinds: Sequence[Kind] = (), after: str | None = None, limit: int = 20) -> list[Job]:
+    def list(self, key: str | None, kinds: Sequence[Kind] = (), after: str | None = None, limit: int = 20) -> Sequence[Job]:
         """A page of a tenant's jobs, the newest first; `after` is the id of the last one of the page before."""
         asked = sa.select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
         if key is not None:
@@ -155,7 +155,7 @@ class Jobs:
                 raise MaquetteError("MQ-2181", what="job", state=held.job.state, reason="this cannot be done to it now")
             return held.becomes(job)
 
-    def events(self, key: str | None, id: str, after: int = 0, limit: int = 100, newest: bool = False) -> list[Event]:
+    def events(self, key: str | None, id: str, after: int = 0, limit: int = 100, newest: bool = False) -> Sequence[Event]:
         """Those with numbers above `after`, oldest first; or the last ones before `after` (0: all), newest first."""
         self.get(key, id)
         asked = sa.select(EVENTS).where(EVENTS.c.job == id).limit(limit)
@@ -179,7 +179,7 @@ class Jobs:
         with self.store.reading() as connection:
             return {state: count for state, count in connection.execute(asked)}
 
-    def trained(self) -> list[Job]:
+    def trained(self) -> Sequence[Job]:
         """All training jobs that have succeeded, oldest first: their models are to be served."""
         asked = sa.select(JOBS).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded").order_by(JOBS.c.number)
         with self.store.reading() as connection:
@@ -226,7 +226,7 @@ class Jobs:
                 states.end(held.job, attempt, outcome, now, self.policy, chance, code, reason, result), attempt
             )
 
-    def running(self) -> list[Job]:
+    def running(self) -> Sequence[Job]:
         with self.store.reading() as connection:
             return self._jobs(connection, "running")
 
@@ -236,7 +236,7 @@ class Jobs:
         with self._changing(job.id) as held:
             return held.maybe(states.lost(held.job, job.attempt, job.beats, now, self.policy), job.attempt)
 
-    def reap(self, watch: Watch, owner: str, dead: Callable[[str], bool]) -> list[Job]:
+    def reap(self, watch: Watch, owner: str, dead: Callable[[str], bool]) -> Sequence[Job]:
         """Put back what others ran that are gone: those known to be `dead`, and those silent for a lease."""
         foreign = [job for job in self.running() if job.owner != owner]
         gone = {job.id: job for job in watch.silent(foreign, self.steady())}
@@ -249,7 +249,7 @@ class Jobs:
         with self.store.reading() as connection:
             return connection.execute(sa.select(JOBS.c.id).where(JOBS.c.state == state).limit(1)).first() is not None
 
-    def _jobs(self, connection: sa.Connection, state: str) -> list[Job]:
+    def _jobs(self, connection: sa.Connection, state: str) -> Sequence[Job]:
         asked = sa.select(JOBS).where(JOBS.c.state == state).order_by(JOBS.c.number)
         return [Job(**row) for row in connection.execute(asked).mappings()]
 

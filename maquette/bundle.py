@@ -231,6 +231,26 @@ def read_bundle(folder: Path | str) -> Bundle:
     return bundle
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What a bundle says of itself, its weights not having been looked at; `digest` is what they should have."""
+
+    medium_config: MediumConfig
+    model_config: ModelConfig
+    classes: list[str]
+    card: dict[str, Any]
+    digest: str
+
+
+def read_outline(folder: Path | str) -> Outline:
+    """The config of a bundle alone; raises as `read_bundle` does."""
+    source = files.Folder(folder)
+    medium_config, model_config, classes, card, _ = _read_config(source.read_json(CONFIG), str(source.path / CONFIG))
+    if WEIGHTS not in source.listed:
+        raise source.damaged(f"{WEIGHTS} is not in {files.MANIFEST}")
+    return Outline(medium_config, model_config, classes, card, source.listed[WEIGHTS]["sha256"])
+
+
 def read_coding(source: files.Folder, kind: str = LATENT) -> Coding:
     """The codec that `Coding.put` put into a folder, every file checked against the folder's manifest too."""
     folder = source.path / CODEC

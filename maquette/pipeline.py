@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
@@ -28,6 +28,7 @@ from maquette.core.types import (
     Captioner,
     Compilable,
     Denoiser,
+    Features,
     Given,
     Likelihood,
     Mixing,
@@ -38,12 +39,13 @@ from maquette.core.types import (
     Stylist,
     Tokens,
     Translator,
+    TwoTowers,
 )
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
 from maquette.nets.conditioning import Embedder
-from maquette.request import EACH, Piece, Request, Said
+from maquette.request import EACH, Piece, Request, Said, Told
 from maquette.solvers.decoding import MAKE
 from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, going_on, only, until
@@ -185,7 +187,7 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 for a medium without words, and as `generate`.
         """
-        return [said for drawing in self._drawings(request, spoken=True) for said in self._said(drawing, request)]
+        return [told.said for told in self.told(request) if isinstance(told, Told)]
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """The words of the samples of `request`, in pieces as they are made; those of a sample are what `say` says.
@@ -195,18 +197,36 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 when this model or medium does not come in pieces, and as `generate`.
         """
-        model, how = self.model, request.sampling or Sampling()
-        if not isinstance(model, Stream) or not self.medium.talks or how.beams:
+        return (told for told in self.told(request, pieces=True) if isinstance(told, Piece))
+
+    def told(self, request: Request, pieces: bool = False) -> Iterator[Piece | Told]:
+        """What each sample says, as `say` has it, and before that in `pieces` as `stream` has them, if they are wanted.
+
+        Raises:
+            MaquetteError: as `say`, and with `pieces` as `stream`.
+        """
+        model, how, first = self.model, request.sampling or Sampling(), 0
+        if pieces and not self.streams(request):
             raise MaquetteError("MQ-2104", task="come in pieces of words")
-        first = 0
         for drawing in self._drawings(request, spoken=True):
-            x, shown = drawing.start, [0] * drawing.rows
-            for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
-                listen(drawing.heard, x[:, : at + 1])
+            shown = [0] * drawing.rows
+            if pieces:
+                assert isinstance(model, Stream), "refused before"
+                x = drawing.start
+                for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
+                    listen(drawing.heard, x[:, : at + 1])
+                    yield from _pieces(drawing.heard, shown, first)
+            else:
+                x = self._drawn(drawing, request)
+            said = self._said(drawing, request, x)
+            if pieces:
                 yield from _pieces(drawing.heard, shown, first)
-            listen(drawing.heard, x, to_the_end=True)
-            yield from _pieces(drawing.heard, shown, first)
+            yield from (Told(first + row, one) for row, one in enumerate(said))
             first += drawing.rows
+
+    def streams(self, request: Request) -> bool:
+        """Whether the words of `request` can come in pieces."""
+        return isinstance(self.model, Stream) and self.medium.talks and not (request.sampling or Sampling()).beams
 
     def attention(self, text: str) -> tuple[list[str], Float[Tensor, "layers heads l l"]]:
         """The tokens of `text` (of marks ""), and how much each takes from each: rows sum to 1.
@@ -222,6 +242,55 @@ class Pipeline:
         if not maps:
             raise MaquetteError("MQ-2104", task="show where it looks, which needs attention from left to right")
         return wording.spell(known[0].tolist()), torch.cat(maps).cpu()
+
+    @property
+    def bytes(self) -> int:
+        """What the weights of model and codec take in memory."""
+        parts = [*self.model.parameters(), *self.model.buffers(), *self.codec.parameters(), *self.codec.buffers()]
+        return sum(part.numel() * part.element_size() for part in parts)
+
+    @torch.inference_mode()
+    def embed(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
+        """What the model sees in each of some texts or stored items as a vector, float32 [n, d].
+
+        Of a text that is longer than a window it is the mean of its windows' vectors. A model of samples and captions
+        puts both into one space.
+
+        Raises:
+            MaquetteError: MQ-2161 when it gives none of these.
+        """
+        if not len(items):
+            return np.empty((0, 0), np.float32)
+        if isinstance(items, np.ndarray):
+            return self._vectors(items, self.model)
+        model, captions = self.model, self.along.captions
+        if isinstance(model, TwoTowers) and captions is not None:
+            return model.of_texts(torch.from_numpy(captions.encode(items)).to(self.device)).float().cpu().numpy()
+        windows, owner = self._windows(items)
+        summed = np.zeros((len(items), *(vectors := self._vectors(windows, model)).shape[1:]), np.float32)
+        np.add.at(summed, owner, vectors)
+        return summed / np.bincount(owner, minlength=len(items))[:, None].astype(np.float32)
+
+    def _vectors(self, items: np.ndarray, model: Any) -> np.ndarray:
+        if not isinstance(model, Features):
+            raise MaquetteError("MQ-2161", kind=self.model.config.kind())
+        found = []
+        for number, start in enumerate(range(0, len(items), JUDGED)):
+            cancel.check()
+            part = self.encoded(items[start : start + JUDGED])
+            rng = Seeds.for_batch(0, number, len(part), stream=VALIDATE, device=self.device)
+            found.append(model.features(Batch(part, Given(), rng)).float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _windows(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts as stored items, and which text each of them is of."""
+        windows, owner = [], []
+        for number, text in enumerate(texts):
+            cutter = self.medium.cutter()
+            document = self.medium.from_record({"text": text}, f"texts[{number}]")
+            windows += [*cutter.put(document), *cutter.rest()]
+            owner += [number] * (len(windows) - len(owner))
+        return np.reshape(windows, (-1, *self.medium.stored)), np.array(owner, dtype=int)
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
@@ -239,15 +308,10 @@ class Pipeline:
             MaquetteError: MQ-2122 when the model was not told labels, or has no likelihood; MQ-3001 a text that is
                 empty, or items that are no texts.
         """
-        windows, owner = [], []
-        for number, text in enumerate(texts):
-            cutter = self.medium.cutter()
-            document = self.medium.from_record({"text": text}, f"texts[{number}]")
-            windows += [*cutter.put(document), *cutter.rest()]
-            owner += [number] * (len(windows) - len(owner))
-        nats = self.nats_by_label(np.reshape(windows, (-1, *self.medium.stored)))
+        windows, owner = self._windows(texts)
+        nats = self.nats_by_label(windows)
         logs = np.zeros((len(texts), len(self.classes))) + (0 if prior is None else np.log(prior))
-        np.subtract.at(logs, np.array(owner, dtype=int), nats)
+        np.subtract.at(logs, owner, nats)
         likely = np.exp(logs - logs.max(1, keepdims=True))
         return likely / likely.sum(1, keepdims=True)
 
@@ -457,29 +521,42 @@ class Pipeline:
         with self.computing():
             return self.model.draw(drawing.predict, drawing.start, request.sampling or Sampling(), drawing.rng)
 
-    def _said(self, drawing: _Drawing, request: Request) -> Iterator[Said]:
-        x, recorder = self._drawn(drawing, request), drawing.recorder
+    def _said(self, drawing: _Drawing, request: Request, x: Tensor) -> list[Said]:
+        """What the rows of a drawing say that have become `x`."""
+        recorder = drawing.recorder
         assert recorder is not None, "what is said is recorded"
         with self.computing():
             if request.sampling is not None and request.sampling.beams:
                 recorder.replay(drawing.start, x)
             recorder.note(x)
         listen(drawing.heard, x, to_the_end=True)
-        gaps, items = (drawing.start == MAKE).tolist(), self.medium.from_tensor(x.cpu())
-        chosen, others, how_likely = (t.tolist() for t in (recorder.chosen, recorder.others, recorder.how_likely))
-        for row, heard in enumerate(drawing.heard[: drawing.rows]):
-            made = [place for place in range(heard.places) if gaps[row][place]]
-            likeliest = (
-                zip(self._wording.spell(others[row][place]), how_likely[row][place], strict=True) for place in made
-            )
-            yield Said(
-                text=heard.text,
-                tokens=tuple(self._wording.spell(items[row][made].tolist())),
-                log_probabilities=tuple(chosen[row][place] for place in made),
-                likeliest=tuple(map(tuple, likeliest)) if request.likeliest else (),
-                ended=heard.ended,
-                item=items[row],
-            )
+        noted = zip(drawing.heard, drawing.start, x, recorder.chosen, recorder.others, recorder.how_likely, strict=True)
+        return [self.spoken(*row) for row, _ in zip(noted, range(drawing.rows), strict=False)]
+
+    def spoken(
+        self,
+        heard: Heard,
+        start: Int[Tensor, " l"],
+        x: Int[Tensor, " l"],
+        chosen: Float[Tensor, " l"],
+        others: Int[Tensor, "l k"],
+        how_likely: Float[Tensor, "l k"],
+    ) -> Said:
+        """What one row says that was `heard` to its end: begun as `start`, it has become `x`; see `Recorder`."""
+        item = self.medium.from_tensor(x[None].cpu())[0]
+        made = [place for place, token in enumerate(start[: heard.places].tolist()) if token == MAKE]
+        tokens, logs = others[made].tolist(), how_likely[made].tolist()
+        likeliest = tuple(
+            tuple(zip(self._wording.spell(spelt), how, strict=True)) for spelt, how in zip(tokens, logs, strict=True)
+        )
+        return Said(
+            text=heard.text,
+            tokens=tuple(self._wording.spell(item[made].tolist())),
+            log_probabilities=tuple(chosen[made].tolist()),
+            likeliest=likeliest if others.shape[1] else (),
+            ended=heard.ended,
+            item=item,
+        )
 
     @staticmethod
     def _begun(start: Tensor, owner: Tensor, known: list[Tensor]) -> Tensor:

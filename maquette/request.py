@@ -187,3 +187,10 @@ class Piece(NamedTuple):
 
     sample: int
     text: str
+
+
+class Told(NamedTuple):
+    """What a sample says: number `sample` of the request."""
+
+    sample: int
+    said: Said

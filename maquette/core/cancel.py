@@ -24,6 +24,11 @@ class Token:
     def over(self) -> bool:
         return self.cancelled or (self.deadline is not None and time.monotonic() > self.deadline)
 
+    def check(self) -> None:
+        """Raises `Cancelled` when it is over. One who shares the device with others lets them go on here."""
+        if self.over:
+            raise Cancelled
+
 
 _current: ContextVar[Token | None] = ContextVar("maquette_cancel", default=None)
 
@@ -41,5 +46,5 @@ def working(token: Token) -> Iterator[None]:
 def check() -> None:
     """Called once per step of any long loop; raises `Cancelled` when the current token is over."""
     token = _current.get()
-    if token is not None and token.over:
-        raise Cancelled
+    if token is not None:
+        token.check()

@@ -238,6 +238,18 @@ CATALOGUE: dict[str, Entry] = {
         en=("train.frozen: no parameter is called {pattern!r}", "{near}; * stands for any part of a name"),
         zh=("train.frozen：没有名为 {pattern!r} 的参数", "{near}；* 可代表名字的任意部分"),
     ),
+    "MQ-2160": Entry(
+        en=("there is no model {name!r}", "{near}"),
+        zh=("没有名为 {name!r} 的模型", "{near}"),
+    ),
+    "MQ-2161": Entry(
+        en=("a {kind} model gives no vectors", "name one of text or of pictures with captions"),
+        zh=("{kind} 模型不给出向量", "请指定文字模型或图文模型"),
+    ),
+    "MQ-2162": Entry(
+        en=("this model needs {needed} bytes, and the server may use {memory}", "give the server more memory"),
+        zh=("此模型需要 {needed} 字节，而服务器只可使用 {memory} 字节", "请给服务器更多内存"),
+    ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),
         zh=("没有名为 {name!r} 的求解器", "{near}"),
@@ -510,6 +522,14 @@ CATALOGUE: dict[str, Entry] = {
         en=("this folder is in use by {holder}", "wait for it, stop it, or choose another --out"),
         zh=("此文件夹正被 {holder} 使用", "请等待或停止它，或换一个 --out"),
     ),
+    "MQ-4020": Entry(
+        en=("the server is busy: {waiting} requests are waiting", "try again in {seconds} s"),
+        zh=("服务器繁忙：已有 {waiting} 个请求在等待", "请在 {seconds} 秒后重试"),
+    ),
+    "MQ-4021": Entry(
+        en=("the server is shutting down", "try again when it is back"),
+        zh=("服务器正在关闭", "请在其恢复后重试"),
+    ),
     "MQ-4180": Entry(
         en=("there are {most} {what} already, and no more are allowed", "wait until one is done, or cancel one"),
         zh=("已有 {most} 个 {what}，不能再多", "请等待其中一个完成，或取消一个"),
@@ -517,6 +537,10 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-4181": Entry(
         en=("the database is busy", "try again in a moment"),
         zh=("数据库正忙", "请稍后重试"),
+    ),
+    "MQ-4190": Entry(
+        en=("cannot listen at {address}: {reason}", "choose another --port (0: any that is free) or --host"),
+        zh=("无法监听 {address}：{reason}", "请换用其他 --port（0 表示任意空闲端口）或 --host"),
     ),
     # -- 5xxx: storage ------------------------------------------------------------------------------------------
     "MQ-5001": Entry(

@@ -54,14 +54,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise MaquetteError("MQ-5001", str(path), reason=reason) from bad
 
 
-def write_file(path: Path | str, data: bytes) -> None:
-    """`data` at `path`, whole or not at all, durable on return; the parent folder is made if missing."""
+def write_file(path: Path | str, data: bytes, private: bool = False) -> None:
+    """`data` at `path`, whole or not at all, durable on return; the parent folder is made if missing.
+
+    Args:
+        private: for nobody but its owner to read.
+    """
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            _write(aside, data)
+            _write(aside, data, 0o600 if private else 0o666)
             _about_to("rename", path)
             os.replace(aside, path)
         except BaseException:
@@ -341,9 +345,9 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, mode: int = 0o666) -> None:
     _about_to("write", path)
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         _about_to("fsync", path)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -50,6 +50,12 @@ class ModelConfig(config.Config, ABC):
         Raises:
             MaquetteError: MQ-2008 when the model does not accept this kind of space.
         """
+
+    @classmethod
+    def makes(cls, what: type) -> bool:
+        """Whether what it builds is a `what` (`Stream`, `Denoiser` …), as far as that is known before it is built."""
+        built = get_type_hints(cls.build)["return"]
+        return any(issubclass(one, what) for one in get_args(built) or (built,))
 
     @classmethod
     def adopt(cls, folder: Path) -> "Adopted | None":

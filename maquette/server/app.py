@@ -1,0 +1,210 @@
+"""The application: parts, doors and routes put together. It opens nothing and listens at nothing by itself."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from maquette import __version__
+from maquette.server import schemas
+from maquette.server.counts import Counts
+from maquette.server.doors import Doors, Needs
+from maquette.server.engine import Engine
+from maquette.server.errors import Elsewhere, answer, misread
+from maquette.server.films import Film, Films
+from maquette.server.filtering import Rules
+from maquette.server.media import Media
+from maquette.server.rates import Rates
+from maquette.server.reading import all_schemas
+from maquette.server.routes import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    health,
+    images,
+    models,
+    moderations,
+    videos,
+)
+from maquette.server.settings import Settings
+from maquette.server.store import Store
+
+TOPICS = (health, models, completions, chat, images, audio, videos, embeddings, moderations)
+BACKLOG = 1000
+"""Rows of the audit log that may wait to be written."""
+
+log = logging.getLogger("maquette.server")
+
+
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    store: Store,
+    jobs: Any = None,
+    rules: Rules | None = None,
+    allow: Callable[[Any], bool] | None = None,
+) -> FastAPI:
+    """Every path of the API behind the doors.
+
+    Args:
+        jobs: what the paths of files, jobs and fine-tuning need; without it they are not there.
+        rules: words that may be neither asked nor said.
+        allow: a filter of everything that is made: texts as they are, else stored items. What it does not return True
+            for does not leave.
+    """
+    app = FastAPI(
+        title="Maquette",
+        version=__version__,
+        summary="Models that you trained, in the shapes that OpenAI's clients speak",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    state = app.state
+    state.settings, state.engine, state.store, state.jobs = settings, engine, store, jobs
+    state.rules, state.allow, state.media = rules, allow, Media()
+    state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
+    state.draining, state.ending = False, asyncio.Event()
+    state.auditing = Auditing(store)
+    doors: list[Doors] = []
+
+    def around(inner: Any) -> Doors:
+        doors.append(Doors(inner, state))
+        return doors[0]
+
+    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures)
+    app.add_middleware(around)  # type: ignore[arg-type]
+    for topic in TOPICS:
+        app.include_router(topic.router)
+    app.add_api_route("/openapi.json", _described(app), dependencies=[_public()], include_in_schema=False)
+    app.add_exception_handler(HTTPException, _elsewhere)
+    app.add_exception_handler(RequestValidationError, _misread)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    check_scopes(app)
+    return app
+
+
+def check_scopes(app: FastAPI) -> None:
+    """Every route says once what a caller must be allowed; one that does not stops the server from being built."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or len(scopes_of(route)) != 1:
+            raise TypeError(f"{getattr(route, 'path', route)} declares no scope, or several")
+
+
+def scopes_of(route: APIRoute) -> list[str]:
+    return [need.call.scope for need in route.dependant.dependencies if isinstance(need.call, Needs)]
+
+
+class Auditing:
+    """Rows of the audit log, written one after another beside everything else."""
+
+    def __init__(self, store: Store):
+        self._store, self._writer = store, ThreadPoolExecutor(1, "audit")
+        self._waiting = 0
+
+    def submit(self, row: tuple[Any, ...]) -> None:
+        if self._waiting >= BACKLOG:
+            log.error("audit: %d rows wait already, one is left out", self._waiting)
+            return
+        self._waiting += 1
+        self._writer.submit(self._write, row)
+
+    def _write(self, row: tuple[Any, ...]) -> None:
+        try:
+            self._store.audit(*row)
+        except Exception as fault:
+            log.error("audit: %s", type(fault).__name__)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        self._writer.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+
+    async def made(film: Film) -> bytes:
+        return await videos.made(SimpleNamespace(app=app), film)
+
+    state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
+    await state.engine.start()
+    await state.films.start()
+    try:
+        yield
+    finally:
+        await state.films.close()
+        await state.engine.close(5.0)
+        state.auditing.close()
+
+
+def _public() -> Any:
+    from fastapi import Depends
+
+    return Depends(Needs("public"))
+
+
+def _described(app: FastAPI) -> Callable[..., Any]:
+    async def openapi(request: Request) -> dict[str, Any]:
+        """This description."""
+        return app.openapi()
+
+    return openapi
+
+
+async def _elsewhere(request: Request, bad: Exception) -> Response:
+    """What the router says of a path or a method that there is not."""
+    assert isinstance(bad, HTTPException)
+    allowed = {"Allow": bad.headers["Allow"]} if bad.headers and "Allow" in bad.headers else None
+    told = answer(Elsewhere(bad.status_code if bad.status_code in (404, 405) else 400, allowed))
+    return JSONResponse(told.body, told.status, told.headers)
+
+
+async def _misread(request: Request, bad: Exception) -> Response:
+    """A query that a path does not have so."""
+    assert isinstance(bad, RequestValidationError)
+    faults = [fault | {"loc": tuple(fault["loc"])[1:]} for fault in bad.errors()]
+    told = answer(misread(faults, []))
+    return JSONResponse(told.body, told.status, told.headers)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI 3.1 of all routes: bodies by the schemas that read them, keys by the scopes that are needed."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    tree = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    failure = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods:
+            told = tree["paths"][route.path_format][method.lower()]
+            told["responses"].pop("422", None)
+            told["responses"] |= {
+                "4XX": failure | {"description": "A mistake of the request"},
+                "5XX": failure | {"description": "The server cannot answer now"},
+            }
+            told.pop("x-schema", None)
+            (scope,) = scopes_of(route)
+            told["x-scope"] = scope
+            told["security"] = [] if scope == "public" else [{"key": []}]
+    components = tree.setdefault("components", {})
+    components["schemas"] = all_schemas(schemas)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    app.openapi_schema = tree
+    return tree

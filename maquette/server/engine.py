@@ -1,0 +1,330 @@
+"""Which models there are, and everything that is made of them: requests in, events out.
+
+Models are loaded when they are first asked for and let go, the least recently used first, when memory is short; one
+that is in use stays. All of asyncio's side is here, all of the device's in `batching.py`; they talk by a queue one way
+and the loop's own the other. Nothing here trains, and no path is ever taken from a request: models have names.
+"""
+
+import asyncio
+import contextlib
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maquette.bundle import CONFIG, WEIGHTS, Outline, find_bundle, read_bundle, read_outline
+from maquette.core import devices
+from maquette.core.devices import Storage
+from maquette.core.errors import MaquetteError, nearest
+from maquette.core.types import Denoiser, Features, Stream, TwoTowers
+from maquette.pipeline import Pipeline
+from maquette.request import Request
+from maquette.server.batching import Alone, Asked, Device, Job, Line, Made, Partial, Used, Vectors, Words
+
+MAX_NAME = 64
+MAX_WAIT = 60
+"""Seconds after which at the latest a client that was sent away is asked to try again."""
+
+
+class Busy(MaquetteError):
+    """Too many wait already; after `retry_after` seconds there may be room."""
+
+    def __init__(self, waiting: int, retry_after: int):
+        super().__init__("MQ-4020", waiting=waiting, seconds=retry_after)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that can be asked for, and what it can do.
+
+    Attributes:
+        id: its name, from that of its run or bundle; never a path.
+        digest: SHA-256 of its weights.
+        created: when its bundle was made, in seconds since 1970.
+        talks: whether it makes words; asks: whether they are answers; streams: whether they come in pieces.
+        embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
+            pictures, and shown on the way.
+    """
+
+    id: str
+    folder: Path
+    digest: str
+    medium: str
+    kind: str
+    classes: tuple[str, ...]
+    created: int
+    talks: bool
+    asks: bool
+    streams: bool
+    embeds: bool
+    draws: bool
+    denoises: bool
+
+
+class _Model:
+    """One that can be loaded, or is."""
+
+    def __init__(self, served: Served):
+        self.served = served
+        self.lock = asyncio.Lock()
+        self.pipeline: Pipeline | None = None
+        self.lines: dict[str, Line] = {}
+        self.bytes = 0
+        self.users = 0
+        self.used = 0.0
+
+
+class Engine:
+    """Build it anywhere; `start`, `make`, `embed` and `close` are for one event loop.
+
+    Args:
+        folders: runs or bundles.
+        memory: bytes that loaded models may take; None does not count them.
+        queue: requests that may wait before others are sent away.
+        slots: texts that are made together by one model.
+        precision: how weights are kept and computed with, see `pipeline.load`.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path | str],
+        *,
+        device: str = "auto",
+        memory: int | None = None,
+        queue: int = 64,
+        slots: int = 16,
+        precision: Storage = "fp32",
+    ):
+        self._place, self._precision, self._slots = devices.pick_device(device), precision, slots
+        self._memory, self._queue = memory, queue
+        self._models: dict[str, _Model] = {}
+        self._jobs: set[Job] = set()
+        self._arriving = 0
+        self._device: Device | None = None
+        self._loader = ThreadPoolExecutor(1, "loader")
+        self._closing = False
+        self._counted = {
+            "requests_total": 0,
+            "refused_total": 0,
+            "failed_total": 0,
+            "cancelled_total": 0,
+            "evicted_total": 0,
+        }
+        for folder in folders:
+            self.add(Path(folder))
+
+    # -- models -------------------------------------------------------------------------------------------------------
+
+    def served(self) -> list[Served]:
+        """All models, in the order in which they came."""
+        return [model.served for model in self._models.values()]
+
+    def find(self, model: str) -> Served:
+        """Raises `MaquetteError` MQ-2160 when there is none of that name."""
+        return self._found(model).served
+
+    def add(self, folder: Path) -> Served:
+        """A run's or bundle's folder becomes a model; one that was there before is read anew under its name.
+
+        Raises:
+            MaquetteError: as `pipeline.load`, as far as the config tells.
+        """
+        bundle = find_bundle(folder).resolve()
+        outline = read_outline(bundle)
+        known = next((m for m in self._models.values() if m.served.folder == bundle), None)
+        name = known.served.id if known else self._named(bundle)
+        served = _describe(name, bundle, outline)
+        if known is None or known.served.digest != served.digest:
+            self._models[name] = _Model(served)
+        return served
+
+    def _found(self, name: str) -> _Model:
+        if name not in self._models:
+            raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, self._models))
+        return self._models[name]
+
+    def _named(self, bundle: Path) -> str:
+        source = bundle.parent.name if bundle.name == "bundle" else bundle.name
+        plain = re.sub("[^a-z0-9._-]+", "-", source.lower()).strip("._-")[: MAX_NAME - 6] or "model"
+        numbers = (f"{plain}-{number}" for number in range(2, 1_000_000))
+        return plain if plain not in self._models else next(name for name in numbers if name not in self._models)
+
+    async def _ready(self, model: _Model) -> Pipeline:
+        """The model's pipeline, loaded if need be; others are let go where it needs their memory."""
+        async with model.lock:
+            if model.pipeline is None:
+                self._make_room(model)
+                loop = asyncio.get_running_loop()
+                model.pipeline = await loop.run_in_executor(self._loader, self._load, model.served)
+                model.bytes = model.pipeline.bytes
+                model.lines = {"alone": Alone(self._running)}
+            return model.pipeline
+
+    def _load(self, served: Served) -> Pipeline:
+        return Pipeline(read_bundle(served.folder), self._place, self._precision)
+
+    def _make_room(self, model: _Model) -> None:
+        """Let go of idle models until this one fits.
+
+        Raises:
+            MaquetteError: MQ-2162 when it never will; Busy when those that are in use must be waited for.
+        """
+        if self._memory is None:
+            return
+        needed = (model.served.folder / WEIGHTS).stat().st_size
+        if needed > self._memory:
+            raise MaquetteError("MQ-2162", model.served.id, needed=needed, memory=self._memory)
+        loaded = [one for one in self._models.values() if one.pipeline is not None]
+        total = sum(one.bytes for one in loaded)
+        for one in sorted(loaded, key=lambda one: one.used):
+            if total + needed > self._memory and not one.users:
+                total -= one.bytes
+                one.pipeline, one.lines, one.bytes = None, {}, 0
+                self._counted["evicted_total"] += 1
+        if total + needed > self._memory:
+            raise self._busy()
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    async def make(self, model: str, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used]:
+        """What becomes of a request, in order of time; the last event is `Used`. Closing the iterator cancels it.
+
+        Raises:
+            Busy: too many wait; at the first event, as all that follows:
+            MaquetteError: for what this model cannot do, MQ-2160 no such model, MQ-4021 the server is shutting down.
+        """
+        async for event in self._events(model, asked):
+            if not isinstance(event, Vectors):
+                yield event
+
+    async def embed(self, model: str, items: Sequence[str] | np.ndarray) -> np.ndarray:
+        """A vector for each of some texts or stored items, float32 [n, d]; raises as `make`."""
+        given = items if isinstance(items, np.ndarray) else tuple(items)
+        rows = [event.rows async for event in self._events(model, Asked(embed=given)) if isinstance(event, Vectors)]
+        return np.concatenate(rows)
+
+    async def _events(self, name: str, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used | Vectors]:
+        model = self._found(name)
+        self._admit()
+        model.users += 1
+        model.used = time.monotonic()
+        job = None
+        try:
+            job = await self._put(model, asked)
+            while (event := await job.events.get()) is not None:
+                if isinstance(event, BaseException):
+                    self._counted["failed_total"] += 1
+                    raise event
+                job.fetched += isinstance(event, Made)
+                yield event
+        finally:
+            model.users -= 1
+            if job is not None:
+                self._counted["cancelled_total"] += not job.over
+                job.token.cancel()
+                self._jobs.discard(job)
+
+    async def _put(self, model: _Model, asked: Asked) -> Job:
+        """Hand a request to the device, its model being loaded."""
+        self._arriving += 1
+        try:
+            job = Job(asked, await self._ready(model))
+        finally:
+            self._arriving -= 1
+        self._running.put(self._line(model, job), job)
+        self._jobs.add(job)
+        return job
+
+    def _line(self, model: _Model, job: Job) -> Line:
+        return model.lines["alone"]
+
+    def _admit(self) -> None:
+        """Raises `Busy` when too many wait, MQ-4021 when nobody is let in any more."""
+        if self._closing or self._device is None:
+            raise MaquetteError("MQ-4021")
+        if self.waiting >= self._queue:
+            self._counted["refused_total"] += 1
+            raise self._busy()
+        self._counted["requests_total"] += 1
+
+    @property
+    def waiting(self) -> int:
+        """Requests that the device has not begun with."""
+        return self._arriving + sum(not job.begun for job in self._jobs)
+
+    def _busy(self) -> Busy:
+        pace = self._running.seconds / max(1, self._running.done)
+        return Busy(self.waiting, min(MAX_WAIT, max(1, math.ceil(pace * self.waiting))))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> Device:
+        assert self._device is not None, "start() comes first"
+        return self._device
+
+    async def start(self, warm: Sequence[str] = ()) -> None:
+        """Ready for requests; models named in `warm` are loaded, and have made something, when it returns."""
+        self._device = Device(asyncio.get_running_loop())
+        for name in warm:
+            await self.warm(name)
+
+    async def warm(self, model: str) -> None:
+        """Load a model and let it make a sample, so that nobody waits for what is done once only."""
+        served = self.find(model)
+        with contextlib.suppress(MaquetteError):  # one that must be given something
+            short = {"max_tokens": 1} if served.talks else {}
+            async for _ in self.make(model, Asked(request=Request(prompt="a" if served.asks else None, **short))):
+                pass
+
+    async def close(self, seconds: float = 25.0) -> None:
+        """No more is let in. What runs or waits may end within `seconds`; after that it is told MQ-4021."""
+        self._closing = True
+        until = time.monotonic() + seconds
+        while (self._jobs or self._arriving) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        if self._device is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._device.stop)
+            self._device.refuse()
+        self._loader.shutdown(wait=False)
+
+    def figures(self) -> Mapping[str, float]:
+        """Numbers for those who watch; names that end in _total only grow."""
+        device = self._device
+        loaded = [model for model in self._models.values() if model.pipeline is not None]
+        numbers = self._counted | {
+            "queue_length": self.waiting,
+            "running": len(self._jobs) + self._arriving - self.waiting,
+            "models": len(self._models),
+            "models_loaded": len(loaded),
+            "model_bytes": sum(model.bytes for model in loaded),
+            "items_total": device.items if device else 0,
+            "tokens_total": device.tokens if device else 0,
+            "device_seconds_total": device.seconds if device else 0,
+        }
+        return {name: float(number) for name, number in numbers.items()}
+
+
+def _describe(name: str, bundle: Path, outline: Outline) -> Served:
+    medium, config = outline.medium_config.build(), outline.model_config
+    return Served(
+        id=name,
+        folder=bundle,
+        digest=outline.digest,
+        medium=outline.medium_config.kind(),
+        kind=config.kind(),
+        classes=tuple(outline.classes),
+        created=int((bundle / CONFIG).stat().st_mtime),
+        talks=medium.talks,
+        asks=medium.asks,
+        streams=medium.talks and config.makes(Stream),
+        embeds=config.makes(Features) or config.makes(TwoTowers),
+        draws=config.draws,
+        denoises=config.makes(Denoiser),
+    )

@@ -1,0 +1,146 @@
+"""The engine from outside: what it makes, whom it lets in, what it forgets."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maquette.core.errors import MaquetteError
+from maquette.core.types import Sampling
+from maquette.pipeline import load
+from maquette.request import Request
+from maquette.server.engine import Asked, Busy, Engine, Made
+from tests.server.served import events, joined, made, painter, running, talker, texts
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("runs")
+    found = {kind: painter(root / kind, kind) for kind in ("gan", "diffusion")}
+    return found | {kind: talker(root / kind, kind) for kind in ("gpt", "lstm", "mdlm")}
+
+
+@pytest.mark.parametrize("kind", ["gan", "diffusion"])
+def test_pictures_are_those_of_the_pipeline(kind: str, folders: dict[str, Path]) -> None:
+    request = Request(n=35, seed=4, label="b")
+    samples = running(Engine([folders[kind]], device="cpu"), lambda e: made(e, kind, request))
+    pipeline = load(folders[kind], "cpu")
+    assert np.array_equal(np.stack([one.item for one in samples]), pipeline.generate(request))
+    assert [one.mark for one in samples] == pipeline.marks(request)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "lstm", "mdlm"])
+def test_words_are_those_of_the_pipeline(kind: str, folders: dict[str, Path]) -> None:
+    request = Request(n=3, seed=2, prompt="春眠", max_tokens=30, sampling=Sampling(temperature=0.8))
+    pipeline = load(folders[kind], "cpu")
+    found = running(
+        Engine([folders[kind]], device="cpu"), lambda e: events(e, kind, Asked(request=request, stream=True))
+    )
+    said = pipeline.say(request)
+    assert [one.said.text for one in found if isinstance(one, Made)] == [one.text for one in said]
+    if kind != "mdlm":
+        assert joined(found, 3) == [one.text for one in said]
+    assert found[-1] == (2, sum(len(one.tokens) for one in said))
+
+
+def test_models_have_names_and_tell_what_they_can(folders: dict[str, Path], tmp_path: Path) -> None:
+    painter(tmp_path / "My Model! (2)", "gan")
+    engine = Engine([folders["gan"], folders["gpt"] / "bundle", tmp_path / "My Model! (2)"])
+    again = painter(tmp_path / "gan", "diffusion")
+    assert engine.add(again).id == "gan-2" == engine.add(again).id
+    assert [one.id for one in engine.served()] == ["gan", "gpt", "my-model-2", "gan-2"]
+    gan, gpt, other = engine.find("gan"), engine.find("gpt"), engine.find("gan-2")
+    assert (gan.medium, gan.kind, gan.classes, gan.denoises) == ("image", "gan", ("a", "b", "c"), False)
+    assert other.denoises and gpt.talks and gpt.streams and gpt.embeds and not gpt.asks
+    assert gan.digest == load(folders["gan"], "cpu").digest
+    with pytest.raises(MaquetteError, match="MQ-2160"):
+        engine.find("gpd")
+
+
+def test_what_a_model_cannot_do_is_refused_and_harms_nobody(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        for wrong, code in ((Request(label="x"), "MQ-2101"), (Request(prompt="a"), "MQ-2104")):
+            with pytest.raises(MaquetteError, match=code):
+                await events(engine, "gan", wrong)
+        with pytest.raises(MaquetteError, match="MQ-2121"):
+            await events(engine, "gpt", Request(prompt="a" * 100))
+        assert len(await made(engine, "gan", Request(n=2))) == 2 and engine.figures()["failed_total"] == 3
+
+    running(Engine([folders["gan"], folders["gpt"]], device="cpu"), work)
+
+
+def test_a_full_queue_sends_away(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        asked = Request(n=3, max_tokens=60)
+        results = await asyncio.gather(*(texts(engine, "lstm", asked) for _ in range(12)), return_exceptions=True)
+        refused = [one for one in results if isinstance(one, Busy)]
+        assert refused and all(1 <= one.retry_after <= 60 for one in refused)
+        answers = [one for one in results if isinstance(one, list)]
+        assert len(answers) + len(refused) == 12 and all(one == answers[0] for one in answers)
+        assert await texts(engine, "lstm", asked) == answers[0]
+
+    running(Engine([folders["lstm"]], device="cpu", queue=5), work)
+
+
+def test_who_goes_away_is_forgotten(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        stream = engine.make("lstm", Asked(request=Request(n=32, max_tokens=75), stream=True))
+        await anext(stream)
+        await stream.aclose()
+        assert len(await texts(engine, "lstm", Request(n=1, max_tokens=3))) == 1
+        assert engine.figures()["cancelled_total"] == 1 and engine.figures()["running"] == 0
+
+    running(Engine([folders["lstm"]], device="cpu"), work)
+
+
+def test_models_are_let_go_when_memory_is_short(folders: dict[str, Path]) -> None:
+    largest = max((folders[kind] / "bundle" / "model.safetensors").stat().st_size for kind in ("gan", "diffusion"))
+    engine = Engine([folders["gan"], folders["diffusion"]], device="cpu", memory=largest)
+
+    async def work(engine: Engine) -> None:
+        first = await made(engine, "gan", Request())
+        await made(engine, "diffusion", Request())
+        assert np.array_equal((await made(engine, "gan", Request()))[0].item, first[0].item)
+
+    running(engine, work)
+    assert engine.figures()["evicted_total"] == 2 and engine.figures()["models_loaded"] == 1
+
+
+def test_closing_ends_what_runs_with_a_sentence(folders: dict[str, Path]) -> None:
+    async def work() -> None:
+        engine = Engine([folders["lstm"]], device="cpu")
+        await engine.start()
+        long = asyncio.create_task(texts(engine, "lstm", Request(n=3000, max_tokens=70)))
+        await asyncio.sleep(0.3)
+        await engine.close(0.1)
+        with pytest.raises(MaquetteError, match="MQ-4021"):
+            await long
+        with pytest.raises(MaquetteError, match="MQ-4021"):
+            await texts(engine, "lstm", Request())
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_closing_lets_what_runs_end(folders: dict[str, Path]) -> None:
+    async def work() -> None:
+        engine = Engine([folders["gpt"]], device="cpu")
+        await engine.start()
+        short = asyncio.create_task(texts(engine, "gpt", Request(n=2, max_tokens=20)))
+        await asyncio.sleep(0)
+        await engine.close(20)
+        assert len(await short) == 2
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_vectors(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        words = ("春眠不覺曉", "a", "ab" * 100)
+        vectors = await engine.embed("gpt", words)
+        assert vectors.shape == (3, 16) and np.isfinite(vectors).all() and not np.allclose(vectors[0], vectors[1])
+        assert np.allclose((await engine.embed("gpt", words[1:2]))[0], vectors[1], atol=1e-5)
+        with pytest.raises(MaquetteError, match="MQ-2161"):
+            await engine.embed("gan", np.zeros((1, 8, 8, 1), np.uint8))
+
+    running(Engine([folders["gpt"], folders["gan"]], device="cpu"), work)

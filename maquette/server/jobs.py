@@ -66,6 +66,8 @@ class Jobs:
         self.store, self.policy, self.steady, self.chance = store, policy, steady, chance
         self.closing = False
         """Whether the server is about to end: who waits for events then waits no more."""
+        self.wake: Callable[[], object] = lambda: None
+        """Called when there is something new to be done."""
 
     # -- for those who ask --------------------------------------------------------------------------------------------
 
@@ -107,7 +109,9 @@ class Jobs:
             del row["number"]
             connection.execute(sa.insert(JOBS).values(**row))
             job = Job(**connection.execute(sa.select(JOBS).where(JOBS.c.id == id)).mappings().one())
-            return self._tell(connection, job, "state", TOLD["queued"], {"state": "queued"})
+            job = self._tell(connection, job, "state", TOLD["queued"], {"state": "queued"})
+        self.wake()
+        return job
 
     def get(self, key: str | None, id: str) -> Job:
         """A tenant's job, any tenant's for None; raises MQ-2180 where there is none."""
@@ -153,7 +157,9 @@ class Jobs:
         with self._changing(id) as held:
             if (job := change(held.job)) is None:
                 raise MaquetteError("MQ-2181", what="job", state=held.job.state, reason="this cannot be done to it now")
-            return held.becomes(job)
+            job = held.becomes(job)
+        self.wake()
+        return job
 
     def events(self, key: str | None, id: str, after: int = 0, limit: int = 100, newest: bool = False) -> Sequence[Event]:
         """Those with numbers above `after`, oldest first; or the last ones before `after` (0: all), newest first."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import maquette
+from maquette.core import files
 from maquette.core.config import override, read_yaml
 from maquette.core.errors import MaquetteError, nearest
 
@@ -183,6 +184,35 @@ def players(recipe: Listed) -> dict[str, float]:
     return {
         name: o["lr"] for name, o in (named or {}).items() if isinstance(o, dict) and isinstance(o.get("lr"), float)
     }
+
+
+def recipe_of(run: Path) -> dict[str, Any]:
+    """The recipe of a run, without its codec and what it learnt: those come with its weights.
+
+    Raises:
+        MaquetteError: MQ-2184 when it is a bundle alone, which says nothing of its training.
+    """
+    if not (run / "recipe.json").exists():
+        reason = "this model is a bundle alone: name the recipe that it is trained by as `recipe`"
+        raise MaquetteError("MQ-2184", "model", path="model", reason=reason)
+    tree = files.read_json(run / "recipe.json")["recipe"]
+    tree.pop("codec", None)
+    tree["train"].pop("device", None)
+    for part in (tree["medium"], tree["data"].get("captions") or {}):
+        for name in ("vocabulary", "words"):
+            part.pop(name, None)
+    return tree
+
+
+def stem(name: str, suffix: str | None) -> str:
+    """What the model of a job is called, before its number: of `[a-z0-9-]`, at most 40 characters."""
+    parts = [re.sub("[^a-z0-9]+", "-", part.lower()).strip("-") for part in (name.rpartition("/")[2], suffix or "")]
+    return "-".join(part for part in parts if part)[:40].strip("-") or "model"
+
+
+def run_name(id: str, spec: Mapping[str, Any]) -> str:
+    """The folder of a training job's run, after which its model is named: no two jobs have the same."""
+    return f"{spec['stem']}-{id[-8:]}"
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

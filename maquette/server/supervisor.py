@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Supervisor:
         tick: seconds between two looks at everything.
         grace: seconds that a worker has to leave when it is asked to.
         device: what jobs compute on.
+        command: what runs a plan.
     """
 
     def __init__(
@@ -86,9 +87,10 @@ class Supervisor:
         tick: float = 0.25,
         grace: float = 20.0,
         device: str = "auto",
+        command: Sequence[str] = (sys.executable, "-m", "maquette.server.worker"),
     ):
         self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
-        self.device = device
+        self.device, self.command = device, command
         self._model, self._trained = model, trained
         self.folder = jobs.store.folder.absolute()
         self.owner = secrets.token_hex(8)
@@ -107,12 +109,9 @@ class Supervisor:
                 self._trained(folder)
             except MaquetteError as bad:
                 log.warning("%s: its model cannot be served: %s", job.id, bad.code)
+        self.jobs.wake = self._wake.set
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
         self._thread.start()
-
-    def wake(self) -> None:
-        """There may be something to do: look now and not at the next tick."""
-        self._wake.set()
 
     def close(self, seconds: float | None = None) -> None:
         """Ask every worker to stop, which has training write a checkpoint, and put its job back into the queue.
@@ -186,13 +185,17 @@ class Supervisor:
         """Start the worker of a claimed job."""
         own = Path("jobs") / job.id
         kept = job.kind in ("train", "compare")  # goes on where it was; the others begin anew in a folder of their own
-        out = Path("models") / job.spec["name"] if job.kind == "train" else own / "results"
+        out = Path("models") / plans.run_name(job.id, job.spec) if job.kind == "train" else own / "results"
         if not kept:
             out = own / f"results-{job.attempt}"
         data, unpack = self._data(job)
+        spec = dict(job.spec)
+        if "of" in spec:
+            spec["word"] = str(own / "recipe.yaml")
+            files.write_json(self.folder / spec["word"], self._recipe_of(spec["of"]))
         places = plans.Places(data, str(out), self._place, self.device)
         plan = {
-            "words": plans.words(job.kind, job.spec, places),
+            "words": plans.words(job.kind, spec, places),
             "again": ["resume", str(out)] if job.kind == "train" else None,
             "run": str(out) if job.kind == "train" else None,
             "unpack": unpack,
@@ -213,7 +216,7 @@ class Supervisor:
             stack.callback(os.close, out_fd)
             stack.callback(os.close, err_fd)
             process = subprocess.Popen(
-                [sys.executable, "-m", "maquette.server.worker", str(own / "plan.json")],
+                [*self.command, str(own / "plan.json")],
                 stdin=subprocess.PIPE, stdout=out_fd, stderr=err_fd, cwd=self.folder, env=environment,
                 start_new_session=True, umask=0o077,
             )  # fmt: skip
@@ -238,6 +241,10 @@ class Supervisor:
         if folder.name == "bundle" and (folder.parent / "recipe.json").exists():
             folder = folder.parent
         return folder.relative_to(self.folder) if folder.is_relative_to(self.folder) else folder
+
+    def _recipe_of(self, model: str) -> dict[str, Any]:
+        """How a served model was trained; what it learnt itself comes with its weights."""
+        return plans.recipe_of(self.folder / self._place(model))
 
     def _runs(self, job: Job, out: Path) -> dict[str, Path]:
         if job.kind == "train":
@@ -317,9 +324,9 @@ class Supervisor:
     def _outcome(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
         """What the exit of a worker means."""
         job, folder = worker.job, self.folder / "jobs" / worker.job.id
-        if code == 0 or (code == 3 and job.kind == "check"):  # 3: it found something, which is what it is for
+        name, said = failure(folder / "log.txt") if code else ("", "")
+        if code == 0 or (code == 3 and job.kind == "check" and not name):  # 3: it found something, as it should
             return self._done(worker, code)
-        name, said = failure(folder / "log.txt")
         said = said.replace(str(self.folder) + "/", "")
         if worker.overdue:
             return "refused", "", f"it took longer than {self.jobs.policy.seconds:.0f} s", {}
@@ -337,7 +344,7 @@ class Supervisor:
     def _done(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
         job = worker.job
         if job.kind == "train":
-            folder = Path("models") / job.spec["name"]
+            folder = Path("models") / plans.run_name(job.id, job.spec)
             try:
                 model = self._trained(self.folder / folder)
             except MaquetteError as bad:

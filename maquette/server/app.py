@@ -89,7 +89,7 @@ def create_app(
     state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures)
     app.add_middleware(around)  # type: ignore[arg-type]
     for topic in TOPICS:
-        app.include_router(topic.router)
+        app.router.routes.extend(topic.router.routes)
     app.add_api_route("/openapi.json", _described(app), dependencies=[_public()], include_in_schema=False)
     app.add_exception_handler(HTTPException, _elsewhere)
     app.add_exception_handler(RequestValidationError, _misread)

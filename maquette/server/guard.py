@@ -8,6 +8,8 @@ exit code is 0.
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import h11
@@ -55,7 +57,8 @@ class Guard(H11Protocol):
         if self.conn.their_state is h11.IDLE and self._came == 0:
             self._since = self.loop.time()  # the first byte of a request
         self._came += len(data)
-        if self._came > 2 * (self.limits.upload + self.limits.head):  # a body that was refused and still comes
+        refused = self.cycle is not None and self.cycle.response_started
+        if refused and self._came > 2 * (self.limits.upload + self.limits.head):  # and still its body comes
             self.transport.abort()
             return
         super().data_received(data)
@@ -67,11 +70,18 @@ class Guard(H11Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         if self._reader_sleeps(now):
-            self.transport.abort()
+            self._cut()
             return
         if not self.transport.is_closing() and self._late(now):
             self._refuse(408, MaquetteError("MQ-2213", what="the request", todo="send it without pauses"))
         self._timer = self.loop.call_later(EVERY, self._look)
+
+    def _cut(self) -> None:
+        """Drop the connection and all that lies in it, in the system's buffers too."""
+        link = self.transport.get_extra_info("socket")
+        if link is not None:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _late(self, now: float) -> bool:
         """Whether headers or a body should have come by now."""
@@ -125,6 +135,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         self.state.draining = True
+        self.state.stop_jobs()
         timer = asyncio.get_running_loop().call_later(self.state.settings.drain_seconds, self.state.ending.set)
         try:
             await super().shutdown(sockets)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -147,7 +146,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
 
     async def made(film: Film) -> bytes:
-        return await videos.made(SimpleNamespace(app=app), film)
+        return await videos.made(state, film)
 
     state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
     await state.engine.start()

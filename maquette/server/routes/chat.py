@@ -24,14 +24,14 @@ router = APIRouter()
 async def chat(request: Request) -> Response:
     """The next turn of a conversation, `n` times; of a model that learnt from questions and answers."""
     body = await read_json(request, Chat)
-    served = talking.needs_words(request, body.model)
+    served = talking.needs_words(request.app.state, body.model)
     if not served.asks:
         raise MaquetteError("MQ-2133", "model")
     if request.app.state.rules is not None:
         request.app.state.rules.check(*(message.text() for message in body.messages))
     question, history = turns(body.messages)
     asked = making.requested(
-        request,
+        request.app.state,
         body,
         prompt=question,
         history=history,
@@ -40,7 +40,7 @@ async def chat(request: Request) -> Response:
         likeliest=body.top_logprobs or 0,
     )
     choices = _Choices(body, asked.seed)
-    words = talking.spoken(request, served, asked, [""], bool(body.stream))
+    words = talking.spoken(request.app.state, served, asked, [""], bool(body.stream))
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return Events(request, choices.chunks(await begun(request, words), usage), done=True)

@@ -26,13 +26,13 @@ USUAL = 16
 async def complete(request: Request) -> Response:
     """Go on with a text, or several; `n` of each."""
     body = await read_json(request, Completion)
-    served = talking.needs_words(request, body.model)
+    served = talking.needs_words(request.app.state, body.model)
     prompts = [body.prompt] if isinstance(body.prompt, str) else list(body.prompt or [""])
     if request.app.state.rules is not None:
         request.app.state.rules.check(*prompts)
     filled = body.template is not None or body.form is not None
     asked = making.requested(
-        request,
+        request.app.state,
         body,
         n=(body.n or 1) * len(prompts),
         prompt=None if body.prompt is None else tuple(prompts),
@@ -44,7 +44,7 @@ async def complete(request: Request) -> Response:
     )
     before = [""] if served.asks else prompts
     choices = _Choices(body, prompts, before, asked.seed)
-    words = talking.spoken(request, served, asked, before, bool(body.stream))
+    words = talking.spoken(request.app.state, served, asked, before, bool(body.stream))
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return Events(request, choices.chunks(await begun(request, words), usage), done=True)

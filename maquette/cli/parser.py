@@ -24,7 +24,7 @@ class Option(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """One verb: its arguments (a name ending in `…` takes several, one in `?` may be left out), its options, and whether
+    """One verb: its arguments (one ending in `…` takes several, one in `?` may be left out), its options, and whether
     key=value may follow."""
 
     help: str
@@ -259,7 +259,6 @@ VERBS: dict[str, Verb] = {
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
             Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
-            Option("--workers", "N", "jobs (training, evaluation, …) that run at once; 0 takes none", "1"),
             PRECISION,
             DEVICE,
             Option("--quiet", "", "no line for each request on stderr"),

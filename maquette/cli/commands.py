@@ -223,6 +223,55 @@ def export_model(asked: Namespace) -> None:
     _print_all([export_model(getattr(asked, "RUN|BUNDLE"), asked.out)])
 
 
+def serve(asked: Namespace) -> None:
+    port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
+    queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
+    workers, memory = _number(asked.workers, "--workers"), _value(asked.memory)
+    if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or not 0 < memory < 1e9):
+        raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(asked.memory))
+    from maquette.verbs.serve import serve
+
+    serve(
+        getattr(asked, "RUN|BUNDLE"),
+        host=asked.host,
+        port=port or 0,
+        names=tuple(asked.name),
+        data_folder=asked.data_folder,
+        database=asked.database,
+        key_file=asked.key_file,
+        rate=rate or 0,
+        rules=asked.rules,
+        producer=asked.producer or "",
+        visible=asked.visible or "",
+        memory=None if memory is None else float(memory),
+        queue=queue or 0,
+        slots=slots or 0,
+        workers=workers or 0,
+        precision=asked.precision,
+        device=asked.device,
+        quiet=asked.quiet,
+        say=_say,
+    )
+
+
+def keys(asked: Namespace) -> None:
+    what, name, days = getattr(asked, "create|list|revoke"), getattr(asked, "NAME|ID"), _number(asked.days, "--days")
+    if what not in ("create", "list", "revoke"):
+        raise MaquetteError("MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke")
+    if (name is None) != (what == "list"):
+        raise MaquetteError("MQ-2105", first=f"keys {what}", second="nothing" if what == "list" else "a name or an id")
+    from maquette.verbs import keys
+
+    if what == "create":
+        secret, row = keys.create(name, asked.scopes.split(","), days, asked.data_folder, asked.database)
+        _say(f"key {row.id}, shown this once:")
+        print(secret)
+    elif what == "list":
+        print("\n".join(keys.table(keys.listed(asked.data_folder, asked.database))))
+    else:
+        print(keys.revoke(name, asked.data_folder, asked.database).id)
+
+
 def recipes(asked: Namespace) -> None:
     if asked.tutorials:
         from maquette.cli.lessons import listed
@@ -305,6 +354,8 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "compare": compare,
     "import": import_model,
     "export": export_model,
+    "serve": serve,
+    "keys": keys,
     "recipes": recipes,
     "run": run,
     "new": new,

@@ -24,7 +24,8 @@ class Option(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """One verb: its arguments (a name ending in `…` takes several), its options, and whether key=value may follow."""
+    """One verb: its arguments (one ending in `…` takes several, one in `?` may be left out), its options, and whether
+    key=value may follow."""
 
     help: str
     takes: tuple[str, ...] = ()
@@ -53,6 +54,11 @@ TOKENS = (
 ENDS = (
     Option("--max-tokens", "N", "of text: make at most N tokens"),
     Option("--stop", "TEXT", "of text: cut it before TEXT; may be given several times", several=True),
+)
+
+DATA_FOLDER = Option("--data-folder", "DIR", "where the server keeps its database, uploads and films", "server-data")
+DATABASE = Option(
+    "--database", "URL", "postgresql://… instead of SQLite in the data folder; MAQUETTE_DATABASE says the same unseen"
 )
 
 VERBS: dict[str, Verb] = {
@@ -252,6 +258,41 @@ VERBS: dict[str, Verb] = {
         (Option("--recipe", "RECIPE", "the recipe to begin from", "dcgan"),),
         example="maquette new faces --recipe stylegan2",
     ),
+    "serve": Verb(
+        "answer over HTTP, in the shapes that OpenAI's clients speak, for this machine alone unless told otherwise",
+        ("RUN|BUNDLE…",),
+        (
+            Option("--host", "ADDRESS", "listen here; others reach it only where there are keys", "127.0.0.1"),
+            Option("--port", "PORT", "0: any that is free", "8000"),
+            Option("--name", "HOST", "what it is called from outside; may be given several times", several=True),
+            DATA_FOLDER,
+            DATABASE,
+            Option("--key-file", "FILE", "need keys; where there is none yet, make a first one and write it here"),
+            Option("--rate", "N", "requests a minute for each key; 0: any number", "600"),
+            Option("--rules", "FILE", "phrases by category that may be neither asked nor said (YAML)"),
+            Option("--producer", "NAME", "who answers for what is made; stands in every mark"),
+            Option("--visible", "TEXT", "a visible note on every item"),
+            Option("--memory", "GIB", "that loaded models may take; the least recently used one makes room"),
+            Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
+            Option("--slots", "N", "texts that one model makes together", "16"),
+            Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
+            PRECISION,
+            DEVICE,
+            Option("--quiet", "", "no line for each request on stderr"),
+        ),
+        example="maquette serve runs/dcgan runs/dialogue --port 8080",
+    ),
+    "keys": Verb(
+        "keys of a server: `maquette keys create NAME`, `keys list`, `keys revoke ID`",
+        ("create|list|revoke", "NAME|ID?"),
+        (
+            Option("--scopes", "S,S,…", "what the key may do: infer, train, admin", "infer"),
+            Option("--days", "N", "until it is void (default: never)"),
+            DATA_FOLDER,
+            DATABASE,
+        ),
+        example="maquette keys create laptop --scopes infer,train --days 90",
+    ),
     "show": Verb(
         "print a recipe with every setting and what it means",
         ("RECIPE",),
@@ -315,8 +356,8 @@ def build() -> Parser:
     for name, verb in VERBS.items():
         one = verbs.add_parser(name, help=verb.help, description=verb.help, epilog=_epilog(verb))
         for positional in verb.takes:
-            several = positional.endswith("…")
-            one.add_argument(positional.strip("…"), nargs="+" if several else None)
+            counts = {"…": "+", "?": "?"}
+            one.add_argument(positional.strip("…?"), nargs=counts.get(positional[-1]))
         for option in verb.options + EVERYWHERE:
             if not option.metavar:
                 one.add_argument(option.flag, action="store_true", help=option.help)

@@ -18,6 +18,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this is a fault of Maquette, not yours: {kind}: {reason}", "please report it with the file {report}"),
         zh=("这是 Maquette 自身的错误，不是您的问题：{kind}：{reason}", "请附上文件 {report} 报告此问题"),
     ),
+    "MQ-1002": Entry(
+        en=("this is a fault of the server, not yours", "its operator finds it in the log under {request}"),
+        zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {request} 查到"),
+    ),
     # -- 2xxx: usage and config ---------------------------------------------------------------------------------
     "MQ-2001": Entry(
         en=("{path} has no {key!r}", "{near}"),
@@ -351,6 +355,98 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("它无法评判模型生成的内容：{reason}", "请指定一个用同样大小、带说明文字的图片训练的 `clip` 配方的运行"),
     ),
+    "MQ-2180": Entry(
+        en=("there is no {what} {id!r}", "list them: names and ids are those of this key alone"),
+        zh=("没有 {what} {id!r}", "请先列出：名称与编号只属于当前密钥"),
+    ),
+    "MQ-2181": Entry(
+        en=("this {what} is {state}: {reason}", "look at it again before asking for more"),
+        zh=("此 {what} 的状态为 {state}：{reason}", "请重新查看后再操作"),
+    ),
+    "MQ-2182": Entry(
+        en=("this upload is not taken: {reason}", "mend the file, and send it again"),
+        zh=("不接受此上传：{reason}", "请修正文件后重新上传"),
+    ),
+    "MQ-2183": Entry(
+        en=(
+            "this idempotency key was used for another request",
+            "use a new key for each request, and the same one only to repeat it",
+        ),
+        zh=("此幂等键已用于另一个请求", "每个请求请使用新的键，仅在重发同一请求时使用相同的键"),
+    ),
+    "MQ-2184": Entry(
+        en=("{path} cannot be set by a request: {reason}", "leave it out"),
+        zh=("请求不能设置 {path}：{reason}", "请去掉它"),
+    ),
+    # -- 22xx: what a server is asked ----------------------------------------------------------------------------
+    "MQ-2201": Entry(
+        en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),
+        zh=("请求正文不是此处可读的 JSON：{reason}", "请发送一个 UTF-8 编码的 JSON 对象"),
+    ),
+    "MQ-2202": Entry(
+        en=("{path}: {wanted}{more}", ""),
+        zh=("{path}：{wanted}{more}", ""),
+    ),
+    "MQ-2203": Entry(
+        en=("{count} unknown fields", "{near}"),
+        zh=("有 {count} 个未知字段", "{near}"),
+    ),
+    "MQ-2204": Entry(
+        en=("the {what} is too large: at most {most} are read", "send less"),
+        zh=("{what} 过大：最多读取 {most}", "请减少内容"),
+    ),
+    "MQ-2205": Entry(
+        en=("this content type is not read here", "send {wanted}"),
+        zh=("此处不接受这种内容类型", "请发送 {wanted}"),
+    ),
+    "MQ-2206": Entry(
+        en=("there is no such path or method here", "GET /openapi.json lists all of them"),
+        zh=("没有这个路径或方法", "GET /openapi.json 列出全部路径"),
+    ),
+    "MQ-2207": Entry(
+        en=("there is no valid key with this request", "send the header Authorization: Bearer KEY"),
+        zh=("此请求没有有效的密钥", "请发送请求头 Authorization: Bearer 密钥"),
+    ),
+    "MQ-2208": Entry(
+        en=("this key may not do that: it needs the scope {scope}", "ask the operator for one that may"),
+        zh=("此密钥无权这样做：需要权限 {scope}", "请向运营者申请有此权限的密钥"),
+    ),
+    "MQ-2209": Entry(
+        en=("the header {header} is not one that this server answers to", "the operator can allow it: --name HOST"),
+        zh=("此服务器不接受这样的请求头 {header}", "运营者可以允许它：--name 主机名"),
+    ),
+    "MQ-2210": Entry(
+        en=("too many requests", "try again in {seconds} s"),
+        zh=("请求过多", "请在 {seconds} 秒后重试"),
+    ),
+    "MQ-2211": Entry(
+        en=("the server has all the work that it can take", "try again in {seconds} s"),
+        zh=("服务器已满负荷", "请在 {seconds} 秒后重试"),
+    ),
+    "MQ-2212": Entry(
+        en=("the server is stopping", "try again in {seconds} s"),
+        zh=("服务器正在停止", "请在 {seconds} 秒后重试"),
+    ),
+    "MQ-2213": Entry(
+        en=("{what} took too long", "{todo}"),
+        zh=("{what} 用时过长", "{todo}"),
+    ),
+    "MQ-2214": Entry(
+        en=("the model makes {made}, which this path is not for", "use {todo}"),
+        zh=("此模型生成 {made}，不适用于此路径", "请使用 {todo}"),
+    ),
+    "MQ-2217": Entry(
+        en=("the request is not one of HTTP/1.1: {reason}", ""),
+        zh=("这不是 HTTP/1.1 请求：{reason}", ""),
+    ),
+    "MQ-2219": Entry(
+        en=("the headers are too large: at most {most} bytes are read", "send fewer, or shorter ones"),
+        zh=("请求头过大：最多读取 {most} 字节", "请减少或缩短请求头"),
+    ),
+    "MQ-2218": Entry(
+        en=("this is no file of rules: {reason}", "write a category, a colon and a list of phrases on each line"),
+        zh=("这不是规则文件：{reason}", "请在每行写类别、冒号和短语列表"),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-2170": Entry(
         en=(
@@ -449,6 +545,18 @@ CATALOGUE: dict[str, Entry] = {
         en=("the server is shutting down", "try again when it is back"),
         zh=("服务器正在关闭", "请在其恢复后重试"),
     ),
+    "MQ-4180": Entry(
+        en=("there are {most} {what} already, and no more are allowed", "wait until one is done, or cancel one"),
+        zh=("已有 {most} 个 {what}，不能再多", "请等待其中一个完成，或取消一个"),
+    ),
+    "MQ-4181": Entry(
+        en=("the database is busy", "try again in a moment"),
+        zh=("数据库正忙", "请稍后重试"),
+    ),
+    "MQ-4190": Entry(
+        en=("cannot listen at {address}: {reason}", "choose another --port (0: any that is free) or --host"),
+        zh=("无法监听 {address}：{reason}", "请换用其他 --port（0 表示任意空闲端口）或 --host"),
+    ),
     # -- 5xxx: storage ------------------------------------------------------------------------------------------
     "MQ-5001": Entry(
         en=("could not write: {reason}", "free space or choose another folder; what was there before is untouched"),
@@ -485,6 +593,14 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-5013": Entry(
         en=("the run has no checkpoint that is whole: {reason}", "train again into another --out"),
         zh=("此训练没有完好的检查点：{reason}", "请用另一个 --out 重新训练"),
+    ),
+    "MQ-5180": Entry(
+        en=("the database cannot be used: {reason}", "see to it that it is there and has room; nothing was accepted"),
+        zh=("无法使用数据库：{reason}", "请确认数据库存在且有空间；没有接受任何内容"),
+    ),
+    "MQ-5181": Entry(
+        en=("the database is damaged: {reason}", "stop the server and put back a copy of the file from before"),
+        zh=("数据库已损坏：{reason}", "请停止服务器，并恢复先前的备份"),
     ),
     # -- 6xxx: numbers ------------------------------------------------------------------------------------------
     "MQ-6001": Entry(
@@ -591,6 +707,16 @@ CATALOGUE: dict[str, Entry] = {
         en=("this model cannot be written for another library: {reason}", "{todo}"),
         zh=("无法写成其他库的格式：{reason}", "{todo}"),
     ),
+    "MQ-7180": Entry(
+        en=(
+            "the database was made by a newer Maquette: its schema is {found}, this one knows {known}",
+            "use that version, or another data folder",
+        ),
+        zh=(
+            "数据库由更新版本的 Maquette 建立：其模式为 {found}，此版本只认识 {known}",
+            "请使用该版本，或换一个数据文件夹",
+        ),
+    ),
     # -- 8xxx: refused for safety -------------------------------------------------------------------------------
     "MQ-8001": Entry(
         en=("refused: {reason}", "take the file from a source you trust, or make it again with maquette"),
@@ -611,5 +737,22 @@ CATALOGUE: dict[str, Entry] = {
             '请在该文件夹中运行：python -c "import torch, safetensors.torch as s; s.save_file(dict((k, t.clone()) '
             "for k, t in torch.load('{name}', weights_only=True).items()), 'model.safetensors')\"",
         ),
+    ),
+    "MQ-8010": Entry(
+        en=(
+            "refused to listen at {host} without keys: whoever reaches this machine could use its models and its time",
+            "one of: (1) leave out --host, so that only this machine reaches it; (2) `maquette keys create NAME`, then "
+            "serve again; (3) --key-file FILE, which makes a first key; (4) leave out --host and bring clients by an "
+            "SSH tunnel or a reverse proxy that asks who they are",
+        ),
+        zh=(
+            "已拒绝在没有密钥时监听 {host}：任何能访问本机的人都可以使用其模型和算力",
+            "任选其一：(1) 去掉 --host，只让本机访问；(2) 先运行 `maquette keys create 名称` 再启动；"
+            "(3) 使用 --key-file 文件，生成第一个密钥；(4) 去掉 --host，通过 SSH 隧道或会验证身份的反向代理接入",
+        ),
+    ),
+    "MQ-8011": Entry(
+        en=("the operator's rules do not allow this", "change the request"),
+        zh=("运营者的规则不允许此内容", "请修改请求"),
     ),
 }

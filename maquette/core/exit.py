@@ -65,11 +65,7 @@ def emit(
     folder = files.make_folder(folder)
     paths = []
     for item, name, mark in zip(items, names, marks, strict=True):
-        if allow is not None and allow(item) is not True:
-            raise MaquetteError("MQ-8002", str(folder / name))
-        if visible:
-            item = medium.label(item, visible)
-        data = medium.encode(item, mark)
+        data = leave(item, medium, mark, visible, allow, str(folder / name))
         path = folder / f"{name}{medium.suffix}"
         files.write_file(path, data)
         entry = {
@@ -80,3 +76,17 @@ def emit(
         files.append_line(folder / "made.jsonl", entry | asdict(mark))
         paths.append(path)
     return paths
+
+
+def leave(
+    item: Any,
+    medium: Writer,
+    mark: Mark,
+    visible: str = "",
+    allow: Callable[[Any], bool] | None = None,
+    where: str = "",
+) -> bytes:
+    """The bytes of one item as they may leave: what `emit` writes, and a server sends. Raises MQ-8002."""
+    if allow is not None and allow(item) is not True:
+        raise MaquetteError("MQ-8002", where)
+    return medium.encode(medium.label(item, visible) if visible else item, mark)

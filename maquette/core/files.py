@@ -16,9 +16,10 @@ import shutil
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
@@ -53,14 +54,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise MaquetteError("MQ-5001", str(path), reason=reason) from bad
 
 
-def write_file(path: Path | str, data: bytes) -> None:
-    """`data` at `path`, whole or not at all, durable on return; the parent folder is made if missing."""
+def write_file(path: Path | str, data: bytes, private: bool = False) -> None:
+    """`data` at `path`, whole or not at all, durable on return; the parent folder is made if missing.
+
+    Args:
+        private: for nobody but its owner to read.
+    """
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            _write(aside, data)
+            _write(aside, data, 0o600 if private else 0o666)
             _about_to("rename", path)
             os.replace(aside, path)
         except BaseException:
@@ -166,6 +171,88 @@ def putting(path: Path) -> Iterator[Callable[[bytes], object]]:
         os.fsync(file.fileno())
 
 
+class Gathered(NamedTuple):
+    """Bytes that lie aside until `replace_file` puts them where they belong."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+@contextlib.contextmanager
+def gathered(folder: Path | str, blocks: Iterable[bytes], most: int) -> Iterator[Gathered]:
+    """Bytes that come in blocks, durable aside in `folder`; what is not put elsewhere within the block goes.
+
+    Raises:
+        MaquetteError: MQ-8001 when there are more than `most`; MQ-5001 when they cannot be written.
+    """
+    folder = make_folder(folder)
+    aside = folder / f".{os.getpid()}-{os.urandom(8).hex()}.tmp"
+    size, sha = 0, hashlib.sha256()
+    try:
+        with storage_errors(folder), putting(aside) as write:
+            for block in blocks:
+                size += len(block)
+                if size > most:
+                    raise MaquetteError("MQ-8001", reason=f"more than {most:,} bytes")
+                sha.update(block)
+                write(block)
+        yield Gathered(aside, sha.hexdigest(), size)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, to: Path) -> None:
+    """Rename a file within its file system over what may be there, durable on return."""
+    with storage_errors(to):
+        _about_to("rename", to)
+        os.replace(path, to)
+        sync_folder(to.parent)
+
+
+def open_log(path: Path | str) -> int:
+    """A descriptor that appends to a log, for a process that speaks into it; its opener closes it."""
+    path = Path(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _about_to("append", path)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+
+def zipped(parts: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+    """The bytes of a ZIP file of `parts` (name in it, file), as they come; the same parts give the same bytes."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[arg-type]
+        for name, path in parts:
+            info = zipfile.ZipInfo(name)  # of 1980: no time of day
+            info.external_attr = 0o644 << 16
+            with open(path, "rb") as source, archive.open(info, "w", force_zip64=True) as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+                    yield sink.taken()
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink:
+    """A file that cannot be wound back, and whose bytes are taken out as they come."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._held += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+
 def shorten(path: Path, size: int) -> None:
     """Keep only the first `size` bytes of a file inside a folder that `commit_folder` is filling."""
     _about_to("write", path)
@@ -258,9 +345,9 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, mode: int = 0o666) -> None:
     _about_to("write", path)
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         _about_to("fsync", path)

@@ -82,6 +82,16 @@ def square(data: bytes, name: str, size: int, channels: int) -> np.ndarray:
         return fitted(_eight_bits(_upright(picture)), size, channels)
 
 
+def transparent(data: bytes, name: str, size: int) -> np.ndarray | None:
+    """Where the centre square of a picture is more clear than not, at `size` pixels: booleans [size, size]; None where
+    nothing can be. Raises as `square` does."""
+    with refusing(data, name):
+        picture = _header(data)
+        if not picture.has_transparency_data:
+            return None
+        return fitted(_upright(picture).convert("RGBA").getchannel("A"), size, 1)[:, :, 0] < 128
+
+
 def fitted(picture: pillow.Image, size: int, channels: int, wide: float = 1.0) -> np.ndarray:
     """The centre square of a picture at `size` pixels, antialiased: uint8 [size, size, channels].
 

@@ -1,1 +1,1 @@
-"""Floor 6: models behind HTTP: the engine that runs them, the doors before it, jobs beside it."""
+"""HTTP around pipelines and a queue of jobs: OpenAI's shapes, and our own where it has none."""

@@ -1,0 +1,245 @@
+"""The application: parts, doors and routes put together. It opens nothing and listens at nothing by itself."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from maquette import __version__
+from maquette.server import schemas
+from maquette.server.counts import Counts
+from maquette.server.doors import Doors, Needs
+from maquette.server.engine import Engine
+from maquette.server.errors import Elsewhere, answer, misread
+from maquette.server.films import Film, Films
+from maquette.server.filtering import Rules
+from maquette.server.media import Media
+from maquette.server.rates import Rates
+from maquette.server.reading import all_schemas
+from maquette.server.routes import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    files,
+    health,
+    images,
+    jobs,
+    models,
+    moderations,
+    tuning,
+    videos,
+)
+from maquette.server.settings import Settings
+from maquette.server.store import Store
+from maquette.server.supervisor import Supervisor
+
+TOPICS = (health, models, completions, chat, images, audio, videos, embeddings, moderations)
+WORK = (files, tuning, jobs)
+BACKLOG = 1000
+"""Rows of the audit log that may wait to be written."""
+
+log = logging.getLogger("maquette.server")
+
+
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    store: Store,
+    supervisor: Supervisor | None = None,
+    rules: Rules | None = None,
+    allow: Callable[[Any], bool] | None = None,
+) -> FastAPI:
+    """Every path of the API behind the doors.
+
+    Args:
+        supervisor: runs jobs; without one the paths of files, jobs and fine-tuning are not there.
+        rules: words that may be neither asked nor said.
+        allow: a filter of everything that is made: texts as they are, else stored items. What it does not return True
+            for does not leave.
+    """
+    app = FastAPI(
+        title="Maquette",
+        version=__version__,
+        summary="Models that you trained, in the shapes that OpenAI's clients speak",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    state = app.state
+    state.settings, state.engine, state.store = settings, engine, store
+    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
+    state.rules, state.allow, state.media = rules, allow, Media()
+    state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
+    state.draining, state.ending = False, asyncio.Event()
+    state.auditing = Auditing(store)
+    state.stop_jobs = lambda: None
+    doors: list[Doors] = []
+
+    def around(inner: Any) -> Doors:
+        doors.append(Doors(inner, state))
+        return doors[0]
+
+    counted = supervisor.jobs.counts if supervisor else dict
+    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures, counted)
+    app.add_middleware(around)  # type: ignore[arg-type]
+    for topic in TOPICS + (WORK if supervisor else ()):
+        app.router.routes.extend(topic.router.routes)
+    app.add_api_route("/openapi.json", _described(app), dependencies=[_public()], include_in_schema=False)
+    app.add_exception_handler(HTTPException, _elsewhere)
+    app.add_exception_handler(RequestValidationError, _misread)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    check_scopes(app)
+    return app
+
+
+def check_scopes(app: FastAPI) -> None:
+    """Every route says once what a caller must be allowed; one that does not stops the server from being built."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or len(scopes_of(route)) != 1:
+            raise TypeError(f"{getattr(route, 'path', route)} declares no scope, or several")
+
+
+def scopes_of(route: APIRoute) -> list[str]:
+    return [need.call.scope for need in route.dependant.dependencies if isinstance(need.call, Needs)]
+
+
+class Auditing:
+    """Rows of the audit log, written one after another beside everything else."""
+
+    def __init__(self, store: Store):
+        self._store, self._writer = store, ThreadPoolExecutor(1, "audit")
+        self._waiting = 0
+
+    def submit(self, row: tuple[Any, ...]) -> None:
+        if self._waiting >= BACKLOG:
+            log.error("audit: %d rows wait already, one is left out", self._waiting)
+            return
+        self._waiting += 1
+        self._writer.submit(self._write, row)
+
+    def _write(self, row: tuple[Any, ...]) -> None:
+        try:
+            self._store.audit(*row)
+        except Exception as fault:
+            log.error("audit: %s", type(fault).__name__)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        self._writer.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+
+    async def made(film: Film) -> bytes:
+        return await videos.made(state, film)
+
+    state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
+    await state.engine.start()
+    await state.films.start()
+    if state.supervisor is not None:
+        await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
+        state.stop_jobs = _stopping(state)
+    try:
+        yield
+    finally:
+        if stopped := state.stop_jobs():
+            await stopped
+        await state.films.close()
+        await state.engine.close(5.0)
+        state.auditing.close()
+
+
+def _adding(state: Any) -> Callable[[Path], str]:
+    """What serves a finished run; the engine is changed in its own thread alone."""
+    loop = asyncio.get_running_loop()
+
+    async def add(folder: Path) -> str:
+        return state.engine.add(folder).id
+
+    return lambda folder: asyncio.run_coroutine_threadsafe(add(folder), loop).result()
+
+
+def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:
+    """What tells jobs to stop, once: when the server begins to drain, so that both end in the same time."""
+    begun: list[asyncio.Future[None]] = []
+
+    def stop() -> "asyncio.Future[None]":
+        if not begun:
+            closing = asyncio.to_thread(state.supervisor.close, state.settings.drain_seconds)
+            begun.append(asyncio.ensure_future(closing))
+        return begun[0]
+
+    return stop
+
+
+def _public() -> Any:
+    from fastapi import Depends
+
+    return Depends(Needs("public"))
+
+
+def _described(app: FastAPI) -> Callable[..., Any]:
+    async def openapi(request: Request) -> dict[str, Any]:
+        """This description."""
+        return app.openapi()
+
+    return openapi
+
+
+async def _elsewhere(request: Request, bad: Exception) -> Response:
+    """What the router says of a path or a method that there is not."""
+    assert isinstance(bad, HTTPException)
+    allowed = {"Allow": bad.headers["Allow"]} if bad.headers and "Allow" in bad.headers else None
+    told = answer(Elsewhere(bad.status_code if bad.status_code in (404, 405) else 400, allowed))
+    return JSONResponse(told.body, told.status, told.headers)
+
+
+async def _misread(request: Request, bad: Exception) -> Response:
+    """A query that a path does not have so."""
+    assert isinstance(bad, RequestValidationError)
+    faults = [fault | {"loc": tuple(fault["loc"])[1:]} for fault in bad.errors()]
+    told = answer(misread(faults, []))
+    return JSONResponse(told.body, told.status, told.headers)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI 3.1 of all routes: bodies by the schemas that read them, keys by the scopes that are needed."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    tree = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    failure = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods:
+            told = tree["paths"][route.path_format][method.lower()]
+            told["responses"].pop("422", None)
+            told["responses"] |= {
+                "4XX": failure | {"description": "A mistake of the request"},
+                "5XX": failure | {"description": "The server cannot answer now"},
+            }
+            told.pop("x-schema", None)
+            (scope,) = scopes_of(route)
+            told["x-scope"] = scope
+            told["security"] = [] if scope == "public" else [{"key": []}]
+    components = tree.setdefault("components", {})
+    components["schemas"] = all_schemas(schemas)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    app.openapi_schema = tree
+    return tree

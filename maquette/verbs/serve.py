@@ -1,0 +1,139 @@
+"""Put models behind HTTP: `maquette serve runs/dcgan`."""
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maquette.core import files
+from maquette.core.errors import MaquetteError
+from maquette.verbs import keys
+
+GIB = 1 << 30
+EVERYTHING = ("infer", "train", "admin")
+
+
+def serve(
+    sources: Sequence[Path | str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    names: tuple[str, ...] = (),
+    data_folder: str = "server-data",
+    database: str | None = None,
+    key_file: str | None = None,
+    rate: int = 600,
+    rules: str | None = None,
+    producer: str = "",
+    visible: str = "",
+    memory: float | None = None,
+    queue: int = 64,
+    slots: int = 16,
+    precision: Any = "fp32",
+    device: str = "auto",
+    workers: int = 1,
+    quiet: bool = False,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; what runs then may finish.
+
+    Args:
+        sources: runs and bundles.
+        host: where to listen. Beyond loopback only where there are keys.
+        names: what the server is called from outside, as the Host header says it.
+        database: see `Store`; None is the variable MAQUETTE_DATABASE, or SQLite in the data folder.
+        key_file: keys are needed; where there is none yet a first one is made, shown and written here.
+        rules: a file of phrases that may be neither asked nor said.
+        workers: jobs (training, evaluation, …) that run at once; 0 takes none.
+        memory: GiB that loaded models may take.
+
+    Raises:
+        MaquetteError: MQ-3010 without the extra `serve`, MQ-8010 beyond loopback without keys, MQ-4190 an address that
+            is taken, and what opening models and the database raises.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+
+        from maquette.server import guard
+        from maquette.server.app import create_app
+        from maquette.server.engine import Engine
+        from maquette.server.jobs import Jobs
+        from maquette.server.supervisor import Supervisor
+    except ModuleNotFoundError as missing:
+        raise MaquetteError("MQ-3010", package=missing.name, extra="serve") from None
+    from maquette.server.filtering import read_rules
+    from maquette.server.hosts import may_listen
+    from maquette.server.settings import Settings
+
+    read = read_rules(rules) if rules else None
+    folder = files.make_folder(data_folder).resolve()
+    store = keys.opened(str(folder), database)
+    known = any(keys.alive(row, time.time()) for row in store.list_keys())
+    may_listen(host, known or key_file is not None)
+    if key_file is not None and not known:
+        secret, row = store.add_key("first", EVERYTHING)
+        files.write_file(key_file, f"{secret}\n".encode(), private=True)
+        say(f"first key {row.id}, shown this once and kept in {key_file}:\n{secret}")
+    settings = Settings(
+        host=host,
+        port=port,
+        names=names,
+        data_folder=str(folder),
+        keys=known or key_file is not None,
+        rate=rate,
+        producer=producer,
+        visible=visible,
+        workers=workers,
+    )
+    engine = Engine(
+        sources,
+        device=device,
+        memory=None if memory is None else round(memory * GIB),
+        queue=queue,
+        slots=slots,
+        precision=precision,
+    )
+    supervisor = Supervisor(Jobs(store), workers=workers, device=device) if workers else None
+    server = guard.server(create_app(settings, engine, store, supervisor, rules=read), settings)
+    _log(quiet)
+    with _listening(host, port) as listener:
+        address, number = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        needed = "keys are needed" if settings.keys else "no key is needed: this machine alone reaches it"
+        say(f"http://{shown}:{number}/v1 serves {', '.join(one.id for one in engine.served())}; {needed}")
+        if not producer:
+            say("nobody is named as the one who answers for what is made: --producer NAME says who")
+        server.run(sockets=[listener])
+    store.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A bound socket; raises MQ-4190."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, number)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+    except (OSError, OverflowError) as bad:
+        reason = getattr(bad, "strerror", None) or str(bad)
+        raise MaquetteError("MQ-4190", address=f"{host}:{port}", reason=reason) from None
+
+
+def _log(quiet: bool) -> None:
+    """What the server says of its work goes to stderr, a line each; it holds no prompt and no key."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, level in (("maquette.server", logging.WARNING if quiet else logging.INFO), ("uvicorn", logging.ERROR)):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers, logger.propagate = [handler], False

@@ -183,7 +183,9 @@ def rates(tree: Mapping[str, Any]) -> dict[str, float]:
     """The learning rates that a recipe's tree names, by player."""
     train = tree.get("train")
     named = train.get("optimizers") if isinstance(train, dict) else None
-    return {name: o["lr"] for name, o in (named or {}).items() if isinstance(o, dict) and isinstance(o.get("lr"), float)}
+    return {
+        name: o["lr"] for name, o in (named or {}).items() if isinstance(o, dict) and isinstance(o.get("lr"), float)
+    }
 
 
 def recipe_of(run: Path) -> dict[str, Any]:

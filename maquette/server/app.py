@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -38,6 +38,7 @@ from maquette.server.routes import (
     moderations,
     videos,
 )
+from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
 from maquette.server.store import Store
 
@@ -55,6 +56,7 @@ def create_app(
     jobs: Any = None,
     rules: Rules | None = None,
     allow: Callable[[Any], bool] | None = None,
+    pages: APIRouter | None = None,
 ) -> FastAPI:
     """Every path of the API behind the doors.
 
@@ -63,6 +65,7 @@ def create_app(
         rules: words that may be neither asked nor said.
         allow: a filter of everything that is made: texts as they are, else stored items. What it does not return True
             for does not leave.
+        pages: the studio's; with them a browser may sign in.
     """
     app = FastAPI(
         title="Maquette",
@@ -78,6 +81,7 @@ def create_app(
     state.settings, state.engine, state.store, state.jobs = settings, engine, store, jobs
     state.rules, state.allow, state.media = rules, allow, Media()
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
+    state.sessions = Sessions() if pages is not None else None
     state.draining, state.ending = False, asyncio.Event()
     state.auditing = Auditing(store)
     doors: list[Doors] = []
@@ -90,6 +94,8 @@ def create_app(
     app.add_middleware(around)  # type: ignore[arg-type]
     for topic in TOPICS:
         app.router.routes.extend(topic.router.routes)
+    if pages is not None:
+        app.router.routes.extend(pages.routes)
     app.add_api_route("/openapi.json", _described(app), dependencies=[_public()], include_in_schema=False)
     app.add_exception_handler(HTTPException, _elsewhere)
     app.add_exception_handler(RequestValidationError, _misread)

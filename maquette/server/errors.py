@@ -46,6 +46,7 @@ TOLD = {
     "MQ-2180": Told(404, INVALID, "not_found"),
     "MQ-2181": Told(409, INVALID, "wrong_state"),
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
+    "MQ-2219": Told(403, "permission_error", "session_not_allowed"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
     "MQ-4020": Told(429, LIMITED, "server_busy"),
     "MQ-4021": Told(503, OURS, "server_stopping"),

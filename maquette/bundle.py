@@ -239,16 +239,19 @@ class Outline:
     model_config: ModelConfig
     classes: list[str]
     card: dict[str, Any]
+    along: Along
     digest: str
 
 
 def read_outline(folder: Path | str) -> Outline:
     """The config of a bundle alone; raises as `read_bundle` does."""
     source = files.Folder(folder)
-    medium_config, model_config, classes, card, _ = _read_config(source.read_json(CONFIG), str(source.path / CONFIG))
+    medium_config, model_config, classes, card, along = _read_config(
+        source.read_json(CONFIG), str(source.path / CONFIG)
+    )
     if WEIGHTS not in source.listed:
         raise source.damaged(f"{WEIGHTS} is not in {files.MANIFEST}")
-    return Outline(medium_config, model_config, classes, card, source.listed[WEIGHTS]["sha256"])
+    return Outline(medium_config, model_config, classes, card, along, source.listed[WEIGHTS]["sha256"])
 
 
 def read_coding(source: files.Folder, kind: str = LATENT) -> Coding:

@@ -15,7 +15,7 @@ FLOORS = [
     {"data", "models"},
     {"bundle", "request"},
     {"train", "pipeline"},
-    {"evaluate", "server"},
+    {"evaluate", "server", "studio"},
     {"verbs"},
     {"cli"},
     {"__init__", "__main__"},

@@ -16,6 +16,7 @@ import shutil
 import socket
 import stat
 import struct
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,6 +208,49 @@ def replace_file(path: Path, to: Path) -> None:
         _about_to("rename", to)
         os.replace(path, to)
         sync_folder(to.parent)
+
+
+def open_log(path: Path | str) -> int:
+    """A descriptor that appends to a log, for a process that speaks into it; its opener closes it."""
+    path = Path(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _about_to("append", path)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+
+def zipped(parts: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+    """The bytes of a ZIP file of `parts` (name in it, file), as they come; the same parts give the same bytes."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[arg-type]
+        for name, path in parts:
+            info = zipfile.ZipInfo(name)  # of 1980: no time of day
+            info.external_attr = 0o644 << 16
+            with open(path, "rb") as source, archive.open(info, "w", force_zip64=True) as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+                    yield sink.taken()
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink:
+    """A file that cannot be wound back, and whose bytes are taken out as they come."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._held += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        data = bytes(self._held)
+        self._held.clear()
+        return data
 
 
 def shorten(path: Path, size: int) -> None:

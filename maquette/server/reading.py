@@ -77,7 +77,7 @@ async def _form(request: Request) -> Form:
         if reason == "damaged":
             raise MaquetteError("MQ-2201", reason="it is no whole multipart form") from None
         raise MaquetteError("MQ-2204", what="form", most=f"{limits.files} files and {limits.fields} fields") from None
-    async with form:
+    try:
         for name, value in form.multi_items():
             bare = name.removesuffix("[]")
             if isinstance(value, UploadFile):
@@ -88,6 +88,8 @@ async def _form(request: Request) -> Form:
                 raise MaquetteError("MQ-2202", "", path="the form", wanted="each field stands once", more="")
             else:
                 fields[bare] = value
+    finally:
+        await form.close()
     return Form(fields, files)
 
 

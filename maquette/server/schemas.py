@@ -237,6 +237,96 @@ class Moderation(Body):
     model: Id | None = None
 
 
+class Hyperparameters(Body):
+    """OpenAI's three; a recipe has many more, which `overrides` name."""
+
+    n_epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] | Literal["auto"] | None = None
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] | None = None
+
+
+class Supervised(Body):
+    hyperparameters: Hyperparameters | None = None
+
+
+class Method(Body):
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+
+Settings = Annotated[dict[str, Any], Field(max_length=64)]
+"""Fields of a recipe, `{"model.net.width": 64}`: those that a request may set."""
+Budget = Annotated[str, Field(min_length=2, max_length=20)]
+"""2000steps, 90s, 10min, 1h or 5epochs."""
+JobSeed = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Tuning(Body):
+    """`POST /v1/fine_tuning/jobs`: train a recipe, or go on from a served model."""
+
+    model: Id
+    """A recipe, such as `dcgan` or `image/dcgan`, or a served model whose weights training begins from."""
+    training_file: Short | None = None
+    """The id of an upload, or the name of a set that needs none, such as `digits`; none: the recipe's own set."""
+    recipe: Id | None = None
+    """With a served model that is a bundle alone: the recipe that says how it is trained."""
+    hyperparameters: Hyperparameters | None = None
+    method: Method | None = None
+    budget: Budget | None = None
+    overrides: Settings | None = None
+    codec: Id | None = None
+    """A served autoencoder whose codes are learnt."""
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Goes into the model's name."""
+    seed: JobSeed | None = None
+    metadata: Annotated[dict[Annotated[str, Field(max_length=64)], Short], Field(max_length=16)] | None = None
+    validation_file: None = None
+    integrations: Empty | None = None
+
+
+class Work(Body):
+    """`POST /v1/jobs`: `train`, `evaluate` and `check` one, `compare` several recipes, or `sample` many."""
+
+    kind: Literal["train", "evaluate", "compare", "sample", "check"]
+    model: Id | None = None
+    """A served model; of `train` and `check` a recipe."""
+    recipe: Id | None = None
+    recipes: Annotated[list[Id], Field(min_length=1, max_length=12)] | None = None
+    """Of `compare`."""
+    file: Id | None = None
+    """An upload's id."""
+    dataset: Annotated[str, Field(max_length=64)] | None = None
+    """The name of a set that needs no upload."""
+    budget: Budget | None = None
+    overrides: Settings | None = None
+    codec: Id | None = None
+    judge: Id | None = None
+    """Of `evaluate`: a served model that says whether pictures are what was asked."""
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    n: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    seed: JobSeed | None = None
+    seeds: Annotated[list[JobSeed], Field(min_length=1, max_length=8)] | None = None
+    """Of `compare`: each recipe is trained once with each."""
+    label: Annotated[str, Field(max_length=200)] | None = None
+    prompt: Annotated[str, Field(max_length=20_000)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=100)] | None = None
+    solver: Literal["euler", "heun", "ddim", "ddpm", "dpm"] | None = None
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    priority: Annotated[int, Field(ge=-10, le=10)] | None = None
+    """Higher ones first; above 0 for keys with the scope admin."""
+    metadata: Annotated[dict[Annotated[str, Field(max_length=64)], Short], Field(max_length=16)] | None = None
+
+
+class Upload(Body):
+    """`POST /v1/files`, beside the part `file`."""
+
+    purpose: Literal["fine-tune", "evals", "user_data"]
+
+
 class Error(BaseModel):
     """What went wrong."""
 

@@ -56,8 +56,8 @@ AUDIT = _table("audit", "number", "time", "tenant", "action", "object", "status"
 FILES = _table("files", "number", "id", "tenant", "name", "purpose", "size", "sha256", "suffix", "created")
 JOBS = _table(
     "jobs", "number", "id", "tenant", "kind", "spec", "state", "priority", "idempotency", "digest", "created",
-    "started", "ended", "attempt", "failures", "owner", "beats", "cancel", "not_before", "reason", "code", "progress",
-    "result", "last_event", spec=_JSON, progress=_JSON, result=_JSON, cancel=sa.Boolean(),
+    "started", "ended", "attempt", "failures", "orphaned", "reached", "owner", "beats", "wish", "not_before", "reason",
+    "code", "progress", "result", "last_event", spec=_JSON, progress=_JSON, result=_JSON,
 )  # fmt: skip
 EVENTS = _table("events", "job", "number", "time", "level", "kind", "message", "data", data=_JSON)
 

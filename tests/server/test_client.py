@@ -18,6 +18,8 @@ from maquette.server.engine import Engine
 from tests.server.served import painter, talker
 from tests.server.web import serving
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:openai.*", "ignore:.*Sora API.*", "ignore:deprecated:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -129,7 +131,7 @@ def test_pictures(client: openai.OpenAI, models: dict[str, Path]) -> None:
     again = client.images.generate(model="painter", prompt="", n=3, size="8x8", extra_body={"seed": 7, "label": "b"})
     assert again.data == done.data and done.size == "8x8"
     png = base64.b64decode(done.data[0].b64_json or "")
-    aigc = json.loads(pillow.open(io.BytesIO(png)).info["AIGC"])  # type: ignore[attr-defined]
+    aigc = json.loads(pillow.open(io.BytesIO(png)).info["AIGC"])["AIGC"]
     assert aigc["Label"] == "1" and aigc["ProduceID"].endswith("-7")
 
 
@@ -188,7 +190,7 @@ def test_moderation_without_rules_flags_nothing(client: openai.OpenAI) -> None:
         (lambda c: c.images.generate(model="painter", prompt="", response_format="url"), 400, "invalid_value", "response_format"),
         (lambda c: c.completions.create(model="writer", prompt="a", temperature=1e9), 400, "invalid_value", "temperature"),
         (lambda c: c.completions.create(model="writer", prompt="a", frequency_penalty=1), 400, "invalid_value", "frequency_penalty"),
-        (lambda c: c.completions.create(model="writer", prompt="春" * 5000), 400, "context_length_exceeded", None),
+        (lambda c: c.completions.create(model="writer", prompt="春" * 5000), 400, "context_length_exceeded", "prompt"),
         (lambda c: c.completions.create(model="writer", prompt="a", extra_body={"topk": 3}), 400, "unknown_parameter", None),
         (lambda c: c.chat.completions.create(model="writer", messages=[{"role": "user", "content": "a"}]), 400, "MQ-2133", "model"),
         (lambda c: c.chat.completions.create(model="answerer", messages=[]), 400, "invalid_value", "messages"),

@@ -1,0 +1,385 @@
+"""Running the queue's jobs: each is a worker process of its own, watched by one thread.
+
+A worker has its own process group, an environment without the server's secrets, and the data folder as its working
+folder. It is followed by the files that its run writes. When it ends, its outcome is told to the queue under the
+attempt's number; when the queue does not know that attempt any more, the worker is killed and forgotten.
+
+Two things tell that a server is gone whose jobs stand as running: its lock file is free (the kernel lets go of it when
+the process dies), or its beats have stood still for a lease. Then the job goes back into the queue, and training goes
+on from its newest checkpoint to the very bits it would have reached.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maquette.core import files
+from maquette.core.errors import MaquetteError
+from maquette.server import plans
+from maquette.server.jobs import Jobs
+from maquette.server.states import Job, Outcome, Watch
+from maquette.server.tailing import Course, failure
+
+log = logging.getLogger("maquette.server")
+
+ENVIRONMENT = {
+    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES",
+    "MAQUETTE_CACHE",
+}  # fmt: skip
+"""What a worker is given of the server's environment; all else, keys and addresses of databases among it, is not."""
+QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "MPLBACKEND": "agg", "MAQUETTE_LANG": "en"}
+REFUSED = {2, 3, 6, 7, 8}
+"""Exit codes of mistakes that another try would meet again."""
+BUSY, TOLD_TO_STOP = 4, {129, 130, 143}
+
+
+@dataclass
+class Worker:
+    """A job that runs here: its process, and what is known of it."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    course: Course
+    began: float
+    beat: float
+    looked: float
+    stopping: float | None = None
+    """Since when it has been asked to stop."""
+    overdue: bool = False
+    ended: tuple[Outcome, str, str, dict[str, Any]] | None = None
+    """What is still to be told to the queue."""
+    notes: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+
+class Supervisor:
+    """One thread that claims jobs, runs them and tells how they ended.
+
+    Args:
+        model: the folder of a served model by its name; raises MaquetteError when there is none.
+        trained: called in this thread with the folder of a run that is done; gives the name it is served by.
+        workers: how many jobs run at once here.
+        lease: seconds of silence after which another server's job is taken over.
+        tick: seconds between two looks at everything.
+        grace: seconds that a worker has to leave when it is asked to.
+        device: what jobs compute on.
+        command: what runs a plan.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        *,
+        model: Callable[[str], Path],
+        trained: Callable[[Path], str],
+        workers: int = 1,
+        lease: float = 30.0,
+        tick: float = 0.25,
+        grace: float = 20.0,
+        device: str = "auto",
+        command: Sequence[str] = (sys.executable, "-m", "maquette.server.worker"),
+    ):
+        self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
+        self.device, self.command = device, command
+        self._model, self._trained = model, trained
+        self.folder = jobs.store.folder.absolute()
+        self.owner = secrets.token_hex(8)
+        self._watch = Watch(lease)
+        self._running: dict[str, Worker] = {}
+        self._wake, self._leave = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = contextlib.ExitStack()
+
+    def start(self) -> None:
+        """Begin; the models of jobs that are done are served again."""
+        self._lock.enter_context(files.lock(self._owners / self.owner))
+        for job in self.jobs.trained():
+            folder = self.folder / str(job.result.get("folder", ""))
+            try:
+                self._trained(folder)
+            except MaquetteError as bad:
+                log.warning("%s: its model cannot be served: %s", job.id, bad.code)
+        self.jobs.wake = self._wake.set
+        self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def close(self, seconds: float | None = None) -> None:
+        """Ask every worker to stop, which has training write a checkpoint, and put its job back into the queue.
+
+        Args:
+            seconds: until those that have not left are killed; their jobs go back all the same.
+        """
+        self.jobs.closing = True
+        if seconds is not None:
+            self.grace = min(self.grace, seconds)
+        self._leave.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(self.grace + 10.0)
+        self._lock.close()
+        with contextlib.suppress(MaquetteError):
+            files.remove_folder(self._owners / self.owner)
+
+    @property
+    def _owners(self) -> Path:
+        return self.folder / "owners"
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            for step in (self._reap, self._follow, self._take):
+                try:
+                    step()
+                except MaquetteError as bad:  # the store is full, locked or away: it is asked again
+                    log.warning("jobs: %s", bad.code)
+                except Exception:
+                    log.exception("jobs: a fault of ours")
+            if self._leave.is_set() and not self._running:
+                return
+            self._wake.wait(self.tick)
+            self._wake.clear()
+
+    def _reap(self) -> None:
+        """Take back what servers that are gone have left running."""
+        if self._leave.is_set():
+            return
+        for job in self.jobs.reap(self._watch, self.owner, self._dead):
+            log.info("%s: its server is gone; %s", job.id, job.state)
+
+    def _dead(self, owner: str) -> bool:
+        """Whether the lock of that server is free; of one that never had its lock here, nothing is known."""
+        folder = self._owners / owner
+        if not owner.isalnum() or not folder.is_dir():
+            return False
+        try:
+            with files.lock(folder):
+                return True
+        except MaquetteError:
+            return False
+
+    def _take(self) -> None:
+        while len(self._running) < self.workers and not self._leave.is_set():
+            job = self.jobs.claim(self.owner)
+            if job is None:
+                return
+            try:
+                self._begin(job)
+            except MaquetteError as bad:
+                lasting = bad.code[3] != "5"
+                self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
+            except OSError as bad:
+                self.jobs.end(job.id, job.attempt, "crashed", "", f"no worker could be started: {bad.strerror}")
+
+    def _begin(self, job: Job) -> None:
+        """Start the worker of a claimed job."""
+        own = Path("jobs") / job.id
+        kept = job.kind in ("train", "compare")  # goes on where it was; the others begin anew in a folder of their own
+        out = Path("models") / plans.run_name(job.id, job.spec) if job.kind == "train" else own / "results"
+        if not kept:
+            out = own / f"results-{job.attempt}"
+        data, unpack = self._data(job)
+        spec = dict(job.spec)
+        if "of" in spec:
+            spec["word"] = str(own / "recipe.yaml")
+            files.write_json(self.folder / spec["word"], self._recipe_of(spec["of"]))
+        places = plans.Places(data, str(out), self._place, self.device)
+        plan = {
+            "words": plans.words(job.kind, spec, places),
+            "again": ["resume", str(out)] if job.kind == "train" else None,
+            "run": str(out) if job.kind == "train" else None,
+            "unpack": unpack,
+        }
+        folder = files.make_folder(self.folder / own)
+        files.make_folder(folder / "tmp")
+        if job.kind == "check":
+            files.make_folder(self.folder / out)
+        files.write_json(folder / "plan.json", plan)
+        said, told = folder / "said.txt", folder / "log.txt"
+        if job.kind == "check":
+            said = self.folder / out / "findings.txt"
+        environment = {k: v for k, v in os.environ.items() if k in ENVIRONMENT} | QUIET
+        environment |= {"HOME": str(folder), "TMPDIR": str(folder / "tmp")}
+        environment.setdefault("MAQUETTE_CACHE", str(self.folder / "cache"))
+        with contextlib.ExitStack() as stack:
+            out_fd, err_fd = files.open_log(said), files.open_log(told)
+            stack.callback(os.close, out_fd)
+            stack.callback(os.close, err_fd)
+            process = subprocess.Popen(
+                [*self.command, str(own / "plan.json")],
+                stdin=subprocess.PIPE, stdout=out_fd, stderr=err_fd, cwd=self.folder, env=environment,
+                start_new_session=True, umask=0o077,
+            )  # fmt: skip
+        now = time.monotonic()
+        course = Course(self._runs(job, out), dict(job.progress.get("seen", {})), job.reached)
+        self._running[job.id] = Worker(job, process, course, now, now, 0.0)
+        log.info("%s: %s, attempt %d, process %d", job.id, job.kind, job.attempt, process.pid)
+
+    def _data(self, job: Job) -> tuple[str | None, dict[str, str] | None]:
+        """What `--data` is told, and what must be unpacked before."""
+        file = job.spec.get("file")
+        if file is None:
+            return job.spec.get("dataset"), None
+        row = self.jobs.store.get_file(job.tenant, file)
+        folder = Path("datasets") / row.sha256[:32] / row.suffix.removeprefix(".")
+        unpack = {"from": str(self.jobs.store.file_path(row).relative_to(self.jobs.store.folder)), "to": str(folder)}
+        return str(folder if row.suffix == ".zip" else folder / f"data{row.suffix}"), unpack
+
+    def _place(self, model: str) -> Path:
+        """A served model's run where it lies in one, else its bundle."""
+        folder = self._model(model).absolute()
+        if folder.name == "bundle" and (folder.parent / "recipe.json").exists():
+            folder = folder.parent
+        return folder.relative_to(self.folder) if folder.is_relative_to(self.folder) else folder
+
+    def _recipe_of(self, model: str) -> dict[str, Any]:
+        """How a served model was trained; what it learnt itself comes with its weights."""
+        return plans.recipe_of(self.folder / self._place(model))
+
+    def _runs(self, job: Job, out: Path) -> dict[str, Path]:
+        if job.kind == "train":
+            return {"": self.folder / out}
+        if job.kind == "compare":
+            names = [Path(word).stem for word in job.spec["words"]]
+            return {f"{n}-{s}": self.folder / out / f"{n}-{s}" for n in names for s in job.spec["seeds"]}
+        return {}
+
+    # -- while it runs ------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        for worker in list(self._running.values()):
+            try:
+                self._see_to(worker)
+            except MaquetteError as bad:
+                log.warning("%s: %s", worker.job.id, bad.code)
+
+    def _see_to(self, worker: Worker) -> None:
+        now = time.monotonic()
+        if worker.ended is None:
+            over = _over(worker.process)
+            if over or now - worker.looked >= 4 * self.tick:
+                worker.looked = now
+                self._look(worker)
+            if over:
+                _kill(worker.process)
+                worker.ended = self._outcome(worker, worker.process.wait())
+            else:
+                self._heed(worker, now)
+        if worker.ended is not None:
+            outcome, code, reason, result = worker.ended
+            job = self.jobs.end(worker.job.id, worker.job.attempt, outcome, code, reason, result)
+            log.info("%s: %s", worker.job.id, job.state if job else "taken over by another")
+            del self._running[worker.job.id]
+
+    def _look(self, worker: Worker) -> None:
+        worker.notes += worker.course.look()
+        if not worker.notes:
+            return
+        progress = {**worker.course.latest, "seen": worker.course.seen}
+        told, worker.notes = worker.notes, []
+        try:
+            self.jobs.advance(worker.job.id, worker.job.attempt, worker.course.reached, progress, told)
+        except MaquetteError:
+            worker.notes = told[-100:]
+            raise
+
+    def _heed(self, worker: Worker, now: float) -> None:
+        """Beat; and stop the worker when that is wished, when its time is over, or when the job is another's."""
+        if self._leave.is_set() and worker.stopping is None:
+            self._stop(worker, now)
+        if worker.stopping is None and now - worker.began > self.jobs.policy.seconds:
+            worker.overdue = True
+            self._stop(worker, now)
+        if worker.stopping is not None and now - worker.stopping > self.grace:
+            _kill(worker.process)
+        job = self.jobs.get(None, worker.job.id)
+        if now - worker.beat >= self.lease / 4:
+            worker.beat = now
+            if self.jobs.beat(worker.job.id, worker.job.attempt) is None:
+                job = None
+        if job is None or job.attempt != worker.job.attempt or job.state != "running":
+            log.warning("%s: another has it now", worker.job.id)
+            _kill(worker.process)
+            worker.process.wait()
+            self._running.pop(worker.job.id, None)
+        elif job.wish and worker.stopping is None:
+            self._stop(worker, now)
+
+    @staticmethod
+    def _stop(worker: Worker, now: float) -> None:
+        worker.stopping = now
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.send_signal(signal.SIGTERM)
+
+    def _outcome(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
+        """What the exit of a worker means."""
+        job, folder = worker.job, self.folder / "jobs" / worker.job.id
+        name, said = failure(folder / "log.txt") if code else ("", "")
+        if code == 0 or (code == 3 and job.kind == "check" and not name):  # 3: it found something, as it should
+            return self._done(worker, code)
+        said = said.replace(str(self.folder) + "/", "")
+        if worker.overdue:
+            return "refused", "", f"it took longer than {self.jobs.policy.seconds:.0f} s", {}
+        if worker.stopping is not None:
+            return "put back", "", "", {}
+        if code == BUSY:
+            return "put back", name or "MQ-4001", said, {}
+        if code in REFUSED:
+            return "refused", name, said, {}
+        if code < 0:
+            said = f"its process was ended by {_signal(-code)}"
+            name = ""
+        return "crashed", name, said or f"its process ended with {code}", {}
+
+    def _done(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
+        job = worker.job
+        if job.kind == "train":
+            folder = Path("models") / plans.run_name(job.id, job.spec)
+            try:
+                model = self._trained(self.folder / folder)
+            except MaquetteError as bad:
+                return "refused", bad.code, _sentence(bad), {}
+            return "done", "", "", {"folder": str(folder), "model": model, **worker.course.latest}
+        folder = f"jobs/{job.id}/results" + ("" if job.kind == "compare" else f"-{job.attempt}")
+        return "done", "", "", {"folder": folder} | ({"good": code == 0} if job.kind == "check" else {})
+
+
+def _over(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended; it is not reaped by this, so that its group's number is still its own."""
+    if process.returncode is not None:
+        return True
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it and all its children."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _sentence(bad: MaquetteError) -> str:
+    return bad.render("en").partition("\n")[0].partition("]: ")[2]

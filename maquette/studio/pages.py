@@ -82,7 +82,7 @@ async def sign_in(request: Request) -> Response:
         return shown(request, "sign-in", status=401, mistake="wrong_key")
     audit(request, str(row.id), "session.open", "", 303)
     answer = RedirectResponse(HOME, 303)
-    _keep(request, answer, COOKIE, state.sessions.open(str(row.id)), round(state.sessions.seconds), script=False)
+    _keep(request, answer, COOKIE, state.sessions.open(str(row.id)), round(state.sessions.seconds))
     return answer
 
 
@@ -101,7 +101,7 @@ async def speak(request: Request, language: str, page: str) -> Response:
     if language not in LANGUAGES or page not in (*PAGES, "sign-in"):
         raise MaquetteError("MQ-2206")
     answer = RedirectResponse(f"/studio/{page}", 303)
-    _keep(request, answer, LANGUAGE, language, YEAR, script=True)
+    _keep(request, answer, LANGUAGE, language, YEAR)
     return answer
 
 
@@ -160,10 +160,10 @@ def session_of(request: Request) -> Session | None:
     return request.app.state.sessions.find(request.cookies.get(COOKIE))
 
 
-def _keep(request: Request, answer: Response, name: str, value: str, seconds: int, script: bool) -> None:
-    """A cookie that no other site sends; one that opens something is read by no script either."""
+def _keep(request: Request, answer: Response, name: str, value: str, seconds: int) -> None:
+    """A cookie that no other site sends and no script reads."""
     secure = request.url.scheme == "https"
-    answer.set_cookie(name, value, seconds, path="/", secure=secure, httponly=not script, samesite="strict")
+    answer.set_cookie(name, value, seconds, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 @cache

@@ -32,17 +32,22 @@ from maquette.server.routes import (
     chat,
     completions,
     embeddings,
+    files,
     health,
     images,
+    jobs,
     models,
     moderations,
+    tuning,
     videos,
 )
 from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
 from maquette.server.store import Store
+from maquette.server.supervisor import Supervisor
 
 TOPICS = (health, models, completions, chat, images, audio, videos, embeddings, moderations)
+WORK = (files, tuning, jobs)
 BACKLOG = 1000
 """Rows of the audit log that may wait to be written."""
 
@@ -53,7 +58,7 @@ def create_app(
     settings: Settings,
     engine: Engine,
     store: Store,
-    jobs: Any = None,
+    supervisor: Supervisor | None = None,
     rules: Rules | None = None,
     allow: Callable[[Any], bool] | None = None,
     pages: APIRouter | None = None,
@@ -61,7 +66,7 @@ def create_app(
     """Every path of the API behind the doors.
 
     Args:
-        jobs: what the paths of files, jobs and fine-tuning need; without it they are not there.
+        supervisor: runs jobs; without one the paths of files, jobs and fine-tuning are not there.
         rules: words that may be neither asked nor said.
         allow: a filter of everything that is made: texts as they are, else stored items. What it does not return True
             for does not leave.
@@ -78,7 +83,8 @@ def create_app(
         lifespan=_lifespan,
     )
     state = app.state
-    state.settings, state.engine, state.store, state.jobs = settings, engine, store, jobs
+    state.settings, state.engine, state.store = settings, engine, store
+    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
     state.rules, state.allow, state.media = rules, allow, Media()
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
     state.sessions = Sessions() if pages is not None else None
@@ -92,7 +98,7 @@ def create_app(
 
     state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures)
     app.add_middleware(around)  # type: ignore[arg-type]
-    for topic in TOPICS:
+    for topic in TOPICS + (WORK if supervisor else ()):
         app.router.routes.extend(topic.router.routes)
     if pages is not None:
         app.router.routes.extend(pages.routes)
@@ -151,12 +157,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
     await state.engine.start()
     await state.films.start()
+    if state.supervisor is not None:
+        await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
     try:
         yield
     finally:
+        if state.supervisor is not None:
+            await asyncio.to_thread(state.supervisor.close, state.settings.drain_seconds)
         await state.films.close()
         await state.engine.close(5.0)
         state.auditing.close()
+
+
+def _adding(state: Any) -> Callable[[Path], str]:
+    """What serves a finished run; the engine is changed in its own thread alone."""
+    loop = asyncio.get_running_loop()
+
+    async def add(folder: Path) -> str:
+        return state.engine.add(folder).id
+
+    return lambda folder: asyncio.run_coroutine_threadsafe(add(folder), loop).result()
 
 
 def _public() -> Any:

@@ -153,7 +153,7 @@ class Doors:
         headers = Headers(scope=scope)  # type: ignore[arg-type]
         own = scope.setdefault("state", {})
         own["request_id"] = request_id = "req_" + secrets.token_hex(12)
-        talk = _Talk(self.state.settings, headers, receive, send, request_id)
+        talk = _Talk(_most(scope, headers, self.state.settings), receive, send, request_id)
         began = time.perf_counter()
         self.inside += 1
         try:
@@ -182,22 +182,22 @@ class Doors:
         host = hosts.check_host(headers.getlist("host"), limits.names, str(address))
         hosts.check_origin(headers.getlist("origin"), headers.get("sec-fetch-site"), host)
         _check_path(scope.get("raw_path") or scope["path"].encode())
-        self._check_body(headers, limits)
+        self._check_body(headers, _most(scope, headers, limits))
         if self.state.draining:
             raise Later("MQ-2212", 10)
         if self.inside > limits.requests:
             raise Later("MQ-2211", 1)
 
     @staticmethod
-    def _check_body(headers: Headers, limits: Any) -> None:
+    def _check_body(headers: Headers, most: int) -> None:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if headers.get("content-encoding", "identity") != "identity":
             raise MaquetteError("MQ-2205", wanted="a body that is not compressed")
         length = headers.get("content-length", "0")
         if kind not in ("", JSON, FORM) or len(headers.getlist("content-type")) > 1:
             raise MaquetteError("MQ-2205", wanted=f"{JSON} or {FORM}")
-        if not length.isdigit() or len(length) > 15 or int(length) > _most(kind, limits):
-            raise MaquetteError("MQ-2204", what="body", most=f"{_most(kind, limits)} bytes")
+        if not length.isdigit() or len(length) > 15 or int(length) > most:
+            raise MaquetteError("MQ-2204", what="body", most=f"{most} bytes")
 
     def _note(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
         """One line and one count for each request: its route and not its path, who asked and not what."""
@@ -211,9 +211,8 @@ class Doors:
 class _Talk:
     """One request's receive and send: with a limit to what comes, and headers on what goes."""
 
-    def __init__(self, limits: Any, headers: Headers, receive: Receive, send: Send, request_id: str):
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._most, self._came = _most(kind, limits), 0
+    def __init__(self, most: int, receive: Receive, send: Send, request_id: str):
+        self._most, self._came = most, 0
         self._receive, self._send, self._id = receive, send, request_id
         self.status, self.begun, self.over = 0, False, False
 
@@ -244,8 +243,11 @@ class _Talk:
         await response({"type": "http"}, self._receive, self.send)
 
 
-def _most(kind: str, limits: Any) -> int:
-    return limits.upload if kind == FORM else limits.json
+def _most(scope: MutableMapping[str, Any], headers: Headers, limits: Any) -> int:
+    """Bytes of a body."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        return limits.json
+    return limits.dataset if scope["path"] == "/v1/files" else limits.upload
 
 
 def _language(headers: Headers) -> str:

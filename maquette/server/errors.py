@@ -45,6 +45,8 @@ TOLD = {
     "MQ-2214": Told(400, INVALID, "wrong_model"),
     "MQ-2180": Told(404, INVALID, "not_found"),
     "MQ-2181": Told(409, INVALID, "wrong_state"),
+    "MQ-2182": Told(400, INVALID, "invalid_file"),
+    "MQ-2184": Told(400, INVALID, "invalid_value"),
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
     "MQ-2219": Told(403, "permission_error", "session_not_allowed"),
     "MQ-2217": Told(400, INVALID, "bad_request"),

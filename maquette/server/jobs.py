@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.server import states
 from maquette.server.states import OVER, Job, Kind, Outcome, Policy, Watch
-from maquette.server.store import EVENTS, JOBS, Store
+from maquette.server.store import EVENTS, JOBS, FileRow, Store
 
 TEXT = 1000
 """Characters of a reason or a message."""
@@ -122,7 +123,9 @@ class Jobs:
             raise MaquetteError("MQ-2180", what="job", id=id)
         return Job(**row)
 
-    def list(self, key: str | None, kinds: Sequence[Kind] = (), after: str | None = None, limit: int = 20) -> Sequence[Job]:
+    def list(
+        self, key: str | None, kinds: Sequence[Kind] = (), after: str | None = None, limit: int = 20
+    ) -> Sequence[Job]:
         """A page of a tenant's jobs, the newest first; `after` is the id of the last one of the page before."""
         asked = sa.select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
         if key is not None:
@@ -161,7 +164,9 @@ class Jobs:
         self.wake()
         return job
 
-    def events(self, key: str | None, id: str, after: int = 0, limit: int = 100, newest: bool = False) -> Sequence[Event]:
+    def events(
+        self, key: str | None, id: str, after: int = 0, limit: int = 100, newest: bool = False
+    ) -> Sequence[Event]:
         """Those with numbers above `after`, oldest first; or the last ones before `after` (0: all), newest first."""
         self.get(key, id)
         asked = sa.select(EVENTS).where(EVENTS.c.job == id).limit(limit)
@@ -173,11 +178,21 @@ class Jobs:
         with self.store.reading() as connection:
             return [Event(**row) for row in connection.execute(asked).mappings()]
 
-    def using(self, file: str) -> bool:
-        """Whether a job that is not over needs this file."""
-        asked = sa.select(JOBS.c.spec).where(JOBS.c.state.not_in(OVER))
+    def forget(self, key: str, file: str) -> None:
+        """Delete an upload, and what was unpacked of it.
+
+        Raises:
+            MaquetteError: MQ-2180 no such file, MQ-2181 a job that is not over needs it.
+        """
+        row = self.store.get_file(key, file)
+        asked = sa.select(JOBS.c.spec).where(JOBS.c.state.not_in(OVER), JOBS.c.tenant == key)
         with self.store.reading() as connection:
-            return any(file in spec.get("files", ()) for (spec,) in connection.execute(asked))
+            if any(file == spec.get("file") for (spec,) in connection.execute(asked)):
+                raise MaquetteError("MQ-2181", what="file", state="in use", reason="a job that is not over needs it")
+        self.store.delete_file(key, file)
+        unpacked = self.store.folder / dataset_folder(row)
+        if unpacked.exists() and not self.store.file_path(row).exists():
+            files.remove_folder(unpacked)
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state, for `/metrics`."""
@@ -315,3 +330,8 @@ def _digest(kind: str, spec: Mapping[str, Any]) -> str:
     import json
 
     return files.digest(json.dumps([kind, spec], sort_keys=True, ensure_ascii=False).encode())
+
+
+def dataset_folder(row: FileRow) -> Path:
+    """Where an upload is unpacked, below the data folder: one place for the same bytes."""
+    return Path("datasets") / row.sha256[:32] / row.suffix.removeprefix(".")

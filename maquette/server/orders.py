@@ -58,18 +58,21 @@ def work(state: Any, tenant: str, body: Work) -> plans.Spec:
         return spec | data | kept
     folder = state.store.folder
     if kind == "compare":
-        listed = [plans.find_recipe(name, folder, "recipes") for name in body.recipes or ()]
-        overrides = _overrides(state, body.overrides)
-        for one in listed:
+        several = [plans.find_recipe(name, folder, "recipes") for name in body.recipes or ()]
+        overrides = plans.settings(body.overrides or {})
+        for one in several:
             plans.check_tree(one, overrides)
-        if len({one.name.rpartition("/")[2] for one in listed}) != len(listed):
+        if len({one.name.rpartition("/")[2] for one in several}) != len(several):
             raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="each once", more="")
-        spec = {"recipes": [one.name for one in listed], "words": [one.word for one in listed],
+        spec = {"recipes": [one.name for one in several], "words": [one.word for one in several],
                 "overrides": overrides, "seeds": body.seeds or [0]}  # fmt: skip
         return spec | data | kept | _budget(body.budget) | _codec(state, body.codec)
     if kind == "check":
-        listed = [plans.find_recipe(body.recipe, folder, "recipe")] if body.recipe else []
-        return data | kept | {"word": one.word for one in listed} | {"recipe": one.name for one in listed}
+        spec = data | kept
+        if body.recipe is not None:
+            listed = plans.find_recipe(body.recipe, folder, "recipe")
+            spec |= {"recipe": listed.name, "word": listed.word}
+        return spec
     for name in (body.model, body.judge):
         if name is not None:
             state.engine.find(name)
@@ -98,7 +101,7 @@ def _training(
             raise MaquetteError("MQ-2184", "recipe", path="recipe", reason="`model` is a recipe already")
         listed = _recipe(model, folder, served)
         tree = read_yaml(listed.path)[0]
-    chosen = _overrides(state, overrides)
+    chosen = plans.settings(overrides or {})
     more, epochs = _hyper(told, tree)
     if epochs is not None and budget is not None:
         raise MaquetteError("MQ-2184", "budget", path="budget", reason="n_epochs is one already")
@@ -135,10 +138,6 @@ def _is_recipe(name: str, folder: Path) -> bool:
         return bad.code == "MQ-2115"
 
 
-def _overrides(state: Any, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return plans.settings(values or {})
-
-
 def _hyper(told: Hyperparameters | None, tree: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """OpenAI's three as overrides, and a budget in epochs."""
     found: dict[str, Any] = {}
@@ -171,7 +170,7 @@ def _data(state: Any, tenant: str, file: str | None, dataset: str | None, where:
         raise MaquetteError("MQ-2184", "dataset", path="dataset", reason="`file` is given already")
     if file is not None:
         row = state.store.get_file(tenant, file)
-        return {"file": row.id, "files": [row.id]}
+        return {"file": row.id}
     if dataset is not None:
         from maquette.data.embedded import NAMES
 

@@ -22,6 +22,9 @@ class Settings(Config):
     database: str = ""
     """A URL of SQLAlchemy's; "" is SQLite in the data folder."""
 
+    workers: int = 1
+    """Jobs (training, evaluation, …) that run at once, each a process of its own."""
+
     # -- who ---------------------------------------------------------------------------------------------------------
     keys: bool = False
     """Whether a request needs a key."""
@@ -39,6 +42,8 @@ class Settings(Config):
     """Bytes of a body of JSON."""
     upload: int = 32 << 20
     """Bytes of a body with files."""
+    dataset: int = 4 << 30
+    """Bytes of a data set that is uploaded."""
     commas: int = 100_000
     """In a body of JSON: it has about as many values."""
     fields: int = 48
@@ -81,6 +86,7 @@ class Settings(Config):
 
     def __post_init__(self) -> None:
         self.check(0 <= self.port < 65536, "port", "a port from 0 to 65535")
+        self.check(0 <= self.workers <= 64, "workers", "a whole number from 0 to 64")
         self.check(self.rate >= 0, "rate", "a whole number of requests a minute")
         self.check(1 <= self.n <= 1000, "n", "a whole number from 1 to 1000")
         self.check(self.pace >= 1024, "pace", "at least 1024 bytes a second")

@@ -250,14 +250,22 @@ class Store:
     # -- files --------------------------------------------------------------------------------------------------------
 
     def put_file(
-        self, tenant: str, name: str, purpose: str, blocks: Iterable[bytes], suffix: str = "", most: int = 1 << 30
-    ) -> FileRow:
+        self, tenant: str, name: str, purpose: str, blocks: Iterable[bytes], suffix: str = "", most: int = 1 << 30,
+        look: Callable[[Path], object] | None = None,
+    ) -> FileRow:  # fmt: skip
         """Keep what comes in `blocks`; durable on return.
+
+        Args:
+            look: given the bytes as a file; what it raises, nothing is kept of.
 
         Raises:
             MaquetteError: MQ-8001 more than `most` bytes, MQ-5001 no room.
         """
-        with files.gathered(self.uploads, blocks, most) as got, self.writing() as connection:
+        with contextlib.ExitStack() as stack:
+            got = stack.enter_context(files.gathered(self.uploads, blocks, most))
+            if look is not None:
+                look(got.path)
+            connection = stack.enter_context(self.writing())
             row = {"id": f"file-{secrets.token_hex(12)}", "tenant": tenant, "name": name[:300], "purpose": purpose,
                    "size": got.size, "sha256": got.sha256, "suffix": suffix, "created": self.clock()}  # fmt: skip
             # within the transaction, so that no deletion of the same bytes comes between

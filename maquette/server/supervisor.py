@@ -26,7 +26,7 @@ from typing import Any
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.server import plans
-from maquette.server.jobs import Jobs
+from maquette.server.jobs import Jobs, dataset_folder
 from maquette.server.states import Job, Outcome, Watch
 from maquette.server.tailing import Course, failure
 
@@ -66,8 +66,6 @@ class Supervisor:
     """One thread that claims jobs, runs them and tells how they ended.
 
     Args:
-        model: the folder of a served model by its name; raises MaquetteError when there is none.
-        trained: called in this thread with the folder of a run that is done; gives the name it is served by.
         workers: how many jobs run at once here.
         lease: seconds of silence after which another server's job is taken over.
         tick: seconds between two looks at everything.
@@ -80,8 +78,6 @@ class Supervisor:
         self,
         jobs: Jobs,
         *,
-        model: Callable[[str], Path],
-        trained: Callable[[Path], str],
         workers: int = 1,
         lease: float = 30.0,
         tick: float = 0.25,
@@ -91,7 +87,6 @@ class Supervisor:
     ):
         self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
         self.device, self.command = device, command
-        self._model, self._trained = model, trained
         self.folder = jobs.store.folder.absolute()
         self.owner = secrets.token_hex(8)
         self._watch = Watch(lease)
@@ -100,8 +95,14 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._lock = contextlib.ExitStack()
 
-    def start(self) -> None:
-        """Begin; the models of jobs that are done are served again."""
+    def start(self, model: Callable[[str], Path], trained: Callable[[Path], str]) -> None:
+        """Begin; the models of jobs that are done are served again.
+
+        Args:
+            model: the folder of a served model by its name; raises MaquetteError when there is none.
+            trained: called in another thread with the folder of a run that is done; gives the name it is served by.
+        """
+        self._model, self._trained = model, trained
         self._lock.enter_context(files.lock(self._owners / self.owner))
         for job in self.jobs.trained():
             folder = self.folder / str(job.result.get("folder", ""))
@@ -231,7 +232,7 @@ class Supervisor:
         if file is None:
             return job.spec.get("dataset"), None
         row = self.jobs.store.get_file(job.tenant, file)
-        folder = Path("datasets") / row.sha256[:32] / row.suffix.removeprefix(".")
+        folder = dataset_folder(row)
         unpack = {"from": str(self.jobs.store.file_path(row).relative_to(self.jobs.store.folder)), "to": str(folder)}
         return str(folder if row.suffix == ".zip" else folder / f"data{row.suffix}"), unpack
 

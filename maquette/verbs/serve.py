@@ -34,6 +34,7 @@ def serve(
     slots: int = 16,
     precision: Any = "fp32",
     device: str = "auto",
+    workers: int = 1,
     quiet: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
@@ -46,6 +47,7 @@ def serve(
         database: see `Store`; None is the variable MAQUETTE_DATABASE, or SQLite in the data folder.
         key_file: keys are needed; where there is none yet a first one is made, shown and written here.
         rules: a file of phrases that may be neither asked nor said.
+        workers: jobs (training, evaluation, …) that run at once; 0 takes none.
         memory: GiB that loaded models may take.
 
     Raises:
@@ -60,6 +62,8 @@ def serve(
         from maquette.server import guard
         from maquette.server.app import create_app
         from maquette.server.engine import Engine
+        from maquette.server.jobs import Jobs
+        from maquette.server.supervisor import Supervisor
     except ModuleNotFoundError as missing:
         raise MaquetteError("MQ-3010", package=missing.name, extra="serve") from None
     from maquette.server.filtering import read_rules
@@ -86,6 +90,7 @@ def serve(
         rate=rate,
         producer=producer,
         visible=visible,
+        workers=workers,
     )
     engine = Engine(
         sources,
@@ -95,7 +100,8 @@ def serve(
         slots=slots,
         precision=precision,
     )
-    server = guard.server(create_app(settings, engine, store, rules=read), settings)
+    supervisor = Supervisor(Jobs(store), workers=workers, device=device) if workers else None
+    server = guard.server(create_app(settings, engine, store, supervisor, rules=read), settings)
     _log(quiet)
     with _listening(host, port) as listener:
         address, number = listener.getsockname()[:2]

@@ -18,7 +18,9 @@ from maquette.server.engine import Engine
 from tests.server.served import painter, talker
 from tests.server.web import serving
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:openai.*", "ignore:.*Sora API.*", "ignore:deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:openai.*", "ignore:.*Sora API.*", "ignore:deprecated:DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,9 @@ def test_moderation_without_rules_flags_nothing(client: openai.OpenAI) -> None:
         (lambda c: c.videos.retrieve("video_" + "0" * 24), 404, "not_found", None),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_as_the_client_expects(client: openai.OpenAI, ask: Any, status: int, code: str, param: str) -> None:
+def test_a_mistake_is_told_as_the_client_expects(
+    client: openai.OpenAI, ask: Any, status: int, code: str, param: str
+) -> None:
     with pytest.raises(openai.APIStatusError) as bad:
         ask(client)
     assert (bad.value.status_code, bad.value.code, bad.value.param) == (status, code, param)

@@ -247,6 +247,7 @@ def serve(asked: Namespace) -> None:
         workers=workers or 0,
         precision=asked.precision,
         device=asked.device,
+        studio=asked.studio,
         quiet=asked.quiet,
         say=_say,
     )

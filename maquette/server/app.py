@@ -29,6 +29,7 @@ from maquette.server.rates import Rates
 from maquette.server.reading import all_schemas
 from maquette.server.routes import (
     audio,
+    bundles,
     chat,
     completions,
     embeddings,
@@ -46,7 +47,7 @@ from maquette.server.settings import Settings
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
-TOPICS = (health, models, completions, chat, images, audio, videos, embeddings, moderations)
+TOPICS = (health, models, bundles, completions, chat, images, audio, videos, embeddings, moderations)
 WORK = (files, tuning, jobs)
 BACKLOG = 1000
 """Rows of the audit log that may wait to be written."""

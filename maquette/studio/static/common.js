@@ -93,6 +93,7 @@ export async function refusal(status, text) {
     error = JSON.parse(text).error;
   } catch { /* it was no answer of ours */ }
   if (status === 403 && error.code === "insufficient_scope") error.message = t("needs_scope");
+  if (error.code === "unknown_url") error.message = t("no_jobs_here");
   return new Mistake(status, error);
 }
 

@@ -1,6 +1,6 @@
 // Jobs: all of them, and one with what happened, what it said and what it made.
 
-import { artefactPath, ask, byId, chip, el, eventLine, fault, follow, getJob, guarded, jobName, jobPath, jobRow, moment, number, often, OVER, percent, show, size, sure, t, wish } from "./common.js";
+import { artefactPath, ask, byId, chip, el, eventLine, fault, follow, getJob, guarded, jobName, jobPath, jobRow, moment, often, OVER, percent, show, size, sure, t, wish } from "./common.js";
 
 const LINES = 300;
 let one = null, last = null, all = [];

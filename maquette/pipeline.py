@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maquette.bundle import Bundle, find_bundle, read_bundle
@@ -27,6 +27,7 @@ from maquette.core.types import (
     Batch,
     Captioner,
     Compilable,
+    Condition,
     Denoiser,
     Features,
     Given,
@@ -35,6 +36,7 @@ from maquette.core.types import (
     Predictor,
     Real,
     Sampling,
+    Seated,
     Stream,
     Stylist,
     Tokens,
@@ -75,6 +77,20 @@ class _Drawing(NamedTuple):
     heard: list[Heard]
     """Who listens to each row; empty where nobody need."""
     recorder: Recorder | None
+    allowed: Tensor | None
+    """Of tokens, those that may be made; None: all."""
+
+
+class Row(NamedTuple):
+    """A text to be made token by token among others: what `Pipeline.told` would have begun with for one sample."""
+
+    start: Int[Tensor, " l"]
+    """-1 where a token is to be made."""
+    u: Float[Tensor, " l"]
+    """What picks the token of each place."""
+    condition: Condition
+    heard: Heard
+    allowed: Bool[Tensor, " vocab"] | None
 
 
 class Pipeline:
@@ -223,6 +239,24 @@ class Pipeline:
                 yield from _pieces(drawing.heard, shown, first)
             yield from (Told(first + row, one) for row, one in enumerate(said))
             first += drawing.rows
+
+    def sits(self, request: Request) -> bool:
+        """Whether the texts of `request` can be made among others, see `rows`."""
+        how, known = request.sampling or Sampling(), (request.opening, request.image, request.given, request.manner)
+        plain = request.guidance == 1 and not (how.beams or request.between or request.mix or request.back)
+        return isinstance(self.model, Seated) and self.medium.talks and plain and all(part is None for part in known)
+
+    def rows(self, request: Request) -> Iterator[Row]:
+        """The texts of a request that `sits`, one after another, for those who make several requests together.
+
+        Raises:
+            MaquetteError: as `say`.
+        """
+        for drawing in self._drawings(request, spoken=True):
+            u = drawing.rng.uniform(drawing.start.shape[1])
+            for row in range(drawing.rows):
+                condition = self.model.condition(drawing.given.rows(slice(row, row + 1)), 1)
+                yield Row(drawing.start[row], u[row], condition, drawing.heard[row], drawing.allowed)
 
     def streams(self, request: Request) -> bool:
         """Whether the words of `request` can come in pieces."""
@@ -470,7 +504,8 @@ class Pipeline:
                 predict = going_on(predict, start, marks.end)
             if marks and request.stops and streams and not how.beams:
                 predict = until(predict, partial(listen, heard), marks.end)
-            yield _Drawing(predict, start, given, rng, min(size, request.total - first), heard, recorder)
+            rows = min(size, request.total - first)
+            yield _Drawing(predict, start, given, rng, rows, heard, recorder, allowed)
 
     def _refuse(self, request: Request, how: Sampling, spoken: bool) -> None:
         """Raise MQ-2104 for what this model cannot do."""

@@ -439,6 +439,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("the request is not one of HTTP/1.1: {reason}", ""),
         zh=("这不是 HTTP/1.1 请求：{reason}", ""),
     ),
+    "MQ-2219": Entry(
+        en=("the headers are too large: at most {most} bytes are read", "send fewer, or shorter ones"),
+        zh=("请求头过大：最多读取 {most} 字节", "请减少或缩短请求头"),
+    ),
     "MQ-2218": Entry(
         en=("this is no file of rules: {reason}", "write a category, a colon and a list of phrases on each line"),
         zh=("这不是规则文件：{reason}", "请在每行写类别、冒号和短语列表"),

@@ -239,6 +239,36 @@ class Stream(ABC):
         """(place, the sample so far) after each place that was made, or several; the last is what `draw` gives."""
 
 
+class Seats(ABC):
+    """Texts of one model at different places, each on a seat of its own: they come and go between steps.
+
+    Attributes:
+        bytes: what they take in memory.
+    """
+
+    bytes: int
+
+    @abstractmethod
+    def sit(self, seat: int, tokens: Int[Tensor, " l"], condition: Condition) -> None:
+        """A text takes a seat, `tokens` of it having been read (there may be none); `condition` has one row."""
+
+    @abstractmethod
+    def leave(self, seat: int) -> None:
+        """Nobody sits there any more."""
+
+    @abstractmethod
+    def read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
+        """Logits of what follows when the text on each of `seats` goes on by its token: they depend on that text alone,
+        to the bit."""
+
+
+class Seated(ABC):
+    """A model of tokens whose texts need not be at the same place: what lets a server begin one while others go on."""
+
+    @abstractmethod
+    def seats(self, n: int) -> Seats: ...
+
+
 class Compilable(ABC):
     """A model whose steps of drawing a few dozen rows on a CPU can be compiled."""
 

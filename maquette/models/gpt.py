@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Batch, Compilable, Condition, Features, Space, Tokens
+from maquette.core.types import Batch, Compilable, Condition, Features, Seated, Seats, Space, Tokens
 from maquette.media.base import Medium
 from maquette.models import gpt2
 from maquette.models.base import Adopted, ModelConfig, refuse_space
@@ -55,7 +57,7 @@ class Config(ModelConfig):
         return Adopted(found.medium, cls.from_tree(found.config, "config.json"), found.weights)
 
 
-class GPT(Tokenwise, Compilable, Features):
+class GPT(Tokenwise, Seated, Compilable, Features):
     """Keys and values of earlier places are kept while a sample is drawn, so that each place is computed once."""
 
     compiled: Any = None
@@ -103,6 +105,10 @@ class GPT(Tokenwise, Compilable, Features):
             raise MaquetteError("MQ-2107") from None
         self.compiled = Compiled(self.net, self._vectors(self.table.weight), self._written, storage)
 
+    def seats(self, n: int) -> Seats:
+        quick = self.compiled if self.compiled is not None and n <= self.compiled.most else None
+        return _Compiled(self, n) if quick is not None else _Together(self, n)
+
     def reordered(self, state: transformer.Cache, rows: Int[Tensor, " b"]) -> transformer.Cache:
         state.reorder(rows)
         return state
@@ -131,3 +137,63 @@ class GPT(Tokenwise, Compilable, Features):
     def export(self, folder: Path, medium: Medium) -> None:
         """GPT-2's format."""
         gpt2.write(folder, self.config.to_tree(), self.state_dict(), medium, self.classes)
+
+
+class _Places(Seats):
+    """What both ways of reading share: how texts come to their seats, and where they are."""
+
+    cache: Any
+
+    def __init__(self, model: GPT, n: int, cache: transformer.Cache):
+        self.model, self.cache, self.lengths = model, cache, [0] * n
+        self.vectors = model.table.weight.new_zeros(n, model.embed.width)
+        self.bytes = sum(kept.numel() * kept.element_size() for kept in (*cache.keys, *cache.values))
+
+    def sit(self, seat: int, tokens: Int[Tensor, " l"], condition: Condition) -> None:
+        h = self.model._entered(tokens[None])
+        before = transformer.Cache(self.model.net, 1, h)
+        if len(tokens):
+            self.model.net(h, None, condition, None, before)
+        self.cache.sit(seat, before)
+        self.lengths[seat] = len(tokens)
+        if condition.vector is not None:
+            self.vectors[seat] = condition.vector[0]
+
+    def leave(self, seat: int) -> None:
+        self.lengths[seat] = 0
+
+    def read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
+        logits = self._read(seats, tokens)
+        for seat in seats:
+            self.lengths[seat] += 1
+        return logits
+
+    def _told(self, part: slice | list[int]) -> Condition:
+        """What is told on some seats."""
+        return Condition(vector=self.vectors[part] if self.model.embed.width else None)
+
+
+class _Together(_Places):
+    """All seats go through the network in each step, taken or not: products of one shape give a row the same bits."""
+
+    def __init__(self, model: GPT, n: int):
+        super().__init__(model, n, transformer.Seats(model.net, n, model._entered(torch.zeros(1, 1).long())))
+
+    def _read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
+        device = self.vectors.device
+        last = torch.zeros(len(self.lengths), 1, dtype=torch.int64)
+        last[seats, 0] = tokens
+        self.cache.lengths = torch.tensor(self.lengths, device=device)
+        h = self.model.net(self.model._entered(last.to(device)), None, self._told(slice(None)), None, self.cache)
+        return F.linear(h[:, 0], self.model._written)[seats]
+
+
+class _Compiled(_Places):
+    """Compiled steps give a row the same bits whatever stands beside it: the seats that are taken are enough."""
+
+    def __init__(self, model: GPT, n: int):
+        super().__init__(model, n, model.compiled.cache(n))
+
+    def _read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
+        places = np.array([self.lengths[seat] for seat in seats])
+        return self.model.compiled.step(tokens, self._told(seats), self.cache, np.array(seats), places)

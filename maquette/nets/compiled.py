@@ -107,12 +107,13 @@ def _turn(x, cos, sin):
 
 
 @kernel(parallel=True)
-def _attend(qkv, keys, values, at, cos, sin, unit, out):
-    """Place `at` looks at all up to itself, each head of each row by itself; an empty `cos` does not rotate."""
-    n, heads, _, d = keys.shape
+def _attend(qkv, keys, values, seats, places, cos, sin, unit, out):
+    """Each row looks at its place and all before it, each head by itself; an empty `cos` does not rotate."""
+    _, heads, _, d = keys.shape
     width, share = heads * d, np.float32(1 / math.sqrt(d))
-    for job in prange(n * heads):
+    for job in prange(len(seats) * heads):
         r, h = job // heads, job % heads
+        at = places[r]
         q, k = qkv[r, h * d : (h + 1) * d], qkv[r, width + h * d : width + (h + 1) * d]
         if unit:
             _unit(q)
@@ -120,7 +121,7 @@ def _attend(qkv, keys, values, at, cos, sin, unit, out):
         if len(cos):
             _turn(q, cos[at], sin[at])
             _turn(k, cos[at], sin[at])
-        known, said = keys[r, h], values[r, h]
+        known, said = keys[seats[r], h], values[seats[r], h]
         for i in range(d):
             known[at, i] = k[i]
             said[at, i] = qkv[r, 2 * width + h * d + i]
@@ -146,12 +147,12 @@ def _attend(qkv, keys, values, at, cos, sin, unit, out):
 
 
 @kernel(parallel=False)
-def _enter(tokens, entrance, told, at, h):
-    """h <- what goes into the first block at place `at`: tokens, learnt places (if any) and what is told, added."""
-    table, places = entrance
+def _enter(tokens, entrance, told, places, h):
+    """h <- what goes into the first block: tokens, learnt vectors of their places (if any), what is told, added."""
+    table, learnt = entrance
     for r in range(len(tokens)):
         for i in range(h.shape[1]):
-            h[r, i] = table[tokens[r], i] + told[r, i] + (places[at, i] if len(places) else np.float32(0))
+            h[r, i] = table[tokens[r], i] + told[r, i] + (learnt[places[r], i] if len(learnt) else np.float32(0))
 
 
 @kernel(parallel=True)
@@ -171,12 +172,19 @@ class _Norms(NamedTuple):
 
 
 @kernel(parallel=False)
-def _advance(tokens, entrance, told, at, keys, values, qkv, mix, up, down, head, norms, cos, sin, settings, logits):
-    """One place through all blocks and the head."""
+def _advance(
+    tokens, entrance, told, seats, places, keys, values, qkv, mix, up, down, head, norms, cos, sin, settings, logits
+):
+    """One place of each row through all blocks and the head.
+
+    Args:
+        seats: which row of `keys` and `values` [depth, rows, heads, l, d] each row of `tokens` is.
+        places: where each row is.
+    """
     centred, eps, unit, activation, gated = settings
     n, width = len(tokens), norms.weight.shape[1]
     h = np.empty((n, width), np.float32)
-    _enter(tokens, entrance, told, at, h)
+    _enter(tokens, entrance, told, places, h)
     x, looked = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     three = np.empty((n, 3 * width), np.float32)
     wide = np.empty((n, up.scale.shape[1]), np.float32)
@@ -185,7 +193,7 @@ def _advance(tokens, entrance, told, at, keys, values, qkv, mix, up, down, head,
     for i in range(depth):
         _norm(h, norms.weight[2 * i], norms.bias[2 * i], centred, eps, x)
         _product(qkv.weight[i], qkv.scale[i], qkv.bias[i], x, three, SET)
-        _attend(three, keys[i], values[i], at, cos, sin, unit, looked)
+        _attend(three, keys[i], values[i], seats, places, cos, sin, unit, looked)
         _product(mix.weight[i], mix.scale[i], mix.bias[i], looked, h, ADD)
         _norm(h, norms.weight[2 * i + 1], norms.bias[2 * i + 1], centred, eps, x)
         _product(up.weight[i], up.scale[i], up.bias[i], x, wide, activation)
@@ -253,6 +261,18 @@ class Compiled:
 
     def advance(self, tokens: Int[Tensor, "n 1"], condition: Condition, cache: Kept) -> Float[Tensor, "n 1 vocab"]:
         """Logits after `tokens`, which `cache` then holds as well."""
+        rows = np.arange(len(tokens))
+        logits = self.step(tokens[:, 0], condition, cache, rows, np.full_like(rows, cache.length))
+        cache.length += 1
+        return logits[:, None]
+
+    def step(
+        self, tokens: Int[Tensor, " n"], condition: Condition, cache: Kept, rows: np.ndarray, places: np.ndarray
+    ) -> Float[Tensor, "n vocab"]:
+        """Logits after `tokens` at these places of these rows of `cache`, which then holds them as well.
+
+        Those of a row do not depend on the others, nor on how many there are.
+        """
         told = np.zeros((len(tokens), self.net.config.width), np.float32)
         if self.net.tell is not None:
             told += to_numpy(self.net.tell(condition.vector))
@@ -260,8 +280,7 @@ class Compiled:
         with _LOCK:
             numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore
             _advance(
-                np.ascontiguousarray(tokens[:, 0].numpy()), self._entrance, told, cache.length, cache.all_keys,
+                np.ascontiguousarray(tokens.numpy()), self._entrance, told, rows, places, cache.all_keys,
                 cache.all_values, *self._matrices, self._norms, *self._turns, self._settings, logits,
             )  # fmt: skip
-        cache.length += 1
-        return torch.from_numpy(logits)[:, None]
+        return torch.from_numpy(logits)

@@ -89,6 +89,18 @@ class Cache:
         self.keys, self.values = ([like.new_empty(shape, dtype=dtype) for _ in net.blocks] for _ in range(2))
         self.length = 0
 
+    def places(self, length: int) -> slice | Int[Tensor, "b l"]:
+        """Where the next `length` places of each row are."""
+        return slice(self.length, self.length + length)
+
+    def seen(self) -> Bool[Tensor, "b 1 1 m"] | None:
+        """Which of the places that `extend` gives the next one of each row sees; None: all up to itself."""
+        return None
+
+    def advance(self, length: int) -> None:
+        """So many places have been read."""
+        self.length += length
+
     def extend(
         self, number: int, k: Float[Tensor, "b heads l d"], v: Float[Tensor, "b heads l d"]
     ) -> tuple[Float[Tensor, "b heads m d"], Float[Tensor, "b heads m d"]]:
@@ -98,10 +110,50 @@ class Cache:
         self.values[number][:, :, self.length : end] = v
         return self.keys[number][:, :, :end], self.values[number][:, :, :end]
 
+    def sit(self, row: int, before: "Cache") -> None:
+        """Row `row` becomes what the only row of `before` is."""
+        for ours, theirs in zip((*self.keys, *self.values), (*before.keys, *before.values), strict=True):
+            ours[row, :, : before.length] = theirs[0, :, : before.length]
+
     def reorder(self, rows: Int[Tensor, " b"]) -> None:
         """Row i becomes what row `rows[i]` was; several may come from one."""
         for kept in (*self.keys, *self.values):
             kept[:, :, : self.length] = kept[rows, :, : self.length]
+
+
+class Seats(Cache):
+    """A `Cache` whose rows are at different places, each of which goes on by one place at a time.
+
+    All of it is looked at in each step, so that nothing a row sees depends on where others are.
+
+    Attributes:
+        lengths: [n], places read so far, which the caller counts; of a row that nobody sits in any number.
+    """
+
+    def __init__(self, net: "Transformer", n: int, like: Tensor):
+        super().__init__(net, n, like)
+        for kept in (*self.keys, *self.values):
+            kept.zero_()  # what is not seen counts nothing, unless it is no number
+        self.lengths = torch.zeros(n, dtype=torch.int64, device=like.device)
+
+    def places(self, length: int) -> Int[Tensor, "b l"]:
+        assert length == 1, "one place at a time"
+        return self.lengths[:, None]
+
+    def seen(self) -> Bool[Tensor, "b 1 1 m"]:
+        places = torch.arange(self.keys[0].shape[2], device=self.lengths.device)
+        return (places <= self.lengths[:, None])[:, None, None]
+
+    def advance(self, length: int) -> None:
+        """The caller knows which rows went on."""
+
+    def extend(
+        self, number: int, k: Float[Tensor, "b heads l d"], v: Float[Tensor, "b heads l d"]
+    ) -> tuple[Float[Tensor, "b heads m d"], Float[Tensor, "b heads m d"]]:
+        rows = torch.arange(len(k), device=k.device)
+        self.keys[number][rows, :, self.lengths] = k[:, :, 0].to(self.keys[number].dtype)
+        self.values[number][rows, :, self.lengths] = v[:, :, 0].to(self.values[number].dtype)
+        return self.keys[number], self.values[number]
 
 
 class Transformer(Net):
@@ -139,14 +191,14 @@ class Transformer(Net):
             allowed: which places each place sees, instead of all (or, if causal, all up to itself). Learned places of a
                 causal net are counted among those, so that a document is read alike wherever it stands.
         """
-        first = cache.length if cache is not None else 0
-        here = slice(first, first + x.shape[1])
+        here = slice(0, x.shape[1]) if cache is None else cache.places(x.shape[1])
         h = self.begin(x, t, condition, here if allowed is None or not self.causal else allowed[:, 0].sum(-1) - 1)
-        turn = (self.cos[here, None, None], self.sin[here, None, None]) if self.places is None else None
+        turn = tuple(part[here][..., None, None, :] for part in (self.cos, self.sin)) if self.places is None else None
+        allowed = cache.seen() if cache is not None and allowed is None else allowed
         for number, block in enumerate(self.blocks):
             h = block(h, turn, self.causal, allowed, cache, number)
         if cache is not None:
-            cache.length += x.shape[1]
+            cache.advance(x.shape[1])
         h = self.norm(h)
         return h if self.leave is None else self.leave(h)
 

@@ -91,6 +91,7 @@ def create_app(
     state.sessions = Sessions() if pages is not None else None
     state.draining, state.ending = False, asyncio.Event()
     state.auditing = Auditing(store)
+    state.stop_jobs = lambda: None
     doors: list[Doors] = []
 
     def around(inner: Any) -> Doors:
@@ -160,11 +161,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await state.films.start()
     if state.supervisor is not None:
         await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
+        state.stop_jobs = _stopping(state)
     try:
         yield
     finally:
-        if state.supervisor is not None:
-            await asyncio.to_thread(state.supervisor.close, state.settings.drain_seconds)
+        if stopped := state.stop_jobs():
+            await stopped
         await state.films.close()
         await state.engine.close(5.0)
         state.auditing.close()
@@ -178,6 +180,19 @@ def _adding(state: Any) -> Callable[[Path], str]:
         return state.engine.add(folder).id
 
     return lambda folder: asyncio.run_coroutine_threadsafe(add(folder), loop).result()
+
+
+def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:
+    """What tells jobs to stop, once: when the server begins to drain, so that both end in the same time."""
+    begun: list[asyncio.Future[None]] = []
+
+    def stop() -> "asyncio.Future[None]":
+        if not begun:
+            closing = asyncio.to_thread(state.supervisor.close, state.settings.drain_seconds)
+            begun.append(asyncio.ensure_future(closing))
+        return begun[0]
+
+    return stop
 
 
 def _public() -> Any:

@@ -178,6 +178,8 @@ class Doors:
         limits = self.state.settings
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > limits.url:
             raise MaquetteError("MQ-2204", what="address", most=f"{limits.url} bytes")
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > limits.head:
+            raise MaquetteError("MQ-2219", most=limits.head)
         address = (scope.get("server") or ("", 0))[0]
         host = hosts.check_host(headers.getlist("host"), limits.names, str(address))
         hosts.check_origin(headers.getlist("origin"), headers.get("sec-fetch-site"), host)
@@ -194,6 +196,8 @@ class Doors:
         if headers.get("content-encoding", "identity") != "identity":
             raise MaquetteError("MQ-2205", wanted="a body that is not compressed")
         length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise MaquetteError("MQ-2217", reason="it says its length twice")
         if kind not in ("", JSON, FORM) or len(headers.getlist("content-type")) > 1:
             raise MaquetteError("MQ-2205", wanted=f"{JSON} or {FORM}")
         if not length.isdigit() or len(length) > 15 or int(length) > most:

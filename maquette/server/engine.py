@@ -7,6 +7,7 @@ and the loop's own the other. Nothing here trains, and no path is ever taken fro
 
 import asyncio
 import contextlib
+import importlib.util
 import math
 import re
 import time
@@ -21,10 +22,10 @@ from maquette.bundle import CONFIG, WEIGHTS, Outline, find_bundle, read_bundle, 
 from maquette.core import devices
 from maquette.core.devices import Storage
 from maquette.core.errors import MaquetteError, nearest
-from maquette.core.types import Denoiser, Features, Stream, TwoTowers
+from maquette.core.types import Compilable, Denoiser, Features, Stream, TwoTowers
 from maquette.pipeline import Pipeline
 from maquette.request import Request
-from maquette.server.batching import Alone, Asked, Device, Job, Line, Made, Partial, Used, Vectors, Words
+from maquette.server.batching import Alone, Asked, Device, Job, Line, Made, Partial, Talk, Used, Vectors, Words
 
 MAX_NAME = 64
 MAX_WAIT = 60
@@ -88,7 +89,7 @@ class Engine:
         memory: bytes that loaded models may take; None does not count them.
         queue: requests that may wait before others are sent away.
         slots: texts that are made together by one model.
-        precision: how weights are kept and computed with, see `pipeline.load`.
+        precision, compiled: see `pipeline.load`; steps are compiled where model, device and what is installed allow it.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class Engine:
         queue: int = 64,
         slots: int = 16,
         precision: Storage = "fp32",
+        compiled: bool = True,
     ):
+        self._compiled = compiled and importlib.util.find_spec("numba") is not None
         self._place, self._precision, self._slots = devices.pick_device(device), precision, slots
         self._memory, self._queue = memory, queue
         self._models: dict[str, _Model] = {}
@@ -163,11 +166,13 @@ class Engine:
                 loop = asyncio.get_running_loop()
                 model.pipeline = await loop.run_in_executor(self._loader, self._load, model.served)
                 model.bytes = model.pipeline.bytes
-                model.lines = {"alone": Alone(self._running)}
+                model.lines = {}
             return model.pipeline
 
     def _load(self, served: Served) -> Pipeline:
-        return Pipeline(read_bundle(served.folder), self._place, self._precision)
+        bundle = read_bundle(served.folder)
+        compiled = self._compiled and self._place.type == "cpu" and bundle.model_config.makes(Compilable)
+        return Pipeline(bundle, self._place, self._precision, compiled)
 
     def _make_room(self, model: _Model) -> None:
         """Let go of idle models until this one fits.
@@ -242,7 +247,13 @@ class Engine:
         return job
 
     def _line(self, model: _Model, job: Job) -> Line:
-        return model.lines["alone"]
+        """The line that a job is for, opened when the first one comes."""
+        pipeline, alone = job.pipeline, job.asked.embed is not None
+        kind = "talk" if not alone and pipeline.sits(job.request) else "alone"
+        if kind not in model.lines:
+            device = self._running
+            model.lines[kind] = Talk(device, pipeline, self._slots) if kind == "talk" else Alone(device)
+        return model.lines[kind]
 
     def _admit(self) -> None:
         """Raises `Busy` when too many wait, MQ-4021 when nobody is let in any more."""

@@ -50,6 +50,7 @@ TOLD = {
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
     "MQ-2219": Told(403, "permission_error", "session_not_allowed"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
+    "MQ-2219": Told(431, INVALID, "too_large"),
     "MQ-4020": Told(429, LIMITED, "server_busy"),
     "MQ-4021": Told(503, OURS, "server_stopping"),
     "MQ-4180": Told(429, LIMITED, "quota_exceeded"),

@@ -8,6 +8,8 @@ exit code is 0.
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import h11
@@ -37,6 +39,10 @@ class Guard(H11Protocol):
 
     limits: Settings
 
+    def __init__(self, *args: Any, **keywords: Any):
+        super().__init__(*args, **keywords)
+        self.access_log = False  # it would tell paths and queries
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._since = self._moved = self.loop.time()
@@ -51,7 +57,8 @@ class Guard(H11Protocol):
         if self.conn.their_state is h11.IDLE and self._came == 0:
             self._since = self.loop.time()  # the first byte of a request
         self._came += len(data)
-        if self._came > 2 * (self.limits.upload + self.limits.head):  # a body that was refused and still comes
+        refused = self.cycle is not None and self.cycle.response_started
+        if refused and self._came > 2 * (self.limits.upload + self.limits.head):  # and still its body comes
             self.transport.abort()
             return
         super().data_received(data)
@@ -63,11 +70,18 @@ class Guard(H11Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         if self._reader_sleeps(now):
-            self.transport.abort()
+            self._cut()
             return
         if not self.transport.is_closing() and self._late(now):
             self._refuse(408, MaquetteError("MQ-2213", what="the request", todo="send it without pauses"))
         self._timer = self.loop.call_later(EVERY, self._look)
+
+    def _cut(self) -> None:
+        """Drop the connection and all that lies in it, in the system's buffers too."""
+        link = self.transport.get_extra_info("socket")
+        if link is not None:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _late(self, now: float) -> bool:
         """Whether headers or a body should have come by now."""
@@ -91,8 +105,8 @@ class Guard(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """What h11 could not read; its own words stay in the log."""
         large = len(self.conn.trailing_data[0]) > self.limits.head
-        what = MaquetteError("MQ-2204", what="head", most=f"{self.limits.head} bytes")
-        self._refuse(431 if large else 400, what if large else MaquetteError("MQ-2217", reason="it cannot be read"))
+        unread = MaquetteError("MQ-2217", reason="it cannot be read")
+        self._refuse(431 if large else 400, MaquetteError("MQ-2219", most=self.limits.head) if large else unread)
 
     def _refuse(self, status: int, mistake: MaquetteError) -> None:
         body = json.dumps(answer(mistake).body).encode()
@@ -121,6 +135,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         self.state.draining = True
+        self.state.stop_jobs()
         timer = asyncio.get_running_loop().call_later(self.state.settings.drain_seconds, self.state.ending.set)
         try:
             await super().shutdown(sockets)

@@ -29,7 +29,7 @@ class Rates:
 
     def _filled(self, caller: str) -> float:
         left, then = self._left.pop(caller, (float(self.a_minute), self._clock()))
-        left = min(self.a_minute, left + (self._clock() - then) * self.a_minute / 60)
+        left = min(float(self.a_minute), left + (self._clock() - then) * self.a_minute / 60)
         self._left[caller] = (left, self._clock())  # the last to come stands last
         if len(self._left) > MOST:
             del self._left[next(iter(self._left))]

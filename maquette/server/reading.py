@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
@@ -68,15 +68,21 @@ async def _form(request: Request) -> Form:
     limits = request.app.state.settings
     fields: dict[str, Any] = {}
     files: dict[str, list[bytes]] = {}
+    parser = MultiPartParser(
+        request.headers,
+        request.stream(),
+        max_files=limits.files,
+        max_fields=limits.fields,
+        max_part_size=limits.field,
+    )
     try:
-        form = await request.form(max_files=limits.files, max_fields=limits.fields, max_part_size=limits.field)
-    except MaquetteError:
-        raise
-    except Exception as bad:  # the parser raises several types, Starlette's own among them
-        reason = "too many parts" if isinstance(bad, MultiPartException) and "Too many" in bad.message else "damaged"
-        if reason == "damaged":
+        form = await parser.parse()
+    except MultiPartException as bad:
+        if not bad.message.startswith(("Too many", "Part exceeded")):
             raise MaquetteError("MQ-2201", reason="it is no whole multipart form") from None
-        raise MaquetteError("MQ-2204", what="form", most=f"{limits.files} files and {limits.fields} fields") from None
+        most = f"{limits.files} files and {limits.fields} fields of {limits.field} bytes"
+        raise MaquetteError("MQ-2204", what="form", most=most) from None
+    opened = parser._files_to_close_on_error
     try:
         for name, value in form.multi_items():
             bare = name.removesuffix("[]")
@@ -88,8 +94,11 @@ async def _form(request: Request) -> Form:
                 raise MaquetteError("MQ-2202", "", path="the form", wanted="each field stands once", more="")
             else:
                 fields[bare] = value
+        if len(opened) != sum(map(len, files.values())):  # the last one never ended
+            raise MaquetteError("MQ-2201", reason="it is no whole multipart form")
     finally:
-        await form.close()
+        for left in opened:
+            left.close()
     return Form(fields, files)
 
 

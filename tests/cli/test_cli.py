@@ -33,7 +33,7 @@ FROZEN = {
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE… --host --port --name --data-folder --database --key-file --rate --rules --producer --visible "
-    "--memory --queue --slots --precision --device --quiet",
+    "--memory --queue --slots --workers --precision --device --quiet",
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
     "recipes": "",
     "show": "RECIPE key=value",

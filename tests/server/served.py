@@ -38,12 +38,12 @@ def painter(folder: Path, kind: str, classes: tuple[str, ...] = ("a", "b", "c"),
     return folder
 
 
-def talker(folder: Path, kind: str = "gpt", **medium: Any) -> Path:
-    saved(folder, kind, **medium)
+def talker(folder: Path, kind: str = "gpt", classes: tuple[str, ...] = (), **medium: Any) -> Path:
+    saved(folder, kind, classes, **medium)
     return folder
 
 
-def running(engine: Engine, work: Callable[[Engine], Awaitable[Any]], seconds: float = 60) -> Any:
+def running(engine: Engine, work: Callable[[Engine], Awaitable[Any]], seconds: float = 300) -> Any:
     """What `work` gives, in a loop of its own with the engine started and closed."""
 
     async def whole() -> Any:

@@ -30,6 +30,7 @@ def serving(folder: Path, engine: Engine, **more: Any) -> Iterator[tuple[str, Fa
     settings = replace(Settings(data_folder=str(folder), drain_seconds=2.0), **more)
     app = create_app(settings, engine, store, **parts)
     server = guard.server(app, settings)
+    app.state.server = server
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -227,7 +227,6 @@ def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
     workers = _number(asked.workers, "--workers")
-    workers = _number(asked.workers, "--workers")
     from maquette.verbs.serve import serve
 
     serve(
@@ -245,7 +244,6 @@ def serve(asked: Namespace) -> None:
         memory=_value(asked.memory),
         queue=queue or 0,
         slots=slots or 0,
-        workers=workers or 0,
         workers=workers or 0,
         precision=asked.precision,
         device=asked.device,

@@ -258,7 +258,6 @@ VERBS: dict[str, Verb] = {
             Option("--memory", "GIB", "that loaded models may take; the least recently used one makes room"),
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
-            Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
             Option("--workers", "N", "jobs (training, evaluation, …) that run at once; 0 takes none", "1"),
             PRECISION,
             DEVICE,

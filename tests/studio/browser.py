@@ -35,6 +35,11 @@ class Watched:
         self.page.goto(f"{self.url}/studio/{name}")
         self.page.wait_for_load_state("networkidle")
 
+    def wait(self, selector: str, **how: Any) -> None:
+        """Until `selector` is there; at once an error when the page tells of a mistake."""
+        self.page.locator(f"{selector}, #fault:not([hidden])").first.wait_for(**how)
+        assert not self.page.locator("#fault").is_visible(), self.text("#fault")
+
     def text(self, selector: str) -> str:
         return self.page.locator(selector).inner_text()
 

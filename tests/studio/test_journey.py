@@ -18,18 +18,18 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         seen.goto("data")
         drop(page, "#drop", pictures)
-        page.wait_for_selector("#preview .tile img")
+        seen.wait("#preview .tile img")
         assert seen.text("#summary").startswith("13 files in 2 folders")
         assert page.input_value("#name") == "shapes"
         page.click("#chosen button.main")
-        page.wait_for_selector("#findings .verdict")
+        seen.wait("#findings .verdict")
         findings = seen.text("#findings")
         assert "shapes.zip: There is something to mend" in findings
         assert "12 of 13 files can be read" in findings and "boxes/broken.png" in findings
         assert "shapes.zip" in seen.text("#files")
 
         page.click("#findings a.main")
-        page.wait_for_selector("#recipe optgroup", state="attached")
+        seen.wait("#recipe optgroup", state="attached")
         page.wait_for_function("document.querySelector('#set').value.startsWith('file-')")
         page.select_option("#recipe", "image/vae-mlp")
         assert "VAE" in seen.text("#about")
@@ -39,15 +39,15 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         page.click("summary:has-text('More settings')")
         page.fill("#settings", "medium.size=16\ntrain.batch=4\ntrain.sample_every=0.25")
         page.click("#start button.main")
-        page.wait_for_selector("#chart polyline")
-        page.wait_for_selector("#sheet img")
-        page.wait_for_selector("#run-state.succeeded")
+        seen.wait("#chart polyline")
+        seen.wait("#sheet img")
+        seen.wait("#run-state.succeeded")
         assert "model.loss, training" in seen.text("#chart .legend")
         assert page.evaluate("document.querySelector('#sheet img').naturalWidth") > 0
         assert int(page.get_attribute("#sheet-at", "max") or 0) >= 3
 
         page.click("#run-make")
-        page.wait_for_selector("#model option", state="attached")
+        seen.wait("#model option", state="attached")
         model = page.input_value("#model")
         assert model.startswith("vae-mlp-shapes")
         page.fill("#n", "2")
@@ -64,6 +64,6 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         page.set_input_files("#marked", sample)
         page.click("#told button")
-        page.wait_for_selector("#told .note")
+        seen.wait("#told .note")
         assert seen.text("#told .note") == "The same file, byte for byte."
         assert seen.faults == []

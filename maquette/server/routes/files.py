@@ -35,19 +35,25 @@ async def create(request: Request, caller: Caller = Depends(train)) -> dict[str,
         raise
     except Exception:  # the parser raises several types
         raise MaquetteError("MQ-2201", reason="it is no whole multipart form with one file") from None
-    async with form:
+    try:
         fields = {name: value for name, value in form.multi_items() if not isinstance(value, UploadFile)}
         sent = form.get("file")
         if not isinstance(sent, UploadFile):
             raise MaquetteError("MQ-2202", "file", path="file", wanted="it is needed", more="")
-        try:
-            body = Upload.model_validate(fields)
-        except ValidationError as bad:
-            faults = bad.errors(include_input=False, include_url=False, include_context=False)
-            raise misread(faults, sorted(Upload.model_fields)) from None
+        body = _purpose(fields)
         row = await asyncio.to_thread(_keep, request.app.state, caller.id, sent, body.purpose)
+    finally:
+        await form.close()
     audit(request, caller.id, "file.create", row.id, 200)
     return told(row)
+
+
+def _purpose(fields: dict[str, Any]) -> Upload:
+    try:
+        return Upload.model_validate(fields)
+    except ValidationError as bad:
+        faults = bad.errors(include_input=False, include_url=False, include_context=False)
+        raise misread(faults, sorted(Upload.model_fields)) from None
 
 
 def _keep(state: Any, tenant: str, sent: UploadFile, purpose: str) -> FileRow:

@@ -63,7 +63,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "findings": ("The doctor's findings", "医生的发现"),
     "all_well": ("Nothing to mend", "没有需要修正的问题"),
     "to_mend": ("There is something to mend", "有需要修正的问题"),
-    "findings_hint": ("A finding stops nothing: training leaves out what it cannot read.", "这些发现不会阻止训练：读不了的文件会被略去。"),
+    "findings_hint": (
+        "Training leaves out what it cannot read, up to 1 % of all files; the setting data.max_bad=0.1 allows 10 %.",
+        "训练会略去读不了的文件，但不超过全部的 1 %；设置 data.max_bad=0.1 可放宽到 10 %。",
+    ),
     # -- train --------------------------------------------------------------------------------------------------------
     "train": ("Train", "训练"),
     "train_lede": (

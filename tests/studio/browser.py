@@ -37,8 +37,9 @@ class Watched:
 
     def wait(self, selector: str, **how: Any) -> None:
         """Until `selector` is there; at once an error when the page tells of a mistake."""
-        self.page.locator(f"{selector}, #fault:not([hidden])").first.wait_for(**how)
-        assert not self.page.locator("#fault").is_visible(), self.text("#fault")
+        mistakes = ".note.bad:not([hidden])"
+        self.page.locator(f"{selector}, {mistakes}").first.wait_for(**how)
+        assert self.page.locator(mistakes).count() == 0, self.text(mistakes)
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).inner_text()

@@ -37,7 +37,7 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         page.select_option("#unit", "steps")
         page.fill("#suffix", "shapes")
         page.click("summary:has-text('More settings')")
-        page.fill("#settings", "medium.size=16\ntrain.batch=4\ntrain.sample_every=0.25")
+        page.fill("#settings", "medium.size=16\ntrain.batch=4\ntrain.sample_every=0.25\ndata.max_bad=0.1")
         page.click("#start button.main")
         seen.wait("#chart polyline")
         seen.wait("#sheet img")

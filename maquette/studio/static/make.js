@@ -1,7 +1,7 @@
 // Make: each medium by its path of the API; results stay on the page with what they were made from.
 
 import { artefactPath, ask, byId, duration, el, events, fault, follow, guarded, medium, option, say, send, show, t } from "./common.js";
-import { findMark } from "./mark.js";
+import { findMark, withMark } from "./mark.js";
 
 const FIELDS = {
   image: ["prompt", "label", "n", "guidance", "temperature"],
@@ -130,7 +130,7 @@ async function films(body, each, signal) {
 }
 
 async function texts(body, each, signal) {
-  const { prompt = "", ...more } = body, chat = chosen.can.includes("asks"), said = new Map();
+  const { prompt = "", ...more } = body, chat = chosen.can.includes("asks"), said = new Map(), marks = new Map();
   const json = chat ? { ...more, messages: [{ role: "user", content: prompt }], stream: true } : { ...more, prompt, stream: true };
   const answer = await post(chat ? "/v1/chat/completions" : "/v1/completions", json, signal);
   for await (const event of events(answer)) {
@@ -140,10 +140,12 @@ async function texts(body, each, signal) {
         each(said.get(choice.index));
       }
       said.get(choice.index).firstElementChild.append(choice.text ?? choice.delta?.content ?? "");
+      if (choice.aigc) marks.set(choice.index, choice.aigc);
     }
   }
   for (const [index, tile] of said) {
-    finish(tile, { ...body, n: 1, seed: body.seed + index }, new Blob([tile.textContent], { type: "text/plain" }), "txt");
+    const file = withMark(tile.textContent, marks.get(index) ?? {});
+    finish(tile, { ...body, n: 1, seed: body.seed + index }, new Blob([file], { type: "text/plain" }), "md");
   }
 }
 

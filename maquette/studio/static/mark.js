@@ -16,3 +16,9 @@ export function findMark(data) {
   if (!id) return null;
   return { digest: id[1], seed: Number(id[2]), generator: String(record.ReservedCode1 ?? ""), producer: String(record.ContentProducer ?? "") };
 }
+
+/** A text as a file that carries `record`, as `maquette sample` writes it. */
+export function withMark(text, record) {
+  const fields = Object.entries(record).map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`);
+  return `---\nAIGC: {${fields.join(", ")}}\n---\n\n${text}`;
+}

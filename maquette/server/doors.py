@@ -105,7 +105,7 @@ class Needs:
         """The key in the header, or without one the key that a session of the studio stands for.
 
         Raises:
-            MaquetteError: MQ-2219 a session asks for a change without its token.
+            MaquetteError: MQ-2230 a session asks for a change without its token.
         """
         state, headers = request.app.state, request.headers
         if "authorization" in headers:
@@ -117,7 +117,7 @@ class Needs:
         if session is None:
             return None
         if not may_change(session, request.method, headers.get(HEADER, "")):
-            raise MaquetteError("MQ-2219")
+            raise MaquetteError("MQ-2230")
         return await asyncio.to_thread(state.store.live_key, session.key)
 
     @staticmethod

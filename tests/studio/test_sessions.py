@@ -38,7 +38,7 @@ def sign_in(url: str, key: str) -> Answer:
 
 def test_a_session_ends_by_time_by_closing_and_by_too_many_others() -> None:
     now = [0.0]
-    sessions = Sessions(clock=lambda: now[0], seconds=10, most=2)
+    sessions = Sessions(clock=lambda: now[0], seconds=10.0, most=2)
     first, second = sessions.open("a"), sessions.open("b")
     assert first != second and len(first) >= 43
     found = sessions.find(first)
@@ -47,7 +47,7 @@ def test_a_session_ends_by_time_by_closing_and_by_too_many_others() -> None:
     assert sessions.find(first) is None, "the oldest made room"
     now[0] = 9.9
     assert sessions.find(second) is not None
-    now[0] = 10
+    now[0] = 10.0
     assert sessions.find(second) is None
     third = sessions.open("d")
     sessions.close(third)

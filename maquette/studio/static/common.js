@@ -146,10 +146,11 @@ export const wish = (id, what) => ask(jobPath(id, `/${what}`), { method: "POST" 
 
 /** Tells `each` of every event of a job, from its first on, until it is over; gives a function that ends it. */
 export function follow(id, each, over) {
-  let last = 0, source = null, timer = 0, ended = false;
+  let last = 0, source = null, timer = 0, ended = false, broken = false;
   const stop = () => { ended = true; clearTimeout(timer); source?.close(); };
   const open = () => {
     source = new EventSource(jobPath(id, `/events?stream=true&after=${last}`));
+    source.onopen = () => { if (broken) say(""); broken = false; };
     source.onmessage = (message) => {
       if (message.data === "[DONE]") { stop(); over?.(); return; }
       const event = JSON.parse(message.data);
@@ -159,7 +160,10 @@ export function follow(id, each, over) {
     };
     source.onerror = () => {
       source.close();
-      if (!ended) timer = setTimeout(() => getJob(id).then(open, (error) => (error instanceof Mistake ? fault(error) : open())), 1500);
+      if (ended) return;
+      broken = true;
+      say(t("lost_stream"));
+      timer = setTimeout(() => getJob(id).then(open, (error) => (error instanceof Mistake ? fault(error) : open())), 1500);
     };
   };
   addEventListener("pagehide", stop, { once: true });

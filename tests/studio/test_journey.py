@@ -1,11 +1,13 @@
 """From a folder that is dropped to a sample that is downloaded, and made again from its own mark, in a real browser."""
 
+import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from maquette.media.marks import read_mark
-from tests.studio.browser import chromium, drawn, drop, studio, watched
+from tests.studio.browser import PATIENCE, chromium, drawn, drop, studio, watched
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +32,7 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         page.click("#findings a.main")
         seen.wait("#recipe optgroup", state="attached")
-        page.wait_for_function("document.querySelector('#set').value.startsWith('file-')")
+        expect(page.locator("#set")).to_have_value(re.compile("^file-"), timeout=PATIENCE)
         page.select_option("#recipe", "image/vae-mlp")
         assert "VAE" in seen.text("#about")
         page.fill("#amount", "40")
@@ -53,7 +55,7 @@ def test_from_a_folder_to_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         page.fill("#n", "2")
         page.fill("#seed", "7")
         page.click("#go")
-        page.wait_for_function("document.querySelectorAll('#gallery a[download]').length === 2")
+        expect(page.locator("#gallery a[download]")).to_have_count(2, timeout=PATIENCE)
         with page.expect_download() as coming:
             page.locator("#gallery .tile", has_text="seed 8").locator("a[download]").click()
         sample = tmp_path / coming.value.suggested_filename

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from maquette.core.exit import Mark
 from maquette.media import audio, image, music, points, text
 from maquette.studio.pages import PAGES
 from tests.server.served import painter, talker
-from tests.studio.browser import chromium, studio, watched
+from tests.studio.browser import PATIENCE, chromium, studio, watched
 
 PAYLOADS = [
     "<script>window.hit=1</script>",
@@ -128,16 +128,16 @@ def test_no_name_and_no_text_is_ever_run(browser: Browser, served: tuple[str, An
         page.on("dialog", lambda dialog: seen.faults.append("a dialogue") or dialog.dismiss())
         seen.goto("jobs")
         page.click("#older")
-        page.wait_for_function(f"document.querySelectorAll('#jobs > li').length === {len(PAYLOADS)}")
+        expect(page.locator("#jobs > li")).to_have_count(len(PAYLOADS), timeout=PATIENCE)
         rows = seen.text("#jobs")
         assert all(payload.strip() in rows for payload in PAYLOADS if "\u202e" not in payload)
         newest = app.state.jobs.list("", limit=len(PAYLOADS))
         for job in newest[:3]:
             seen.goto(f"jobs?job={job.id}")
-            page.wait_for_function("document.querySelectorAll('#one-events li').length >= 3")
+            page.locator("#one-events li").nth(2).wait_for()
             assert job.reason in page.locator("#one-why").text_content()
         seen.goto(f"train?job={newest[0].id}")
-        page.wait_for_function("document.querySelectorAll('#run-log li').length >= 3")
+        page.locator("#run-log li").nth(2).wait_for(state="attached")
         seen.goto("data")
         assert page.locator("#files li").count() == len(PAYLOADS)
         for row in range(3):
@@ -150,13 +150,13 @@ def test_no_name_and_no_text_is_ever_run(browser: Browser, served: tuple[str, An
             page.select_option("#label", payload)
             page.fill("#n", "1")
             page.click("#go")
-            page.wait_for_function("(text) => document.querySelector('#gallery figcaption')?.textContent.includes(text)", arg=payload)
+            expect(page.locator("#gallery figcaption").first).to_contain_text(payload, timeout=PATIENCE)
         hostile = "".join(f'data: {{"choices":[{{"index":{i},"text":{_json(p)}}}]}}\n\n' for i, p in enumerate(PAYLOADS))
         page.route("**/v1/completions", lambda route: route.fulfill(body=hostile + "data: [DONE]\n\n", content_type="text/event-stream"))
         page.select_option("#model", "writer")
         page.fill("#prompt", PAYLOADS[0])
         page.click("#go")
-        page.wait_for_function(f"document.querySelectorAll('#gallery .text').length === {len(PAYLOADS)}")
+        expect(page.locator("#gallery .text")).to_have_count(len(PAYLOADS), timeout=PATIENCE)
         page.unroute("**/v1/completions")
         page.route("**/v1/completions", lambda route: route.fulfill(
             status=400, json={"error": {"message": PAYLOADS[1], "code": "x", "type": "x", "param": None}}))  # fmt: skip

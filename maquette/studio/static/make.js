@@ -12,6 +12,7 @@ const FIELDS = {
 };
 const OTHER = ["label", "n", "guidance", "temperature"];
 const SEEDS = 2 ** 31;
+const BLOBS = new WeakMap(); // the file of each tile
 let models = [], chosen = null, going = null;
 
 // -- what is asked ----------------------------------------------------------------------------------------------------
@@ -164,6 +165,7 @@ async function byJob(body, each, signal) {
 function finish(tile, body, blob, ending) {
   const facts = [t("seed_is", { seed: body.seed }), ...["label", "guidance", "steps", "temperature"].filter((name) => name in body).map((name) => `${t(name)} ${body[name]}`)];
   tile.classList.remove("coming");
+  BLOBS.set(tile, blob);
   tile.append(el("figcaption", {},
     el("span", {}, facts.join(" · ")), body.prompt ? el("span", {}, `“${body.prompt}”`) : null,
     el("span", { class: "actions small-buttons" },
@@ -193,7 +195,7 @@ byId("marked").addEventListener("change", guarded(async (event) => {
   const facts = [[t("mark_model"), model?.id ?? t("mark_unknown", { digest: mark.digest })], [t("seed"), String(mark.seed)], [t("mark_by"), [mark.generator, mark.producer].filter(Boolean).join(", ")]];
   byId("told").replaceChildren(
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-    model ? el("div", { class: "actions" }, el("button", { type: "button", class: "main", onclick: () => reproduce(model, mark.seed, data, result) }, t("make_again"))) : el("span"), result);
+    model ? el("div", { class: "actions" }, el("button", { type: "button", class: "main", onclick: guarded(() => reproduce(model, mark.seed, data, result)) }, t("make_again"))) : el("span"), result);
 }));
 
 async function reproduce(model, seed, data, result) {
@@ -206,9 +208,8 @@ async function reproduce(model, seed, data, result) {
   const made = [];
   result.replaceChildren();
   await make(asked(), (tile) => { made.push(tile); byId("gallery").prepend(tile); });
-  const link = made[0]?.querySelector("a[download]");
-  if (!link) return;
-  const again = new Uint8Array(await (await fetch(link.href)).arrayBuffer());
+  if (!BLOBS.has(made[0])) return;
+  const again = new Uint8Array(await BLOBS.get(made[0]).arrayBuffer());
   const same = again.length === data.length && again.every((byte, i) => byte === data[i]);
   result.replaceChildren(el("p", { class: same ? "note" : "note bad" }, t(same ? "same_bytes" : "other_bytes")));
 }

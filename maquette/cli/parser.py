@@ -26,6 +26,8 @@ class Option(NamedTuple):
 class Verb(NamedTuple):
     """One verb: its arguments (one ending in `…` takes several, one in `?` may be left out), its options, and whether
     key=value may follow."""
+    """One verb: its arguments (a name ending in `…` takes several, one in `?` may be left out, one in `…?` both), its
+    options, and whether key=value may follow."""
 
     help: str
     takes: tuple[str, ...] = ()
@@ -260,7 +262,7 @@ VERBS: dict[str, Verb] = {
     ),
     "serve": Verb(
         "answer over HTTP, in the shapes that OpenAI's clients speak, for this machine alone unless told otherwise",
-        ("RUN|BUNDLE…",),
+        ("RUN|BUNDLE…?",),
         (
             Option("--host", "ADDRESS", "listen here; others reach it only where there are keys", "127.0.0.1"),
             Option("--port", "PORT", "0: any that is free", "8000"),
@@ -276,8 +278,10 @@ VERBS: dict[str, Verb] = {
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
             Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
+            Option("--workers", "N", "jobs (training, evaluation, …) that run at once; 0 takes none", "1"),
             PRECISION,
             DEVICE,
+            Option("--studio", "", "pages for a browser too: bring data, train, make, compare"),
             Option("--quiet", "", "no line for each request on stderr"),
         ),
         example="maquette serve runs/dcgan runs/dialogue --port 8080",
@@ -356,8 +360,9 @@ def build() -> Parser:
     for name, verb in VERBS.items():
         one = verbs.add_parser(name, help=verb.help, description=verb.help, epilog=_epilog(verb))
         for positional in verb.takes:
-            counts = {"…": "+", "?": "?"}
-            one.add_argument(positional.strip("…?"), nargs=counts.get(positional[-1]))
+            counts = {"…": "+", "?": "?", "…?": "*"}
+            name = positional.rstrip("…?")
+            one.add_argument(name, nargs=counts.get(positional.removeprefix(name)))
         for option in verb.options + EVERYWHERE:
             if not option.metavar:
                 one.add_argument(option.flag, action="store_true", help=option.help)

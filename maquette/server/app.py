@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -28,6 +28,7 @@ from maquette.server.rates import Rates
 from maquette.server.reading import all_schemas
 from maquette.server.routes import (
     audio,
+    bundles,
     chat,
     completions,
     embeddings,
@@ -40,11 +41,12 @@ from maquette.server.routes import (
     tuning,
     videos,
 )
+from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
-TOPICS = (health, models, completions, chat, images, audio, videos, embeddings, moderations)
+TOPICS = (health, models, bundles, completions, chat, images, audio, videos, embeddings, moderations)
 WORK = (files, tuning, jobs)
 BACKLOG = 1000
 """Rows of the audit log that may wait to be written."""
@@ -59,6 +61,7 @@ def create_app(
     supervisor: Supervisor | None = None,
     rules: Rules | None = None,
     allow: Callable[[Any], bool] | None = None,
+    pages: APIRouter | None = None,
 ) -> FastAPI:
     """Every path of the API behind the doors.
 
@@ -67,6 +70,7 @@ def create_app(
         rules: words that may be neither asked nor said.
         allow: a filter of everything that is made: texts as they are, else stored items. What it does not return True
             for does not leave.
+        pages: the studio's; with them a browser may sign in.
     """
     app = FastAPI(
         title="Maquette",
@@ -83,6 +87,7 @@ def create_app(
     state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
     state.rules, state.allow, state.media = rules, allow, Media()
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
+    state.sessions = Sessions() if pages is not None else None
     state.draining, state.ending = False, asyncio.Event()
     state.auditing = Auditing(store)
     state.stop_jobs = lambda: None
@@ -97,6 +102,8 @@ def create_app(
     app.add_middleware(around)  # type: ignore[arg-type]
     for topic in TOPICS + (WORK if supervisor else ()):
         app.router.routes.extend(topic.router.routes)
+    if pages is not None:
+        app.router.routes.extend(pages.routes)
     app.add_api_route("/openapi.json", _described(app), dependencies=[_public()], include_in_schema=False)
     app.add_exception_handler(HTTPException, _elsewhere)
     app.add_exception_handler(RequestValidationError, _misread)

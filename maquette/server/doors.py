@@ -21,6 +21,7 @@ from maquette.core.errors import MaquetteError
 from maquette.server import hosts
 from maquette.server.errors import Answer, Elsewhere, Later, answer
 from maquette.server.reading import FORM, JSON
+from maquette.server.sessions import COOKIE, HEADER, may_change
 
 Scope = Literal["public", "infer", "train", "admin"]
 SCOPES = get_args(Scope)[1:]
@@ -92,15 +93,32 @@ class Needs:
         address = request.client.host if request.client else ""
         if wait := state.strikes.wait(address):
             raise Later("MQ-2210", wait)
-        kind, _, secret = request.headers.get("authorization", "").partition(" ")
-        row = None
-        if kind.lower() == "bearer" and secret and len(request.headers.getlist("authorization")) == 1:
-            row = await asyncio.to_thread(state.store.key_of, secret.strip())
+        row = await self._row(request)
         if row is None:
             state.strikes.take(address)
             self._denied(request, "", 401)
             raise MaquetteError("MQ-2207")
         return Caller(str(row.id), frozenset(row.scopes))
+
+    @staticmethod
+    async def _row(request: Request) -> Any:
+        """The key in the header, or without one the key that a session of the studio stands for.
+
+        Raises:
+            MaquetteError: MQ-2230 a session asks for a change without its token.
+        """
+        state, headers = request.app.state, request.headers
+        if "authorization" in headers:
+            kind, _, secret = headers["authorization"].partition(" ")
+            if kind.lower() != "bearer" or not secret or len(headers.getlist("authorization")) > 1:
+                return None
+            return await asyncio.to_thread(state.store.key_of, secret.strip())
+        session = state.sessions.find(request.cookies.get(COOKIE)) if state.sessions is not None else None
+        if session is None:
+            return None
+        if not may_change(session, request.method, headers.get(HEADER, "")):
+            raise MaquetteError("MQ-2230")
+        return await asyncio.to_thread(state.store.live_key, session.key)
 
     @staticmethod
     def _denied(request: Request, key: str, status: int) -> None:

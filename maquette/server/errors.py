@@ -48,6 +48,7 @@ TOLD = {
     "MQ-2182": Told(400, INVALID, "invalid_file"),
     "MQ-2184": Told(400, INVALID, "invalid_value"),
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
+    "MQ-2230": Told(403, "permission_error", "session_not_allowed"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
     "MQ-2219": Told(431, INVALID, "too_large"),
     "MQ-4020": Told(429, LIMITED, "server_busy"),

@@ -129,6 +129,7 @@ def _setting(key: str, value: Any, where: str) -> Any:
 
 
 def _bounded(value: Any, rule: Rule, where: str) -> Any:
+def _bounded(value: Any, rule: tuple[Any, ...], where: str) -> Any:
     first = rule[0]
     if isinstance(first, str):
         good, wanted = isinstance(value, str) and value in rule, "one of " + ", ".join(map(str, rule))

@@ -206,6 +206,14 @@ class Store:
             return None
         return None if row["expires"] is not None and row["expires"] <= self.clock() else _key(row)
 
+    def live_key(self, id: str) -> KeyRow | None:
+        """The key with this id, if it is not revoked and not expired."""
+        with self.reading() as connection:
+            row = connection.execute(sa.select(KEYS).where(KEYS.c.id == id)).mappings().first()
+        if row is None or row["revoked"] is not None:
+            return None
+        return None if row["expires"] is not None and row["expires"] <= self.clock() else _key(row)
+
     def list_keys(self) -> list[KeyRow]:
         """All keys, oldest first, the revoked and expired ones too."""
         with self.reading() as connection:

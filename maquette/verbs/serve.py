@@ -35,6 +35,7 @@ def serve(
     precision: Any = "fp32",
     device: str = "auto",
     workers: int = 1,
+    studio: bool = False,
     quiet: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
@@ -49,6 +50,7 @@ def serve(
         rules: a file of phrases that may be neither asked nor said.
         workers: jobs (training, evaluation, …) that run at once; 0 takes none.
         memory: GiB that loaded models may take.
+        studio: pages for a browser too, at `/studio`.
 
     Raises:
         MaquetteError: MQ-3010 without the extra `serve`, MQ-8010 beyond loopback without keys, MQ-4190 an address that
@@ -99,13 +101,18 @@ def serve(
         precision=precision,
     )
     supervisor = Supervisor(Jobs(store), workers=workers, device=device) if workers else None
-    server = guard.server(create_app(settings, engine, store, supervisor, rules=read), settings)
+    pages = None
+    if studio:
+        from maquette.studio.pages import router as pages
+    server = guard.server(create_app(settings, engine, store, supervisor, rules=read, pages=pages), settings)
     _log(quiet)
     with _listening(host, port) as listener:
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         needed = "keys are needed" if settings.keys else "no key is needed: this machine alone reaches it"
-        say(f"http://{shown}:{number}/v1 serves {', '.join(one.id for one in engine.served())}; {needed}")
+        say(f"http://{shown}:{number}/v1 serves {', '.join(one.id for one in engine.served()) or 'no model yet'}; {needed}")
+        if studio:
+            say(f"the studio is at http://{shown}:{number}/studio")
         if not producer:
             say("nobody is named as the one who answers for what is made: --producer NAME says who")
         server.run(sockets=[listener])

@@ -25,7 +25,7 @@ def serving(folder: Path, engine: Engine, **more: Any) -> Iterator[tuple[str, Fa
     Args:
         more: fields of `Settings`, and what `create_app` takes besides.
     """
-    parts = {name: more.pop(name) for name in ("rules", "allow", "supervisor", "store") if name in more}
+    parts = {name: more.pop(name) for name in ("rules", "allow", "supervisor", "store", "pages") if name in more}
     store = parts.pop("store", None) or Store(f"sqlite:///{folder}/server.db", folder)
     settings = replace(Settings(data_folder=str(folder), drain_seconds=2.0), **more)
     app = create_app(settings, engine, store, **parts)

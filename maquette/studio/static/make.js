@@ -1,0 +1,228 @@
+// Make: each medium by its path of the API; results stay on the page with what they were made from.
+
+import { artefactPath, ask, byId, duration, el, events, fault, follow, guarded, medium, option, say, send, show, t } from "./common.js";
+import { findMark, withMark } from "./mark.js";
+
+const FIELDS = {
+  image: ["prompt", "label", "n", "guidance", "temperature"],
+  audio: ["prompt", "label", "n", "guidance", "temperature"],
+  music: ["prompt", "label", "n", "guidance", "temperature", "top_p"],
+  video: ["prompt", "label", "n", "guidance", "temperature"],
+  text: ["prompt", "label", "n", "temperature", "top_p", "max_tokens"],
+};
+const OTHER = ["label", "n", "guidance", "temperature"];
+const SEEDS = 2 ** 31;
+const BLOBS = new WeakMap(); // the file of each tile
+let models = [], chosen = null, going = null;
+
+// -- what is asked ----------------------------------------------------------------------------------------------------
+
+function choose() {
+  chosen = models.find(({ id }) => id === byId("model").value);
+  const can = new Set(chosen.can), fields = new Set(FIELDS[chosen.medium] ?? OTHER);
+  if (!chosen.classes.length) fields.delete("label");
+  else if (chosen.medium !== "text") fields.delete("prompt");
+  if (can.has("denoises")) fields.add("steps").add("solver");
+  if (can.has("asks")) fields.delete("label");
+  for (const node of document.querySelectorAll("[data-for]")) show(node, fields.has(node.dataset.for));
+  show(byId("prompt-hint"), chosen.medium !== "text");
+  byId("label").replaceChildren(option("", t("label_any")), option("each", t("label_each")), ...chosen.classes.map((name) => option(name)));
+  byId("about").textContent = [medium(chosen.medium), chosen.kind].join(" · ") + (chosen.medium in FIELDS ? "" : ` · ${t("only_job")}`);
+}
+byId("model").addEventListener("change", choose);
+
+/** The fields that are seen and filled, as the API reads them. */
+function asked() {
+  const body = { model: chosen.id };
+  for (const node of document.querySelectorAll("[data-for]")) {
+    const input = byId(node.dataset.for);
+    if (node.hidden || input.value === "") continue;
+    body[input.id] = input.type === "number" ? Number(input.value) : input.value;
+  }
+  body.seed = byId("seed").value === "" ? Math.floor(Math.random() * SEEDS) : Number(byId("seed").value);
+  return body;
+}
+
+byId("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  make(asked());
+});
+byId("halt").addEventListener("click", () => going?.abort());
+
+async function make(body, each) {
+  if (going) return;
+  going = new AbortController();
+  fault("");
+  say(t("making"));
+  byId("go").disabled = true;
+  show(byId("halt"), true);
+  const began = performance.now(), before = byId("gallery").childElementCount;
+  try {
+    await (MAKERS[chosen.medium] ?? byJob)(body, each ?? ((made) => byId("gallery").prepend(made)), going.signal);
+    say(t("made", { count: byId("gallery").childElementCount - before, time: duration((performance.now() - began) / 1000) }));
+  } catch (error) {
+    say(error.name === "AbortError" ? t("stopped") : "");
+    fault(error);
+    for (const tile of document.querySelectorAll(".tile.coming")) tile.remove();
+  } finally {
+    going = null;
+    byId("go").disabled = false;
+    show(byId("halt"), false);
+    show(byId("empty"), !byId("gallery").childElementCount);
+  }
+}
+
+// -- how each medium is made ------------------------------------------------------------------------------------------
+
+const MAKERS = { image: pictures, audio: sounds, music: sounds, video: films, text: texts };
+
+const post = (path, json, signal) => send(path, { method: "POST", json, signal });
+
+async function pictures(body, each, signal) {
+  const partial = chosen.can.includes("denoises") ? { partial_images: 3 } : {};
+  const answer = await post("/v1/images/generations", { prompt: "", ...body, stream: true, ...partial }, signal);
+  const tiles = new Map();
+  const tileOf = (index) => {
+    if (!tiles.has(index)) {
+      tiles.set(index, el("figure", { class: "tile coming" }, el("img", { alt: "" })));
+      each(tiles.get(index));
+    }
+    return tiles.get(index);
+  };
+  for await (const event of events(answer)) {
+    const tile = tileOf(event.index ?? 0), blob = new Blob([Uint8Array.from(atob(event.b64_json), (c) => c.charCodeAt(0))], { type: "image/png" });
+    const image = tile.querySelector("img");
+    if (image.src) URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(blob);
+    if (event.type.endsWith("partial_image")) continue;
+    finish(tile, { ...body, seed: event.seed }, blob, "png");
+    image.alt = `${chosen.id}, ${t("seed_is", { seed: event.seed })}`;
+    tile.classList.toggle("fine", Number.parseInt(event.size, 10) >= 128);
+  }
+}
+
+async function sounds(body, each, signal) {
+  const { n = 1, prompt = "", seed, ...more } = body;
+  for (let i = 0; i < n; i++) {
+    const answer = await post("/v1/audio/speech", { input: prompt, seed: seed + i, ...more }, signal);
+    const blob = await answer.blob(), url = URL.createObjectURL(blob);
+    const wave = blob.type.startsWith("audio/wav");
+    const tile = el("figure", { class: "tile words" }, wave ? el("audio", { src: url, controls: true, "aria-label": chosen.id }) : null);
+    finish(tile, { ...body, n: 1, seed: seed + i }, blob, wave ? "wav" : "mid");
+    each(tile);
+  }
+}
+
+async function films(body, each, signal) {
+  const { n = 1, prompt = "", seed, ...more } = body;
+  for (let i = 0; i < n; i++) {
+    let film = await (await post("/v1/videos", { prompt, seed: seed + i, ...more }, signal)).json();
+    const path = `/v1/videos/${encodeURIComponent(film.id)}`;
+    while (!["completed", "failed"].includes(film.status)) {
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      film = await ask(path, { signal });
+    }
+    if (film.error) throw new Error(film.error.message);
+    const blob = await (await send(`${path}/content`, { signal })).blob();
+    const tile = el("figure", { class: "tile" }, el("video", { src: URL.createObjectURL(blob), controls: true, loop: true, muted: true, "aria-label": chosen.id }));
+    finish(tile, { ...body, n: 1, seed: seed + i }, blob, "mp4");
+    each(tile);
+  }
+}
+
+async function texts(body, each, signal) {
+  const { prompt = "", ...more } = body, chat = chosen.can.includes("asks"), said = new Map(), marks = new Map();
+  const json = chat ? { ...more, messages: [{ role: "user", content: prompt }], stream: true } : { ...more, prompt, stream: true };
+  const answer = await post(chat ? "/v1/chat/completions" : "/v1/completions", json, signal);
+  for await (const event of events(answer)) {
+    for (const choice of event.choices) {
+      if (!said.has(choice.index)) {
+        said.set(choice.index, el("figure", { class: "tile words coming" }, el("div", { class: "text" })));
+        each(said.get(choice.index));
+      }
+      said.get(choice.index).firstElementChild.append(choice.text ?? choice.delta?.content ?? "");
+      if (choice.aigc) marks.set(choice.index, choice.aigc);
+    }
+  }
+  for (const [index, tile] of said) {
+    const file = withMark(tile.textContent, marks.get(index) ?? {});
+    finish(tile, { ...body, n: 1, seed: body.seed + index }, new Blob([file], { type: "text/plain" }), "md");
+  }
+}
+
+/** What has no path of its own is sampled by a job. */
+async function byJob(body, each, signal) {
+  const job = await ask("/v1/jobs", { method: "POST", json: { kind: "sample", ...body }, signal });
+  await new Promise((resolve) => follow(job.id, () => {}, resolve));
+  const { data } = await ask(`/v1/jobs/${encodeURIComponent(job.id)}/artefacts`, { signal });
+  for (const { id } of data.filter(({ id }) => !id.endsWith(".zip") && !id.endsWith(".jsonl"))) {
+    const src = artefactPath(job.id, id), shown = /\.(png|svg)$/.test(id) ? el("img", { src, alt: id }) : null;
+    each(el("figure", { class: "tile" }, shown, el("figcaption", {}, id, el("span", { class: "actions small-buttons" }, el("a", { class: "button", href: src, download: id }, t("download"))))));
+  }
+}
+
+/** The foot of a tile: what it was made from, and what can be done with it. */
+function finish(tile, body, blob, ending) {
+  const facts = [t("seed_is", { seed: body.seed }), ...["label", "guidance", "steps", "temperature"].filter((name) => name in body).map((name) => `${t(name)} ${body[name]}`)];
+  tile.classList.remove("coming");
+  BLOBS.set(tile, blob);
+  tile.append(el("figcaption", {},
+    el("span", {}, facts.join(" · ")), body.prompt ? el("span", {}, `“${body.prompt}”`) : null,
+    el("span", { class: "actions small-buttons" },
+      el("a", { class: "button", href: URL.createObjectURL(blob), download: `${body.model}-${body.seed}.${ending}` }, t("download")),
+      el("button", { type: "button", onclick: () => repeat(body) }, t("again")))));
+}
+
+function repeat(body) {
+  for (const [name, value] of Object.entries(body)) if (name !== "model" && byId(name)) byId(name).value = value;
+  byId("seed").value = body.seed;
+  byId("n").value = 1;
+  byId("seed").focus();
+}
+
+// -- from a mark ------------------------------------------------------------------------------------------------------
+
+byId("marked").addEventListener("change", guarded(async (event) => {
+  const file = event.target.files[0];
+  if (!file) return;
+  event.target.value = "";
+  const data = new Uint8Array(await file.arrayBuffer()), mark = findMark(data);
+  if (!mark) {
+    byId("told").replaceChildren(el("p", { class: "hint bad" }, `${file.name}: ${t("no_mark")}`));
+    return;
+  }
+  const model = models.find(({ digest }) => digest.startsWith(mark.digest)), result = el("div");
+  const facts = [[t("mark_model"), model?.id ?? t("mark_unknown", { digest: mark.digest })], [t("seed"), String(mark.seed)], [t("mark_by"), [mark.generator, mark.producer].filter(Boolean).join(", ")]];
+  byId("told").replaceChildren(
+    el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    model ? el("div", { class: "actions" }, el("button", { type: "button", class: "main", onclick: guarded(() => reproduce(model, mark.seed, data, result)) }, t("make_again"))) : el("span"), result);
+}));
+
+async function reproduce(model, seed, data, result) {
+  if (byId("model").value !== model.id) {
+    byId("model").value = model.id;
+    choose();
+  }
+  byId("seed").value = seed;
+  byId("n").value = 1;
+  const made = [];
+  result.replaceChildren();
+  await make(asked(), (tile) => { made.push(tile); byId("gallery").prepend(tile); });
+  if (!BLOBS.has(made[0])) return;
+  const again = new Uint8Array(await BLOBS.get(made[0]).arrayBuffer());
+  const same = again.length === data.length && again.every((byte, i) => byte === data[i]);
+  result.replaceChildren(el("p", { class: same ? "note" : "note bad" }, t(same ? "same_bytes" : "other_bytes")));
+}
+
+// -- the beginning ----------------------------------------------------------------------------------------------------
+
+guarded(async () => {
+  models = (await ask("/v1/models")).data.filter(({ can }) => can.includes("draws") || can.includes("talks")).reverse();
+  show(byId("none"), !models.length);
+  show(byId("form"), models.length);
+  if (!models.length) return;
+  byId("model").append(...models.map(({ id }) => option(id)));
+  const wanted = new URLSearchParams(location.search).get("model");
+  if (models.some(({ id }) => id === wanted)) byId("model").value = wanted;
+  choose();
+})();

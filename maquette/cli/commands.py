@@ -229,7 +229,6 @@ def serve(asked: Namespace) -> None:
     workers, memory = _number(asked.workers, "--workers"), _value(asked.memory)
     if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or not 0 < memory < 1e9):
         raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(asked.memory))
-    workers = _number(asked.workers, "--workers")
     from maquette.verbs.serve import serve
 
     serve(

@@ -42,7 +42,7 @@ _TRAIN: dict[str, Rule] = {
     "best": (bool, 0, 1),
 }
 _OPTIMIZER: dict[str, Rule] = {
-    "name": ("adamw", "sgd", "rmsprop", "muon"),
+    "name": ("adamw", "sgd", "rmsprop", "adagrad", "muon"),
     "lr": (float, 1e-9, 10),
     "weight_decay": (float, 0, 10),
     "schedule": ("constant", "linear", "cosine"),
@@ -129,7 +129,6 @@ def _setting(key: str, value: Any, where: str) -> Any:
 
 
 def _bounded(value: Any, rule: Rule, where: str) -> Any:
-def _bounded(value: Any, rule: tuple[Any, ...], where: str) -> Any:
     first = rule[0]
     if isinstance(first, str):
         good, wanted = isinstance(value, str) and value in rule, "one of " + ", ".join(map(str, rule))

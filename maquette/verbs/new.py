@@ -45,7 +45,8 @@ def new(folder: Path | str, recipe: str = "dcgan") -> Path:
         raise MaquetteError("MQ-5005", str(folder))
     source = find(recipe).read_bytes()
     aside = folder.with_name(f".{folder.name}.new")
-    files.remove_folder(aside)  # what a killed one may have left
+    if aside.exists():  # what a killed one left
+        files.remove_folder(aside)
     for name in ("data", "models", "outputs", "scripts"):
         files.make_folder(aside / name)
     files.write_file(aside / "recipe.yaml", source)

@@ -27,7 +27,7 @@ CONTRASTS = {
     5: ["KLDivLoss(z, 0): 0.0", "F5 as printed"],
     6: ["3,077,200 parameters, one affine map", "right, a net that is told the time"],
     7: ["'float' object has no attribute 'backward'", "gradient of norm"],
-    8: ["Kernel size can't be greater", "4 x 1 x 1 x 1", "4 x 1 x 28 x 28"],
+    8: ["Calculated padded input size per channel: (1 x 1)", "4 x 1 x 1 x 1", "4 x 1 x 28 x 28"],
     9: ["received an invalid combination of arguments", "1 x 1 x 3 x 3"],
     10: ["backward through the graph a second time", "gradient is then None"],
     11: ["d = 256: as printed 0.20 nats, right 2.36"],
@@ -44,7 +44,8 @@ def test_each_prints_its_contrast(number: int, defects: ModuleType, tmp_path: Pa
     said = "\n".join(demonstration(defects.Show(tmp_path, 0.005)))
     assert demonstration.__doc__ and [words for words in CONTRASTS[number] if words not in said] == []
     for picture in tmp_path.iterdir():
-        assert Image.open(picture).height == defects.SIDE + 20
+        with Image.open(picture) as drawn:
+            assert drawn.height == defects.SIDE + 20
 
 
 def test_the_command(defects: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

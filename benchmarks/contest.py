@@ -218,6 +218,7 @@ class Contest:
             report = Report.read(run.path)
             reports.append(dataclasses.replace(report, name=name))
             reports[-1].images.update(report.images)
+            reports[-1].clips.update(report.clips)
         recipe, ranking = runs[names[0]].recipe, rank(reports)
         medium = recipe.medium.build()
         dataset = open_data(recipe.data, medium)

@@ -231,8 +231,8 @@ class Contest:
             ranking=ranking,
             words=traits(reports),
             metrics=study.metrics(runs),
-            real=study.real_sheet(dataset, medium),
             environment=study.environment(reports),
+            **study.real(dataset, medium),
         )
         return study.show(self.here / row, compare.heading(len(names)), compare.lede(met), [met]).paths[-1]
 

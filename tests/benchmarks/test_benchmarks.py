@@ -302,6 +302,7 @@ def test_a_contestant_with_a_codec_is_trained_evaluated_and_stated(
     assert told["run"].conditional and not told["codec"].conditional
     text = toy.table("compare", {"vq-gpt": facts})
     assert "| vq-gpt |" in text and "Fréchet distance" in text and "| – real against real |" in text
+    assert "Fréchet" in toy.write_page(["vq-gpt"], "compare").read_text()
 
 
 def test_a_part_of_a_table_is_always_the_same(tmp_path: Path) -> None:

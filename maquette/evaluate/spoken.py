@@ -62,9 +62,9 @@ class Spoken:
     def note(self) -> str:
         return (
             f"{len(self.made):,} sounds were asked for by the {len(set(self.pairs)):,} different captions, with their "
-            f"labels, of the test split: the interval is over sounds, not over captions. What they say is told by a "
-            f"network that learnt from {self.learnt:,} real sounds and is right of {self.judge.network.accuracy:.1%} of "
-            "real test sounds."
+            "labels, of the test split: the interval is over sounds, not over captions. What they say is told by a "
+            f"network that learnt from {self.learnt:,} real sounds and is right of "
+            f"{self.judge.network.accuracy:.1%} of real test sounds."
         )
 
     def shot(self, medium: Medium) -> Shot:

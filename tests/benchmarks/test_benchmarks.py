@@ -303,6 +303,11 @@ def test_a_contestant_with_a_codec_is_trained_evaluated_and_stated(
     text = toy.table("compare", {"vq-gpt": facts})
     assert "| vq-gpt |" in text and "Fréchet distance" in text and "| – real against real |" in text
     assert "Fréchet" in toy.write_page(["vq-gpt"], "compare").read_text()
+    monkeypatch.setattr(contest, "SHEETS", tmp_path / "sheets")
+    shown = replace(toy, shown={"compare": ("samples", 0.5)}, illustrated=True)
+    shown.sheets({"vq-gpt": facts})
+    assert "![vq-gpt](sheets/vq-gpt.png)" in shown.pictures("compare", {"vq-gpt": facts})
+    assert not toy.pictures("compare", {"vq-gpt": facts})
 
 
 def test_a_part_of_a_table_is_always_the_same(tmp_path: Path) -> None:

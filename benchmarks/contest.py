@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from maquette.train.run import Run
 
 SHEETS = ROOT / "docs" / "sheets"
-SHOWN = 4
-"""Rows of samples on a sheet of the docs."""
 CODEC = 1 / 3
 """Share of the time that goes to the codec of a model behind one."""
 LABELLED = "data.conditional=true"
@@ -96,8 +94,10 @@ class Contest:
     """How else a model is drawn from than as its recipe says: fields of `maquette.evaluate.evaluate.Options`."""
     compared: tuple[str, ...] = ("compare",)
     """The rows whose runs get a page of `maquette compare`, the best first in their tables."""
-    shown: Mapping[str, str] = field(default_factory=lambda: {"compare": "samples"})
-    """Which picture of its reports the docs show of a row."""
+    shown: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Which picture of its reports the docs have of a row, and how much of it from the top."""
+    illustrated: bool = False
+    """Whether these pictures stand under the tables."""
 
     @property
     def file(self) -> Path:
@@ -218,6 +218,7 @@ class Contest:
             report = Report.read(run.path)
             reports.append(dataclasses.replace(report, name=name))
             reports[-1].images.update(report.images)
+            reports[-1].clips.update(report.clips)
         recipe, ranking = runs[names[0]].recipe, rank(reports)
         medium = recipe.medium.build()
         dataset = open_data(recipe.data, medium)
@@ -230,27 +231,33 @@ class Contest:
             ranking=ranking,
             words=traits(reports),
             metrics=study.metrics(runs),
-            real=study.real_sheet(dataset, medium),
             environment=study.environment(reports),
+            **study.real(dataset, medium),
         )
         return study.show(self.here / row, compare.heading(len(names)), compare.lede(met), [met]).paths[-1]
 
     # -- tables -------------------------------------------------------------------------------------------------------
 
     def sheets(self, tree: Mapping[str, Any]) -> None:
-        """What each report shows as a picture of the docs, of samples the first, where they are nobody's but the
-        model's."""
+        """A picture of each report as one of the docs, where what it shows is nobody's but the model's."""
         from PIL import Image
 
         SHEETS.mkdir(exist_ok=True)
         for name in tree:
-            which = self.shown.get(self.contestants[name].row, "")
+            which, share = self.shown.get(self.contestants[name].row, ("", 1.0))
             sheet = self.folder_of(name) / "run" / "pictures" / f"{which}.png"
             if sheet.is_file():
                 whole = Image.open(sheet)
-                tall = whole.height * SHOWN // 8 if which == "samples" else whole.height
-                path = SHEETS / f"{self.folder_of(name).name}.png"
-                whole.crop((0, 0, whole.width, tall)).save(path, optimize=True)
+                whole.crop((0, 0, whole.width, round(whole.height * share))).save(self.sheet(name), optimize=True)
+
+    def sheet(self, name: str) -> Path:
+        return SHEETS / f"{self.folder_of(name).name}.png"
+
+    def pictures(self, row: str, tree: Mapping[str, Any]) -> str:
+        """What stands under the table of a row: the sheets of those in it that have one."""
+        names = [name for name in tree if self.contestants[name].row == row and row in self.shown]
+        there = [name for name in names if self.illustrated and self.sheet(name).is_file()]
+        return "".join(f"\n\n{name}:\n\n![{name}](sheets/{self.sheet(name).name})" for name in there)
 
     def table(self, row: str, tree: Mapping[str, Any]) -> str:
         """A line for each report of a row, under it its simpler ways and real against real; then what is claimed."""
@@ -304,11 +311,15 @@ class Contest:
             return self.work(asked.child, asked.minutes, asked.samples)
         if not asked.table:
             self.run_all(asked)
-        for row in self.rows:
-            text = self.table(row, read_json(self.file))
-            put_between(ROOT / "docs" / f"{self.name}.md", row, text) if asked.table else print(f"\n{row}\n\n{text}")
+        tree = read_json(self.file)
         if asked.table:
-            self.sheets(read_json(self.file))
+            self.sheets(tree)
+        for row in self.rows:
+            text = self.table(row, tree)
+            if asked.table:
+                put_between(ROOT / "docs" / f"{self.name}.md", row, text + self.pictures(row, tree))
+            else:
+                print(f"\n{row}\n\n{text}")
 
 
 def place(one: Contestant) -> tuple[str, list[str]]:

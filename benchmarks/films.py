@@ -30,7 +30,8 @@ CONTEST = Contest(
     rows=ROWS,
     claims=CLAIMS,
     codecs={"video-gpt": "video-vqvae"},
-    shown={"compare": "classes", "given": "answers"},
+    shown={"compare": ("classes", 1.0), "given": ("answers", 0.5)},
+    illustrated=True,
 )
 
 if __name__ == "__main__":

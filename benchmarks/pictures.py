@@ -99,7 +99,7 @@ CONTEST = Contest(
     codecs=CODECS,
     judges=JUDGES,
     ways=WAYS,
-    shown={"compare": "samples", "words": "samples"},
+    shown={"compare": ("samples", 0.5), "words": ("samples", 0.5)},
 )
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ CONTEST = Contest(
     codecs=CODECS,
     ways=WAYS,
     compared=tuple(SAID),
-    shown={"digits": "classes", "tones": "classes", "speech": "spoken", "repair": "answers"},
+    shown={"digits": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
+    illustrated=True,
 )
 
 if __name__ == "__main__":

@@ -92,12 +92,12 @@ class Config(hiding.HidingConfig):
 
     def _begun(self, given: Given) -> Given:
         """`given` with what a model begins from in place of what is hidden."""
-        return given if self.begin == "nothing" else torch.cat([_process(given, rounds=1), given[:, -1:]], 1)
+        return given if self.begin == "nothing" else torch.cat([_process(given), given[:, -1:]], 1)
 
 
-def _process(given: Given, rounds: int = lpc.ROUNDS) -> Samples:
+def _process(given: Given) -> Samples:
     """Sound whose hidden samples are those of an autoregressive process, which runs on where nothing is known after."""
-    found = torch.stack([_predicted(row, rounds) for row in given.double().cpu()]).to(given).clamp(-1, 1)
+    found = torch.stack([_predicted(row) for row in given.double().cpu()]).to(given).clamp(-1, 1)
     return hiding.keep_known(found, given)
 
 
@@ -110,11 +110,11 @@ def _of_sound(given: Given) -> dict[str, Samples]:
     return {"linear interpolation": hiding.bridged(given), "autoregressive interpolation": found}
 
 
-def _predicted(row: Tensor, rounds: int) -> Tensor:
+def _predicted(row: Tensor) -> Tensor:
     """Run across what is hidden, or run on from what is known where nothing is known after it."""
     channels, gone = row[:-1].numpy(), row[-1].numpy() > 0.5
     known = int(gone.argmax())
     if not gone[known:].all():
-        return torch.from_numpy(np.stack([lpc.across(channel, gone, rounds=rounds) for channel in channels]))
+        return torch.from_numpy(np.stack([lpc.across(channel, gone) for channel in channels]))
     made = [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in channels]
     return torch.from_numpy(np.stack(made))

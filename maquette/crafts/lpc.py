@@ -4,8 +4,6 @@ What classical restoration does where a model has learnt nothing: coefficients a
 gap, and samples are found for which the errors e are smallest.
 """
 
-from typing import Any, cast
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -18,9 +16,7 @@ FAINT = 1e-9
 """A share of the sound's power that counts as noise, so that what is silent or a pure tone has coefficients."""
 
 
-def across(
-    x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER, rounds: int = ROUNDS
-) -> Float[np.ndarray, " n"]:
+def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER) -> Float[np.ndarray, " n"]:
     """`x` with its samples that are `gone` replaced by those of least squared error, by turns with the coefficients
     (Janssen et al. 1986, section III); 0 where everything is gone.
 
@@ -32,7 +28,7 @@ def across(
     around = slice(max(0, places[0] - CONTEXT), places[-1] + 1 + CONTEXT)
     part, here = x[around], gone[around]  # a view: what is found there is found in x
     sure, order = ~here, min(order, int((~here).sum()) // 3)
-    for _ in range(rounds if order else 0):
+    for _ in range(ROUNDS if order else 0):
         part[here] = _samples(part, here, _coefficients(part, sure, order))
         sure = np.ones_like(here)
     return x
@@ -51,23 +47,27 @@ def _coefficients(x: Float[np.ndarray, " n"], sure: Bool[np.ndarray, " n"], orde
 def _samples(
     x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], a: Float[np.ndarray, " p"]
 ) -> Float[np.ndarray, " m"]:
-    """The samples that are `gone`, for which the sum of squared errors is least (equation 12)."""
-    from scipy import sparse
+    """The samples that are `gone`, for which the sum of squared errors is least (equation 12).
+
+    Row and column j of its matrix hold the sum of h[i] h[i - lag] over those errors, i after sample j, that there are:
+    of samples near an end some are missing.
+    """
     from scipy.linalg import solveh_banded
 
-    order, places = len(a), np.flatnonzero(gone)
-    first, last = max(0, places[0] - order), min(len(x), places[-1] + order + 1)
-    here, part = gone[first:last], x[first:last]
-    rows, matrices = len(part) - order, cast(Any, sparse)  # whose types say less than its functions take
-    filters = [np.full(rows, c) for c in (*-a[::-1], 1.0)]
-    errors = matrices.diags(filters, range(order + 1), shape=(rows, len(part)), format="csc")
-    unknown, known = errors[:, here], errors[:, ~here] @ part[~here]
-    table = (unknown.T @ unknown).tocsc()
-    bands = np.zeros((min(order, table.shape[0] - 1) + 1, table.shape[0]))
-    for number in range(len(bands)):
-        bands[number, : table.shape[0] - number] = table.diagonal(-number)
+    order, places, h = len(a), np.flatnonzero(gone), np.append(1.0, -a)
+    errors = np.convolve(np.where(gone, 0.0, x), h)[: len(x)]
+    errors[:order] = 0  # of which the past is not known as a whole
+    wanted = -np.correlate(np.append(errors, np.zeros(order)), h, "valid")[places]
+    lags = [h * np.append(np.zeros(lag), h)[: order + 1] for lag in range(order + 1)]
+    sums = np.pad(np.cumsum([*lags, np.zeros(order + 1)], axis=1), ((0, 0), (1, 0)))
+    first, past = ((end - places).clip(0, order + 1) for end in (order, len(x)))
+    bands = np.zeros((min(order, len(places) - 1) + 1, len(places)))
+    for number, band in enumerate(bands):
+        here = slice(len(places) - number)
+        lag = (places[number:] - places[here]).clip(max=order + 1)
+        band[here] = sums[lag, past[here]] - sums[lag, first[here]]
     bands[0] += FAINT * max(1.0, bands[0].max())
-    return solveh_banded(bands, -(unknown.T @ known), lower=True)
+    return solveh_banded(bands, wanted, lower=True)
 
 
 def onward(x: Float[np.ndarray, " n"], more: int, order: int = ORDER) -> Float[np.ndarray, " m"]:

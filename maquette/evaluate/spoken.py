@@ -34,10 +34,10 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Spoken:
-    """Sounds that were asked for by unseen captions, and what was heard in them.
+    """Sounds that were asked for by captions of the test split, and what was heard in them.
 
     Attributes:
-        asked, heard: which of `words` each should say, and is taken for.
+        asked, heard: numbers of the captions that each should say, and is taken for.
         pairs: of each its caption and its label, as a person would say them.
         made: stored items [n, *stored]. real: real ones of the same pairs.
         judge: the classifier. learnt: how many real sounds it has learnt from.
@@ -61,9 +61,10 @@ class Spoken:
 
     def note(self) -> str:
         return (
-            f"{len(self.made):,} sounds were asked for by {len(set(self.pairs)):,} unseen captions, labels included. "
-            f"What they say is told by a network that learnt from {self.learnt:,} real sounds; of real test sounds it "
-            f"is right in {self.judge.network.accuracy:.1%}."
+            f"{len(self.made):,} sounds were asked for by the {len(set(self.pairs)):,} different captions, with their "
+            "labels, of the test split: the interval is over sounds, not over captions. What they say is told by a "
+            f"network that learnt from {self.learnt:,} real sounds and is right of "
+            f"{self.judge.network.accuracy:.1%} of real test sounds."
         )
 
     def shot(self, medium: Medium) -> Shot:

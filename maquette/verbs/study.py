@@ -35,6 +35,7 @@ TABLE = {
     "accuracy": "accuracy",
     "linear_accuracy": "linear head",
     "pitch_accuracy": "in tune",
+    "words_heard": "words",
     "answer_snr": "SNR",
     "crps": "CRPS",
     "mase": "MASE",

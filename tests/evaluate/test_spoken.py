@@ -92,7 +92,7 @@ def test_words_are_recognised_where_they_are_said(data: Dataset) -> None:
     assert set(right.pairs) == {
         f"{SPEAKERS[label]}: {text}" for text, label in zip(data.test.captions, data.test.labels, strict=True)
     }
-    assert "60 sounds were asked for by 2 unseen captions" in right.note()
+    assert "60 sounds were asked for by the 2 different captions" in right.note()
     shot = right.shot(SOUND.build())
     assert shot.png.startswith(b"\x89PNG") and shot.clip is not None and shot.clip[0] == ".wav"
 
@@ -102,7 +102,7 @@ def test_a_report_of_speech_says_how_many_words_are_recognised(data: Dataset) ->
     score = report.score("words_heard")
     assert score is not None and score.value > 0.9 and score.stamp.data == data.fingerprint
     assert [picture.name for picture in report.pictures][0] == "spoken" and "spoken" in report.clips
-    assert any("unseen captions" in note for note in report.notes)
+    assert any("different captions" in note for note in report.notes)
 
 
 def test_captions_that_are_no_few_words_are_not_listened_for() -> None:

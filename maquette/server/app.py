@@ -237,7 +237,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             told.pop("x-schema", None)
             (scope,) = scopes_of(route)
             told["x-scope"] = scope
-            told["security"] = [] if scope == "public" else [{"key": []}]
+            open_to_all = scope == "public" or not app.state.settings.keys
+            told["security"] = [] if open_to_all else [{"key": []}]
     components = tree.setdefault("components", {})
     components["schemas"] = all_schemas(schemas)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -8,14 +8,20 @@ from maquette.server import making
 from maquette.server.answering import attend
 from maquette.server.batching import Asked
 from maquette.server.doors import needs
-from maquette.server.reading import described, read_json
+from maquette.server.reading import answers, described, read_json
 from maquette.server.schemas import Speech
 
 router = APIRouter()
 TYPES = {".wav": "audio/wav", ".mid": "audio/midi"}
 
 
-@router.post("/v1/audio/speech", dependencies=[Depends(needs("infer"))], openapi_extra=described(Speech))
+@router.post(
+    "/v1/audio/speech",
+    dependencies=[Depends(needs("infer"))],
+    response_class=Response,
+    responses=answers(*TYPES.values()),
+    openapi_extra=described(Speech),
+)
 async def speak(request: Request) -> Response:
     """The bytes of one file."""
     body = await read_json(request, Speech)

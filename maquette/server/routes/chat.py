@@ -13,14 +13,20 @@ from maquette.server import making, talking
 from maquette.server.answering import Events, attend, begun
 from maquette.server.batching import Used
 from maquette.server.doors import needs
-from maquette.server.reading import described, read_json
+from maquette.server.reading import JSON, answers, described, read_json
 from maquette.server.schemas import Chat, Message
 from maquette.server.talking import End, Piece
 
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(needs("infer"))], openapi_extra=described(Chat))
+@router.post(
+    "/v1/chat/completions",
+    dependencies=[Depends(needs("infer"))],
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Chat),
+)
 async def chat(request: Request) -> Response:
     """The next turn of a conversation, `n` times; of a model that learnt from questions and answers."""
     body = await read_json(request, Chat)

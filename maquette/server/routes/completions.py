@@ -13,7 +13,7 @@ from maquette.server import making, talking
 from maquette.server.answering import Events, attend, begun
 from maquette.server.batching import Used
 from maquette.server.doors import needs
-from maquette.server.reading import described, read_json
+from maquette.server.reading import JSON, answers, described, read_json
 from maquette.server.schemas import Completion
 from maquette.server.talking import End, Piece
 
@@ -22,7 +22,13 @@ USUAL = 16
 """Tokens that are made unless told otherwise, as at OpenAI."""
 
 
-@router.post("/v1/completions", dependencies=[Depends(needs("infer"))], openapi_extra=described(Completion))
+@router.post(
+    "/v1/completions",
+    dependencies=[Depends(needs("infer"))],
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Completion),
+)
 async def complete(request: Request) -> Response:
     """Go on with a text, or several; `n` of each."""
     body = await read_json(request, Completion)

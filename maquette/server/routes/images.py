@@ -19,7 +19,7 @@ from maquette.server.batching import Asked, Made, Partial, Used
 from maquette.server.doors import needs
 from maquette.server.engine import Served
 from maquette.server.pictures import Brought
-from maquette.server.reading import FORM, described, read_form, read_json
+from maquette.server.reading import FORM, JSON, answers, described, read_form, read_json
 from maquette.server.schemas import Edit, Generation, Painted, Variation
 
 router = APIRouter()
@@ -28,7 +28,13 @@ SOME = 0.5
 """How much of a picture gives way to noise in a variation of it, unless told otherwise."""
 
 
-@router.post("/v1/images/generations", dependencies=INFER, openapi_extra=described(Generation))
+@router.post(
+    "/v1/images/generations",
+    dependencies=INFER,
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Generation),
+)
 async def generate(request: Request) -> Response:
     """Pictures of what a model learnt, of a label, or of words."""
     body = await read_json(request, Generation)
@@ -39,7 +45,13 @@ async def generate(request: Request) -> Response:
     return await _answered(request, served, body, asked, "image_generation")
 
 
-@router.post("/v1/images/edits", dependencies=INFER, openapi_extra=described(Edit, FORM, files=("image", "mask")))
+@router.post(
+    "/v1/images/edits",
+    dependencies=INFER,
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Edit, FORM, files=("image", "mask")),
+)
 async def edit(request: Request) -> Response:
     """A picture made anew in part (`mask`), enlarged, sharpened, coloured, or as a model learnt to do it over."""
     body, files = await read_form(request, Edit, frozenset({"image", "mask"}))
@@ -51,7 +63,13 @@ async def edit(request: Request) -> Response:
     return await _answered(request, served, body, asked, "image_edit")
 
 
-@router.post("/v1/images/variations", dependencies=INFER, openapi_extra=described(Variation, FORM, files=("image",)))
+@router.post(
+    "/v1/images/variations",
+    dependencies=INFER,
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Variation, FORM, files=("image",)),
+)
 async def vary(request: Request) -> Response:
     """Pictures that begin from another, of a model that removes noise."""
     body, files = await read_form(request, Variation, frozenset({"image"}))

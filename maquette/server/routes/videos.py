@@ -11,7 +11,7 @@ from maquette.server import making
 from maquette.server.batching import Asked
 from maquette.server.doors import Caller, audit, needs
 from maquette.server.films import Film
-from maquette.server.reading import FORM, JSON, content_type, described, read_form, read_json
+from maquette.server.reading import FORM, JSON, answers, content_type, described, read_form, read_json
 from maquette.server.schemas import Film as Body
 
 router = APIRouter()
@@ -75,7 +75,7 @@ async def retrieve(request: Request, video_id: str, caller: Caller = Depends(inf
     return told(request.app.state.films.get(caller.id, video_id))
 
 
-@router.get("/v1/videos/{video_id}/content")
+@router.get("/v1/videos/{video_id}/content", response_class=Response, responses=answers("video/mp4"))
 async def content(
     request: Request, video_id: str, caller: Caller = Depends(infer), variant: Literal["video"] = "video"
 ) -> Response:

@@ -96,7 +96,10 @@ class Course:
             return []
         new = sorted(there - known)
         known |= there
-        return [("sample", f"Samples {sheet}", {"run": name, "artefact": sheet}) for sheet in new]
+        return [
+            ("sample", f"Samples {sheet}", {"run": name, "artefact": f"{name}-{sheet}" if name else sheet})
+            for sheet in new
+        ]
 
 
 def _told(run: str, line: Mapping[str, Any], part: str, values: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -100,6 +100,15 @@ def test_no_step_is_told_twice_after_a_resume(tmp_path: Path) -> None:
     assert again.look() == []
 
 
+def test_samples_are_counted_as_they_come(tmp_path: Path) -> None:
+    course = Course({}, {}, made=(tmp_path / "made.jsonl", 4))
+    assert course.look() == []
+    for count in (1, 2):
+        files.append_line(tmp_path / "made.jsonl", {"file": "x"})
+        assert course.look() == [("metrics", f"{count} of 4 made", {"made": count, "of": 4})]
+    assert course.reached == 0.5 and course.look() == []
+
+
 def test_the_last_mistake_of_a_log_is_found(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     assert failure(path) == ("", "")

@@ -52,18 +52,22 @@ def artefacts(data: Path, job: Job) -> dict[str, Artefact]:
     found: dict[str, Artefact] = {}
     if job.kind == "train":
         run = data / "models" / plans.run_name(job.id, job.spec)
-        several = [path for path in (run / "metrics.jsonl", *_inside(run / "samples")) if path.is_file()]
+        several = [path for path in (run / "metrics.jsonl", *_inside(run / "samples")) if _plain(path)]
         bundle = tuple((f"{run.name}/{path.relative_to(run / 'bundle')}", path) for path in _tree(run / "bundle"))
         if bundle:
             found["bundle.zip"] = Artefact("bundle.zip", run, None, bundle)
     else:
-        folder = data / str(job.result.get("folder", ""))
-        if not job.result or not folder.is_dir():
+        folder = data / (f"jobs/{job.id}/results" if job.kind == "compare" else str(job.result.get("folder", "")))
+        if not folder.is_dir() or folder == data:
             return {}
         several = list(_tree(folder))
-        if several:
+        if several and job.over:
             parts = tuple((path.relative_to(folder).as_posix(), path) for path in several)
             found["results.zip"] = Artefact("results.zip", folder, None, parts)
+        for sheet in (path for run in _inside(folder) for path in _inside(run / "samples") if _plain(path)):
+            id = f"{sheet.parent.parent.name}-{sheet.name}"
+            if _NAME.fullmatch(id):
+                found[id] = Artefact(id, sheet, sheet.stat().st_size)
     for path in several[:MOST]:
         id = path.name if path.name not in found else f"{path.parent.name}-{path.name}"
         if _NAME.fullmatch(id) and id not in found:
@@ -104,8 +108,14 @@ def _inside(folder: Path) -> list[Path]:
 def _tree(folder: Path) -> Iterator[Path]:
     """The files below `folder`, not those of runs that it holds."""
     for path in _inside(folder):
-        if path.is_dir() and not path.is_symlink():
+        if path.is_symlink():
+            continue
+        if path.is_dir():
             if not (path / "recipe.json").exists():
                 yield from _tree(path)
         elif path.is_file():
             yield path
+
+
+def _plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
@@ -90,12 +91,10 @@ class Needs:
         state = request.app.state
         if not state.settings.keys:
             return LOCAL
-        address = request.client.host if request.client else ""
-        if wait := state.strikes.wait(address):
-            raise Later("MQ-2210", wait)
         row = await self._row(request)
-        if row is None:
-            state.strikes.take(address)
+        if row is None:  # whoever has a key is let in however many guess at the same address, such as a proxy's
+            if wait := state.strikes.take(request.client.host if request.client else ""):
+                raise Later("MQ-2210", wait)
             self._denied(request, "", 401)
             raise MaquetteError("MQ-2207")
         return Caller(str(row.id), frozenset(row.scopes))
@@ -159,7 +158,7 @@ class Doors:
         try:
             self._check(scope, headers)
             await self.app(scope, talk.receive, talk.send)
-        except Gone:
+        except (Gone, ClientDisconnect):
             talk.status = GONE
         except asyncio.CancelledError:  # the server stops at once
             talk.status = GONE

@@ -41,7 +41,11 @@ ENVIRONMENT = {
 QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "MPLBACKEND": "agg", "MAQUETTE_LANG": "en"}
 REFUSED = {2, 3, 6, 7, 8}
 """Exit codes of mistakes that another try would meet again."""
-BUSY, TOLD_TO_STOP = 4, {129, 130, 143}
+BUSY = 4
+"""That of a folder in use."""
+OLD = 86_400.0
+SELDOM = 30.0
+"""Seconds between two looks at a run that has gone on for hours: its events are to be read by people."""
 
 
 @dataclass
@@ -104,6 +108,7 @@ class Supervisor:
         """
         self._model, self._trained = model, trained
         self._lock.enter_context(files.lock(self._owners / self.owner))
+        self._sweep()
         for job in self.jobs.trained():
             folder = self.folder / str(job.result.get("folder", ""))
             try:
@@ -169,6 +174,13 @@ class Supervisor:
         except MaquetteError:
             return False
 
+    def _sweep(self) -> None:
+        """Remove what servers have left that were gone a day ago; younger ones may still be missed by their jobs."""
+        for folder in self._owners.iterdir():
+            with contextlib.suppress(MaquetteError, OSError):
+                if time.time() - folder.stat().st_mtime > OLD and self._dead(folder.name):
+                    files.remove_folder(folder)
+
     def _take(self) -> None:
         while len(self._running) < self.workers and not self._leave.is_set():
             job = self.jobs.claim(self.owner)
@@ -179,8 +191,10 @@ class Supervisor:
             except MaquetteError as bad:
                 lasting = bad.code[3] != "5"
                 self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
-            except OSError as bad:
-                self.jobs.end(job.id, job.attempt, "crashed", "", f"no worker could be started: {bad.strerror}")
+            except Exception as bad:  # whatever it is, the job must not stand as running with nobody who runs it
+                log.exception("%s: no worker could be started", job.id)
+                reason = f"no worker could be started: {getattr(bad, 'strerror', None) or type(bad).__name__}"
+                self.jobs.end(job.id, job.attempt, "crashed", "", reason)
 
     def _begin(self, job: Job) -> None:
         """Start the worker of a claimed job."""
@@ -222,7 +236,8 @@ class Supervisor:
                 start_new_session=True, umask=0o077,
             )  # fmt: skip
         now = time.monotonic()
-        course = Course(self._runs(job, out), dict(job.progress.get("seen", {})), job.reached)
+        made = (self.folder / out / "made.jsonl", job.spec.get("n", 16)) if job.kind == "sample" else None
+        course = Course(self._runs(job, out), dict(job.progress.get("seen", {})), job.reached, made)
         self._running[job.id] = Worker(job, process, course, now, now, 0.0)
         log.info("%s: %s, attempt %d, process %d", job.id, job.kind, job.attempt, process.pid)
 
@@ -268,7 +283,7 @@ class Supervisor:
         now = time.monotonic()
         if worker.ended is None:
             over = _over(worker.process)
-            if over or now - worker.looked >= 4 * self.tick:
+            if over or now - worker.looked >= max(4 * self.tick, min(SELDOM, (now - worker.began) / 500)):
                 worker.looked = now
                 self._look(worker)
             if over:

@@ -110,7 +110,8 @@ def _elsewhere(asked: Namespace) -> bool:
 
 
 SENT = {
-    "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop out",
+    "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop "
+    "out",
     "chat": "seed temperature top_k top_p min_p repetition max_tokens stop",
 }
 """The options that a server is told, or that say what becomes of its answer."""

@@ -1,7 +1,7 @@
 """A model at a server that speaks as OpenAI's do: `maquette serve` on another machine, or any other.
 
-The address and the model come from options, the key from the environment (MAQUETTE_KEY, else OPENAI_API_KEY): it is sent
-to that address alone, follows no redirect, and stands in no message. What comes back is read with the same care as what
+The address and the model come from options, the key from the environment (MAQUETTE_KEY, else OPENAI_API_KEY): it is
+sent to that address alone, follows no redirect, and stands in no message. What comes back is read with the same care as what
 a stranger sends: so many bytes, strict JSON, pictures by the marks that they carry.
 """
 
@@ -32,7 +32,7 @@ class Remote:
     """A model at a server.
 
     Args:
-        address: such as http://127.0.0.1:8000/v1; a path of nothing is /v1. Beyond this machine a key goes by https alone.
+        address: such as http://127.0.0.1:8000/v1; without a path, /v1. Beyond this machine a key goes by https alone.
         model: its name there; "" asks for the only one.
 
     Raises:

@@ -63,6 +63,11 @@ JUDGED = 64
 
 Wrap = Callable[[Predictor], Predictor]
 Step = tuple[int, Tensor]
+Watch = Callable[[float, Callable[[list[int]], np.ndarray]], None]
+"""Told a level of noise, and how some rows of a batch look at it, as stored items, if it asks."""
+JOINED = ("n", "seed", "label", "given", "sampling", "guidance", "guidance_interval")
+"""The fields of requests whose samples may be drawn together; the last three must be the same for all."""
+PLAIN = Request()
 
 
 class _Drawing(NamedTuple):
@@ -79,6 +84,15 @@ class _Drawing(NamedTuple):
     recorder: Recorder | None
     allowed: Tensor | None
     """Of tokens, those that may be made; None: all."""
+
+
+class Part(NamedTuple):
+    """A request whose samples may be drawn among those of others, and what they are given in turn."""
+
+    request: Request
+    labels: Tensor
+    pictures: Tensor | None
+    captions: Tensor | None
 
 
 class Row(NamedTuple):
@@ -132,10 +146,72 @@ class Pipeline:
             first += len(items)
         return made
 
-    def batches(self, request: Request) -> Iterator[np.ndarray]:
-        """The items of `generate`, as they are made."""
+    def batches(self, request: Request, watch: Callable[[range], Watch] | None = None) -> Iterator[np.ndarray]:
+        """The items of `generate`, as they are made.
+
+        Args:
+            watch: gives who sees how the samples of these numbers look at each level of noise, where there are any.
+        """
+        first = 0
         for drawing in self._drawings(request):
+            if watch is not None:
+                look = watch(range(first, first + drawing.rows))
+                drawing = drawing._replace(predict=self._watched(drawing.predict, drawing.given, look))
             yield self.decoded(self._drawn(drawing, request), drawing.given)[: drawing.rows]
+            first += drawing.rows
+
+    def joins(self, request: Request) -> bool:
+        """Whether the samples of `request` may be drawn in one batch with those of others, see `together`."""
+        fixed = isinstance(self.model.space, Real) and not isinstance(self.model, Stream)
+        free = JOINED if self.along.captions is None else (*JOINED, "prompt")
+        others = [name for name, value in vars(request).items() if name not in free and value is not None]
+        left = ((getattr(request, name), getattr(PLAIN, name)) for name in others)
+        return fixed and all(plain is not None and value == plain for value, plain in left)
+
+    def part(self, request: Request) -> Part:
+        """What `together` wants of a request that `joins`; raises as `generate`."""
+        self._refuse(request, request.sampling or Sampling(), spoken=False)
+        return Part(request, self.labels(request), self._pictures(request), self._captions(request))
+
+    def together(self, wanted: Sequence[tuple[Part, int]], watch: Watch | None = None) -> np.ndarray:
+        """Items [n, *medium.stored] of samples of several requests by their numbers, at most `batch` of them.
+
+        Each is the one that `generate` makes. All have the sampling and the guidance of the first.
+        """
+        request, size = wanted[0][0].request, self.batch
+        rows = [*wanted, *[wanted[-1]] * (size - len(wanted))]
+        how, rng = request.sampling or Sampling(), Seeds.for_seeds([p.request.seed + i for p, i in rows], self.device)
+        with self.computing():
+            given = Given(
+                label=torch.stack([part.labels[i % len(part.labels)] for part, i in rows]),
+                image=_in_turn([(part.pictures, i) for part, i in rows]),
+                text=_in_turn([(part.captions, i) for part, i in rows]),
+            ).to(self.device)
+            predict = self._predictor(given, request.guidance, request.guidance_interval)
+            predict = predict if watch is None else self._watched(predict, given, watch)
+            z = self.model.draw(predict, self.model.start(size, how, rng), how, rng)
+        return self.decoded(z, given)[: len(wanted)]
+
+    @property
+    def batch(self) -> int:
+        """How many rows are drawn together."""
+        return BATCH[self.device.type]
+
+    def levels(self, request: Request) -> list[float]:
+        """The levels of noise at which the samples of `request` can be watched; none where no noise is removed."""
+        model = self.model
+        return model.visited(request.sampling or Sampling()).tolist()[:-1] if isinstance(model, Denoiser) else []
+
+    def _watched(self, predict: Predictor, given: Given, watch: Watch) -> Predictor:
+        if not isinstance(self.model, Denoiser):
+            return predict
+
+        def watched(y: Tensor, s: Tensor, *told: Tensor) -> Tensor:
+            x = predict(y, s, *told)
+            watch(float(s[0]), lambda rows: self.decoded(x[rows], given.rows(torch.tensor(rows).to(x.device))))
+            return x
+
+        return watched
 
     def encoded(self, items: np.ndarray) -> Tensor:
         """Stored items [n, *medium.stored] as the model sees them, on the device."""
@@ -707,6 +783,12 @@ def _fitting(pictures: Any, shape: tuple[int, ...], what: str) -> Tensor:
         found, wanted = _shown(tuple(x.shape[1:])), _shown(shape)
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return x
+
+
+def _in_turn(rows: list[tuple[Tensor | None, int]]) -> Tensor | None:
+    """Number i of each row's own, from the beginning again after the last; None where nobody has any."""
+    several = [part[i % len(part)] for part, i in rows if part is not None]
+    return torch.stack(several) if several else None
 
 
 def _shown(shape: tuple[int, ...]) -> str:

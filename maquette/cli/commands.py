@@ -226,7 +226,13 @@ def export_model(asked: Namespace) -> None:
 def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
+<<<<<<< HEAD
     workers = _number(asked.workers, "--workers")
+=======
+    workers, memory = _number(asked.workers, "--workers"), _value(asked.memory)
+    if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or not 0 < memory < 1e9):
+        raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(asked.memory))
+>>>>>>> http
     from maquette.verbs.serve import serve
 
     serve(
@@ -241,7 +247,7 @@ def serve(asked: Namespace) -> None:
         rules=asked.rules,
         producer=asked.producer or "",
         visible=asked.visible or "",
-        memory=_value(asked.memory),
+        memory=None if memory is None else float(memory),
         queue=queue or 0,
         slots=slots or 0,
         workers=workers or 0,

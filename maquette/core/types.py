@@ -348,7 +348,7 @@ class Mixing(ABC):
         """Starts of which the fine traits, those from `share` in (0, 1) of all on, are those of `fine`."""
 
 
-class Denoiser:
+class Denoiser(ABC):
     """A model whose predictor is a canonical denoiser `(y, s) -> x_hat`: solvers and the wraps for tasks apply to it.
 
     A draw starts from noise of the level that `Sampling.strength` asks for, to which a picture may be added.
@@ -356,3 +356,7 @@ class Denoiser:
 
     levels: tuple[float, float]
     """The lowest and the highest level of noise that it knows."""
+
+    @abstractmethod
+    def visited(self, how: Sampling) -> Float[Tensor, " levels"]:
+        """The levels of a draw, and 0."""

@@ -205,24 +205,30 @@ class MeanFlow(Model, Likelihood, Denoiser):
 
         Raises `MaquetteError` MQ-2040 or MQ-2042 when there is no such solver, or it has no `eta`.
         """
-        steps, first = how.steps or self.config.steps, self.first(how)
+        levels = self.visited(how)
         if how.solver or how.eta:
-            levels = paths.karras_levels(steps, self.levels[0], first)
             x = ode.find(how.solver or "ddim", how.eta)(predict, start, levels, rng)
         else:
-            x = self.leap(predict, start, steps, first)
+            x = self.leap(predict, start, levels)
         return x.clamp(-1, 1) if self.space.levels else x
 
     def leap(
-        self, predict: Predictor, y: Float[Tensor, "b *space"], steps: int, first: float
+        self, predict: Predictor, y: Float[Tensor, "b *space"], levels: Float[Tensor, " levels"]
     ) -> Float[Tensor, "b *space"]:
-        """From the level `first` to 0 in steps of equal time."""
-        t = torch.linspace(first / (self.config.data_std + first), 0, steps + 1, dtype=torch.float64)
-        for s, to in pairwise((self.config.data_std * t / (1 - t)).tolist()):
+        """From the first level to the last, 0."""
+        for s, to in pairwise(levels.tolist()):
             cancel.check()
             x = predict(y, y.new_full((len(y),), s), y.new_full((len(y),), to))
             y = x + (to / s) * (y - x)
         return y
+
+    def visited(self, how: Sampling) -> Float[Tensor, " levels"]:
+        """Of a solver, or such that its own steps take equal times."""
+        steps, first = how.steps or self.config.steps, self.first(how)
+        if how.solver or how.eta:
+            return paths.karras_levels(steps, self.levels[0], first)
+        t = torch.linspace(first / (self.config.data_std + first), 0, steps + 1, dtype=torch.float64)
+        return self.config.data_std * t / (1 - t)
 
     def first(self, how: Sampling) -> float:
         """The level at which a draw starts."""

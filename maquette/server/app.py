@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -154,7 +153,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
 
     async def made(film: Film) -> bytes:
-        return await videos.made(SimpleNamespace(app=app), film)
+        return await videos.made(state, film)
 
     state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
     await state.engine.start()
@@ -244,7 +243,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             told.pop("x-schema", None)
             (scope,) = scopes_of(route)
             told["x-scope"] = scope
-            told["security"] = [] if scope == "public" else [{"key": []}]
+            open_to_all = scope == "public" or not app.state.settings.keys
+            told["security"] = [] if open_to_all else [{"key": []}]
     components = tree.setdefault("components", {})
     components["schemas"] = all_schemas(schemas)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

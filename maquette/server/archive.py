@@ -101,7 +101,7 @@ def check_table(path: Path, suffix: str) -> None:
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as bad:
-        if bad.start < len(head) - 4:  # else a character that the block's end has cut
+        if len(head) < BLOCK or bad.start < len(head) - 4:  # else a character that the block's end has cut
             raise _refused("it is no UTF-8 text") from None
     line, newline, _ = head.lstrip(b"\xef\xbb\xbf").lstrip().partition(b"\n")
     if suffix == ".jsonl" and (newline or len(head) < BLOCK):
@@ -175,6 +175,8 @@ def _blocks(source: object, most: int) -> Iterator[bytes]:
         if left < 0:
             raise _refused("a file in it is larger than it says")
         yield block
+    if left:
+        raise _refused("a file in it is smaller than it says")
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:

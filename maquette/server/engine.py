@@ -11,7 +11,7 @@ import importlib.util
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ from maquette.core.errors import MaquetteError, nearest
 from maquette.core.types import Compilable, Denoiser, Features, Stream, TwoTowers
 from maquette.pipeline import Pipeline
 from maquette.request import Request
-from maquette.server.batching import Alone, Asked, Device, Job, Line, Made, Partial, Talk, Used, Vectors, Words
+from maquette.server.batching import Asked, Device, Event, Job, Line, Made, Partial, Used, Vectors, Words
+from maquette.server.samples import Alone, Gather
+from maquette.server.texts import Talk
 
 MAX_NAME = 64
 MAX_WAIT = 60
@@ -51,6 +53,7 @@ class Served:
         talks: whether it makes words; asks: whether they are answers; streams: whether they come in pieces.
         embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
             pictures, and shown on the way.
+        takes: what it is given beside a label: "words", "picture".
     """
 
     id: str
@@ -66,6 +69,7 @@ class Served:
     embeds: bool
     draws: bool
     denoises: bool
+    takes: tuple[str, ...] = ()
 
 
 class _Model:
@@ -79,6 +83,10 @@ class _Model:
         self.bytes = 0
         self.users = 0
         self.used = 0.0
+
+    def opened(self, kind: str, line: Line) -> Line:
+        self.lines[kind] = line
+        return line
 
 
 class Engine:
@@ -197,7 +205,7 @@ class Engine:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    async def make(self, model: str, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used]:
+    async def make(self, model: str, asked: Asked) -> AsyncGenerator[Words | Partial | Made | Used, None]:
         """What becomes of a request, in order of time; the last event is `Used`. Closing the iterator cancels it.
 
         Raises:
@@ -214,7 +222,7 @@ class Engine:
         rows = [event.rows async for event in self._events(model, Asked(embed=given)) if isinstance(event, Vectors)]
         return np.concatenate(rows)
 
-    async def _events(self, name: str, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used | Vectors]:
+    async def _events(self, name: str, asked: Asked) -> AsyncGenerator[Event, None]:
         model = self._found(name)
         self._admit()
         model.users += 1
@@ -248,12 +256,12 @@ class Engine:
 
     def _line(self, model: _Model, job: Job) -> Line:
         """The line that a job is for, opened when the first one comes."""
-        pipeline, alone = job.pipeline, job.asked.embed is not None
-        kind = "talk" if not alone and pipeline.sits(job.request) else "alone"
-        if kind not in model.lines:
-            device = self._running
-            model.lines[kind] = Talk(device, pipeline, self._slots) if kind == "talk" else Alone(device)
-        return model.lines[kind]
+        device, pipeline, makes = self._running, job.pipeline, job.asked.embed is None
+        if makes and pipeline.sits(job.request):
+            return model.lines.get("talk") or model.opened("talk", Talk(device, pipeline, self._slots))
+        if makes and pipeline.joins(job.request):
+            return model.lines.get("gather") or model.opened("gather", Gather(device, pipeline))
+        return model.lines.get("alone") or model.opened("alone", Alone(device))
 
     def _admit(self) -> None:
         """Raises `Busy` when too many wait, MQ-4021 when nobody is let in any more."""
@@ -323,7 +331,8 @@ class Engine:
 
 
 def _describe(name: str, bundle: Path, outline: Outline) -> Served:
-    medium, config = outline.medium_config.build(), outline.model_config
+    medium, config, along = outline.medium_config.build(), outline.model_config, outline.along
+    takes = {"words": along.captions is not None, "picture": along.picture or along.craft is not None}
     return Served(
         id=name,
         folder=bundle,
@@ -338,4 +347,5 @@ def _describe(name: str, bundle: Path, outline: Outline) -> Served:
         embeds=config.makes(Features) or config.makes(TwoTowers),
         draws=config.draws,
         denoises=config.makes(Denoiser),
+        takes=tuple(name for name, so in takes.items() if so),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from fastapi import Request as Asking
+from starlette.datastructures import State
 
 from maquette.core import exit as exits
 from maquette.core.errors import MaquetteError
@@ -33,14 +33,14 @@ HOWS = ("solver", "steps", "temperature", "eta", "strength", "top_k", "top_p", "
 SEEDS = 2**31
 
 
-def find(asking: Asking, name: str | None, media: Sequence[str]) -> Served:
+def find(state: State, name: str | None, media: Sequence[str]) -> Served:
     """The model called `name`, or the only one of `media` where none is named.
 
     Raises:
         MaquetteError: MQ-2160 no such model, MQ-2202 none named and several there, MQ-2214 one of another medium,
             MQ-2151 one that makes nothing.
     """
-    engine = asking.app.state.engine
+    engine = state.engine
     if name is None:
         fitting = [served for served in engine.served() if served.medium in media and served.draws]
         if len(fitting) != 1:
@@ -55,13 +55,13 @@ def find(asking: Asking, name: str | None, media: Sequence[str]) -> Served:
     return served
 
 
-def requested(asking: Asking, body: Drawn, **more: Any) -> Request:
+def requested(state: State, body: Drawn, **more: Any) -> Request:
     """What `body` asks of a pipeline, with `more` of its fields.
 
     Raises:
         MaquetteError: MQ-2202 for more samples than this server makes at once, and as `Request`.
     """
-    most = asking.app.state.settings.n
+    most = state.settings.n
     n = more.pop("n", body.n or 1)
     if n > most:
         raise MaquetteError("MQ-2202", path="n", wanted=f"at most {most} at once", more="")
@@ -90,9 +90,9 @@ def sampling(body: Drawn) -> Sampling | None:
     return Sampling(**{name: float(value) if name in floats else value for name, value in how.items()}) if how else None
 
 
-def words(asking: Asking, served: Served, text: str, label: Any) -> dict[str, Any]:
+def words(state: State, served: Served, text: str, label: Any) -> dict[str, Any]:
     """The fields of a request that are given `text`: the name of a label where the model has one, else a prompt."""
-    rules = asking.app.state.rules
+    rules = state.rules
     if rules is not None:
         rules.check(text)
     if not text.strip():
@@ -102,15 +102,15 @@ def words(asking: Asking, served: Served, text: str, label: Any) -> dict[str, An
     return {"prompt": text}
 
 
-def events(asking: Asking, served: Served, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used]:
-    return asking.app.state.engine.make(served.id, asked)
+def events(state: State, served: Served, asked: Asked) -> AsyncIterator[Words | Partial | Made | Used]:
+    return state.engine.make(served.id, asked)
 
 
-async def collected(asking: Asking, served: Served, asked: Asked) -> tuple[list[Made], Used]:
+async def collected(state: State, served: Served, asked: Asked) -> tuple[list[Made], Used]:
     """All samples of a request, in their order, and what they took."""
     made: dict[int, Made] = {}
     used = Used(0, 0)
-    coming = events(asking, served, asked)
+    coming = events(state, served, asked)
     try:
         async for event in coming:
             if isinstance(event, Made):
@@ -122,22 +122,21 @@ async def collected(asking: Asking, served: Served, asked: Asked) -> tuple[list[
     return [made[sample] for sample in sorted(made)], used
 
 
-def marked(asking: Asking, mark: Mark) -> Mark:
+def marked(state: State, mark: Mark) -> Mark:
     """`mark` with the name of who answers for it here."""
-    producer = asking.app.state.settings.producer
+    producer = state.settings.producer
     return replace(mark, producer=producer) if producer else mark
 
 
-async def leaving(asking: Asking, medium: Medium, item: np.ndarray, mark: Mark) -> bytes:
+async def leaving(state: State, medium: Medium, item: np.ndarray, mark: Mark) -> bytes:
     """The file of an item as it may leave: past the filter, labelled and marked; made beside the loop."""
-    state = asking.app.state
     visible, allow = state.settings.visible, state.allow
-    return await asyncio.to_thread(exits.leave, item, medium, marked(asking, mark), visible, allow)
+    return await asyncio.to_thread(exits.leave, item, medium, marked(state, mark), visible, allow)
 
 
-def medium_of(asking: Asking, served: Served) -> Medium:
+def medium_of(state: State, served: Served) -> Medium:
     """The medium of a model, without loading it."""
-    return asking.app.state.media.of(served)
+    return state.media.of(served)
 
 
 def size_of(medium: Medium) -> str:

@@ -21,13 +21,15 @@ OWN = "recipes"
 """Where in the data folder the operator may put recipes of their own."""
 
 Spec = dict[str, Any]
+Rule = tuple[Any, ...]
+"""Of a setting: its words, or its type with the least and the most."""
 MAX_SETTINGS = 64
 MAX_NUMBER = 1_000_000
 MAX_SAMPLES = 100_000
 MAX_SEED = 2**53
 
 _NAME = r"[a-z][a-z0-9_]{0,40}"
-_TRAIN: dict[str, tuple[type, float, float] | tuple[str, ...]] = {
+_TRAIN: dict[str, Rule] = {
     "batch": (int, 1, 65_536),
     "parts": (int, 1, 1024),
     "clip": (float, 0, 1e6),
@@ -39,7 +41,7 @@ _TRAIN: dict[str, tuple[type, float, float] | tuple[str, ...]] = {
     "checkpoint_every": (float, 0.001, 1),
     "best": (bool, 0, 1),
 }
-_OPTIMIZER: dict[str, tuple[type, float, float] | tuple[str, ...]] = {
+_OPTIMIZER: dict[str, Rule] = {
     "name": ("adamw", "sgd", "rmsprop", "muon"),
     "lr": (float, 1e-9, 10),
     "weight_decay": (float, 0, 10),
@@ -126,7 +128,11 @@ def _setting(key: str, value: Any, where: str) -> Any:
     raise MaquetteError("MQ-2184", where, path=where, reason="one of its fields is not among those that may be set")
 
 
+<<<<<<< HEAD
 def _bounded(value: Any, rule: tuple[Any, ...], where: str) -> Any:
+=======
+def _bounded(value: Any, rule: Rule, where: str) -> Any:
+>>>>>>> http
     first = rule[0]
     if isinstance(first, str):
         good, wanted = isinstance(value, str) and value in rule, "one of " + ", ".join(map(str, rule))
@@ -135,8 +141,8 @@ def _bounded(value: Any, rule: tuple[Any, ...], where: str) -> Any:
     else:
         low, high = rule[1:]
         kinds = int if first is int else (int, float)
-        good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high  # type: ignore[operator]
-        wanted = f"a number from {low:g} to {high:g}"  # type: ignore[str-format]
+        good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+        wanted = f"a number from {low:g} to {high:g}"
     if not good:
         raise MaquetteError("MQ-2002", where, path=where, wanted=wanted, value="something else")
     return value
@@ -177,10 +183,10 @@ def check_tree(recipe: Listed, overrides: Mapping[str, Any]) -> None:
             raise MaquetteError(bad.code, "overrides", **bad.values) from None
 
 
-def players(recipe: Listed) -> dict[str, float]:
-    """The learning rates that a recipe names, by player."""
-    tree = read_yaml(recipe.path)[0].get("train")
-    named = tree.get("optimizers") if isinstance(tree, dict) else None
+def rates(tree: Mapping[str, Any]) -> dict[str, float]:
+    """The learning rates that a recipe's tree names, by player."""
+    train = tree.get("train")
+    named = train.get("optimizers") if isinstance(train, dict) else None
     return {
         name: o["lr"] for name, o in (named or {}).items() if isinstance(o, dict) and isinstance(o.get("lr"), float)
     }

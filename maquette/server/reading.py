@@ -145,6 +145,13 @@ def described(schema: type[BaseModel], *types: str, files: tuple[str, ...] = ())
     return {"requestBody": {"required": True, "content": content}, "x-schema": schema.__name__}
 
 
+def answers(*types: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI is told of the content types of an answer, where it is not JSON alone."""
+    schemas = {JSON: {"type": "object"}, "text/event-stream": {"type": "string"}}
+    content = {kind: {"schema": schemas.get(kind, {"type": "string", "format": "binary"})} for kind in types}
+    return {200: {"description": "What was asked for", "content": content}}
+
+
 def all_schemas(module: typing.Any) -> dict[str, Any]:
     """The JSON schemas of all models of `module`, for OpenAPI's components."""
     found: dict[str, Any] = {}

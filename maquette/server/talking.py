@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fastapi import Request as Asking
+from starlette.datastructures import State
 
 from maquette.core.errors import MaquetteError
 from maquette.request import Request, Said
@@ -39,7 +39,7 @@ def stops(body: Spoken) -> tuple[str, ...]:
 
 
 async def spoken(
-    asking: Asking, served: Served, request: Request, before: Sequence[str], stream: bool
+    state: State, served: Served, request: Request, before: Sequence[str], stream: bool
 ) -> AsyncIterator[Piece | End | Used]:
     """The words that were made, without what stands before them, through the filter, labelled where texts are.
 
@@ -47,7 +47,6 @@ async def spoken(
         before: what sample i begins with that was not made, at i modulo their number.
         stream: whether pieces are wanted.
     """
-    state = asking.app.state
     beams = request.sampling is not None and request.sampling.beams
     pieces = stream and served.streams and not beams
     flows: dict[int, Flow] = {}
@@ -59,7 +58,7 @@ async def spoken(
         flow = flows.setdefault(sample, Flow(state.rules, state.allow))
         return ("" if begun else visible) + flow.put(text, last)
 
-    coming = making.events(asking, served, Asked(request=request, stream=pieces))
+    coming = making.events(state, served, Asked(request=request, stream=pieces))
     try:
         async for event in coming:
             if isinstance(event, Words):
@@ -76,7 +75,7 @@ async def spoken(
                 last = released(event.sample, rest, True)
                 if stream and last:
                     yield Piece(event.sample, last)
-                mark = making.marked(asking, event.mark).fields()
+                mark = making.marked(state, event.mark).fields()
                 yield End(event.sample, visible + text, event.said, mark)
             elif isinstance(event, Used):
                 yield event
@@ -113,9 +112,9 @@ def finite(value: float) -> float:
     return round(value, 6) if math.isfinite(value) else LEAST
 
 
-def needs_words(asking: Asking, name: str) -> Served:
+def needs_words(state: State, name: str) -> Served:
     """The model called `name`, which must make words."""
-    served = making.find(asking, name, list({one.medium for one in asking.app.state.engine.served()}))
+    served = making.find(state, name, list({one.medium for one in state.engine.served()}))
     if not served.talks:
         todo = making.PATHS.get(served.medium, making.ELSEWHERE)
         raise MaquetteError("MQ-2214", "model", made=served.medium, todo=todo)

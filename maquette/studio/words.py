@@ -124,7 +124,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_models": ("There is no model yet. Train one first.", "还没有模型，请先训练一个。"),
     "model": ("Model", "模型"),
     "prompt": ("Prompt", "提示"),
-    "prompt_hint": ("Words, where the model learnt from words; else leave it empty.", "模型学过文字时填写，否则留空。"),
+    "to_make": ("What to make", "要生成什么"),
+    "given_picture": ("Picture that it is given", "给它的图片"),
     "label": ("Label", "标签"),
     "label_any": ("Any", "任意"),
     "label_each": ("Each in turn", "依次每个"),
@@ -144,7 +145,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "gallery": ("Gallery", "画廊"),
     "gallery_empty": ("What you make appears here, until you leave the page.", "生成的内容显示在这里，离开页面后清空。"),
     "seed_is": ("seed {seed}", "种子 {seed}"),
-    "again": ("Again with this seed", "用此种子再次生成"),
+    "again": ("Again", "再来一次"),
     "reproduce": ("Reproduce from a mark", "根据标识重现"),
     "reproduce_hint": (
         "Choose a file that Maquette made. Its mark names the model and the seed.",

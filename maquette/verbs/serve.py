@@ -72,8 +72,6 @@ def serve(
     from maquette.server.hosts import may_listen
     from maquette.server.settings import Settings
 
-    if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or memory <= 0):
-        raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(memory))
     read = read_rules(rules) if rules else None
     folder = files.make_folder(data_folder).resolve()
     store = keys.opened(str(folder), database)
@@ -97,7 +95,7 @@ def serve(
     engine = Engine(
         sources,
         device=device,
-        memory=None if memory is None else int(memory * GIB),
+        memory=None if memory is None else round(memory * GIB),
         queue=queue,
         slots=slots,
         precision=precision,

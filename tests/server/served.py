@@ -22,7 +22,13 @@ PICTURES: dict[str, dict[str, Any]] = {
         "critic": {"kind": "mlp", "width": 16},
         "latent": 8,
     },
-    "diffusion": {"kind": "diffusion", "net": {"kind": "mlp", "width": 16}, "steps": 6},
+    "convolutions": {
+        "kind": "gan",
+        "generator": {"kind": "convnet", "width": 8},
+        "critic": {"kind": "convnet", "width": 8},
+    },
+    "diffusion": {"kind": "diffusion", "net": {"kind": "unet", "width": 8}, "steps": 6},
+    "meanflow": {"kind": "meanflow", "net": {"kind": "mlp", "width": 16}, "steps": 6},
 }
 
 

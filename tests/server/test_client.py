@@ -36,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def address(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    engine = Engine(list(models.values()), device="cpu")
+    engine = Engine(list(models.values()), device="cpu", compiled=False)
     with serving(tmp_path_factory.mktemp("data"), engine) as (address, _):
         yield address
 

@@ -63,7 +63,7 @@ def received(link: socket.socket) -> bytes:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = tmp_path_factory.mktemp("models")
-    return Engine([painter(folder / "painter", "gan"), talker(folder / "writer")], device="cpu")
+    return Engine([painter(folder / "painter", "gan"), talker(folder / "writer")], device="cpu", compiled=False)
 
 
 @pytest.fixture(scope="module")
@@ -564,7 +564,9 @@ def test_a_fault_of_ours_says_only_an_id(engine: Engine, tmp_path: Path, caplog:
     def broken(item: Any) -> bool:
         raise ValueError(f"the hook says {item}: {CANARY}")
 
-    with serving(tmp_path, engine.__class__([s.folder for s in engine.served()], device="cpu"), allow=broken) as (
+    with serving(
+        tmp_path, engine.__class__([s.folder for s in engine.served()], device="cpu", compiled=False), allow=broken
+    ) as (
         address,
         _,
     ):
@@ -609,7 +611,7 @@ def test_a_bucket_fills_again() -> None:
 def test_a_key_may_ask_so_often(engine: Engine, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/server.db", tmp_path)
     keys = [store.add_key(name, ("infer",))[0] for name in "ab"]
-    models = engine.__class__([s.folder for s in engine.served()], device="cpu")
+    models = engine.__class__([s.folder for s in engine.served()], device="cpu", compiled=False)
     with serving(tmp_path, models, store=store, keys=True, rate=5, strikes=3) as (address, _):
         asked = [httpx2.get(f"{address}/v1/models", headers={"authorization": f"Bearer {keys[0]}"}) for _ in range(7)]
         assert [one.status_code for one in asked] == [200] * 5 + [429] * 2

@@ -13,25 +13,31 @@ from maquette.server import making, talking
 from maquette.server.answering import Events, attend, begun
 from maquette.server.batching import Used
 from maquette.server.doors import needs
-from maquette.server.reading import described, read_json
+from maquette.server.reading import JSON, answers, described, read_json
 from maquette.server.schemas import Chat, Message
 from maquette.server.talking import End, Piece
 
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(needs("infer"))], openapi_extra=described(Chat))
+@router.post(
+    "/v1/chat/completions",
+    dependencies=[Depends(needs("infer"))],
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Chat),
+)
 async def chat(request: Request) -> Response:
     """The next turn of a conversation, `n` times; of a model that learnt from questions and answers."""
     body = await read_json(request, Chat)
-    served = talking.needs_words(request, body.model)
+    served = talking.needs_words(request.app.state, body.model)
     if not served.asks:
         raise MaquetteError("MQ-2133", "model")
     if request.app.state.rules is not None:
         request.app.state.rules.check(*(message.text() for message in body.messages))
     question, history = turns(body.messages)
     asked = making.requested(
-        request,
+        request.app.state,
         body,
         prompt=question,
         history=history,
@@ -40,7 +46,7 @@ async def chat(request: Request) -> Response:
         likeliest=body.top_logprobs or 0,
     )
     choices = _Choices(body, asked.seed)
-    words = talking.spoken(request, served, asked, [""], bool(body.stream))
+    words = talking.spoken(request.app.state, served, asked, [""], bool(body.stream))
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return Events(request, choices.chunks(await begun(request, words), usage), done=True)

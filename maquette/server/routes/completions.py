@@ -13,7 +13,7 @@ from maquette.server import making, talking
 from maquette.server.answering import Events, attend, begun
 from maquette.server.batching import Used
 from maquette.server.doors import needs
-from maquette.server.reading import described, read_json
+from maquette.server.reading import JSON, answers, described, read_json
 from maquette.server.schemas import Completion
 from maquette.server.talking import End, Piece
 
@@ -22,17 +22,23 @@ USUAL = 16
 """Tokens that are made unless told otherwise, as at OpenAI."""
 
 
-@router.post("/v1/completions", dependencies=[Depends(needs("infer"))], openapi_extra=described(Completion))
+@router.post(
+    "/v1/completions",
+    dependencies=[Depends(needs("infer"))],
+    response_class=Response,
+    responses=answers(JSON, "text/event-stream"),
+    openapi_extra=described(Completion),
+)
 async def complete(request: Request) -> Response:
     """Go on with a text, or several; `n` of each."""
     body = await read_json(request, Completion)
-    served = talking.needs_words(request, body.model)
+    served = talking.needs_words(request.app.state, body.model)
     prompts = [body.prompt] if isinstance(body.prompt, str) else list(body.prompt or [""])
     if request.app.state.rules is not None:
         request.app.state.rules.check(*prompts)
     filled = body.template is not None or body.form is not None
     asked = making.requested(
-        request,
+        request.app.state,
         body,
         n=(body.n or 1) * len(prompts),
         prompt=None if body.prompt is None else tuple(prompts),
@@ -44,7 +50,7 @@ async def complete(request: Request) -> Response:
     )
     before = [""] if served.asks else prompts
     choices = _Choices(body, prompts, before, asked.seed)
-    words = talking.spoken(request, served, asked, before, bool(body.stream))
+    words = talking.spoken(request.app.state, served, asked, before, bool(body.stream))
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return Events(request, choices.chunks(await begun(request, words), usage), done=True)

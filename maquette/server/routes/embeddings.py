@@ -34,7 +34,7 @@ async def embed(request: Request) -> Response:
         raise MaquetteError("MQ-2202", path="input", wanted="texts that are not empty", more="")
     items: Any = texts
     if body.images is not None:
-        medium, limits = making.medium_of(request, served), request.app.state.settings
+        medium, limits = making.medium_of(request.app.state, served), request.app.state.settings
         if served.medium != "image":
             raise MaquetteError("MQ-2214", "images", made=served.medium, todo="`input`")
         items = await asyncio.to_thread(lambda: np.stack([_read(one, medium, limits) for one in body.images or []]))

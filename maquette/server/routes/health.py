@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from maquette.server.doors import needs
+from maquette.server.reading import answers
 
 router = APIRouter()
 
@@ -25,7 +26,9 @@ async def ready(request: Request) -> dict[str, Any]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", dependencies=[Depends(needs("admin"))])
+@router.get(
+    "/metrics", response_class=Response, responses=answers("text/plain"), dependencies=[Depends(needs("admin"))]
+)
 async def metrics(request: Request) -> Response:
     """For Prometheus. Where keys are needed, one with the scope admin."""
     return Response(request.app.state.counts.text(), media_type=CONTENT_TYPE_LATEST)

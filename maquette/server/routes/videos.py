@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.datastructures import State
 from starlette.responses import JSONResponse, Response
 
 from maquette.core.errors import MaquetteError
@@ -10,7 +11,7 @@ from maquette.server import making
 from maquette.server.batching import Asked
 from maquette.server.doors import Caller, audit, needs
 from maquette.server.films import Film
-from maquette.server.reading import FORM, JSON, content_type, described, read_form, read_json
+from maquette.server.reading import FORM, JSON, answers, content_type, described, read_form, read_json
 from maquette.server.schemas import Film as Body
 
 router = APIRouter()
@@ -26,8 +27,8 @@ async def create(request: Request, caller: Caller = Depends(infer)) -> Response:
         body, _ = await read_form(request, Body, frozenset())
     else:
         body = await read_json(request, Body)
-    served = making.find(request, body.model, ("video",))
-    medium = making.medium_of(request, served)
+    served = making.find(request.app.state, body.model, ("video",))
+    medium = making.medium_of(request.app.state, served)
     size, seconds = making.size_of(medium), f"{medium.stored[0] / medium.rate:g}"
     if body.size not in (None, size):
         raise MaquetteError("MQ-2202", path="size", wanted=f"{size}, the size of this model", more="")
@@ -35,7 +36,9 @@ async def create(request: Request, caller: Caller = Depends(infer)) -> Response:
         raise MaquetteError("MQ-2202", path="seconds", wanted=f"{seconds}, the length of this model", more="")
     if body.n not in (None, 1):
         raise MaquetteError("MQ-2202", path="n", wanted="1", more="")
-    asked = making.requested(request, body, **making.words(request, served, body.prompt, body.label))
+    asked = making.requested(
+        request.app.state, body, **making.words(request.app.state, served, body.prompt, body.label)
+    )
     tree = body.model_dump(exclude_none=True) | {"seed": asked.seed}
     film = await request.app.state.films.put(caller.id, served.id, tree, size, seconds)
     audit(request, caller.id, "video.create", film.id, 200)
@@ -72,7 +75,7 @@ async def retrieve(request: Request, video_id: str, caller: Caller = Depends(inf
     return told(request.app.state.films.get(caller.id, video_id))
 
 
-@router.get("/v1/videos/{video_id}/content")
+@router.get("/v1/videos/{video_id}/content", response_class=Response, responses=answers("video/mp4"))
 async def content(
     request: Request, video_id: str, caller: Caller = Depends(infer), variant: Literal["video"] = "video"
 ) -> Response:
@@ -112,10 +115,10 @@ def told(film: Film) -> dict[str, Any]:
     }
 
 
-async def made(asking: Any, film: Film) -> bytes:
-    """The bytes of a film, as `asking` the application for them."""
+async def made(state: State, film: Film) -> bytes:
+    """The bytes of a film."""
     body = Body(**film.body)
-    served = making.find(asking, film.model, ("video",))
-    request = making.requested(asking, body, **making.words(asking, served, body.prompt, body.label))
-    (one, *_), _ = await making.collected(asking, served, Asked(request=request))
-    return await making.leaving(asking, making.medium_of(asking, served), one.item, one.mark)
+    served = making.find(state, film.model, ("video",))
+    request = making.requested(state, body, **making.words(state, served, body.prompt, body.label))
+    (one, *_), _ = await making.collected(state, served, Asked(request=request))
+    return await making.leaving(state, making.medium_of(state, served), one.item, one.mark)

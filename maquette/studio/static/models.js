@@ -6,12 +6,12 @@ const PLAIN = new Set(["string", "number", "boolean"]);
 
 function card(model, scored) {
   const path = `/v1/models/${encodeURIComponent(model.id)}`, told = el("div"), titleId = `model-${model.id}`;
-  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.map((name) => maybe(`can_${name}`, name))];
+  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws").map((name) => maybe(`can_${name}`, name))];
   const details = el("details", {}, el("summary", {}, t("card")), told);
   details.addEventListener("toggle", guarded(async () => {
     if (details.open && !told.childElementCount) told.append(...facts((await ask(`${path}/card`)), scored));
   }));
-  return el("article", { class: "card", "aria-labelledby": titleId },
+  return el("article", { class: "card stack", "aria-labelledby": titleId },
     el("div", { class: "heading" }, el("h2", { id: titleId }, model.id)),
     el("ul", { class: "chips" }, ...chips.map((text) => el("li", { class: "chip" }, text))),
     el("p", { class: "hint" }, `${moment(model.created)} · ${t("weights")} ${model.digest.slice(0, 12)}`),

@@ -226,13 +226,9 @@ def export_model(asked: Namespace) -> None:
 def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
-<<<<<<< HEAD
-    workers = _number(asked.workers, "--workers")
-=======
     workers, memory = _number(asked.workers, "--workers"), _value(asked.memory)
     if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or not 0 < memory < 1e9):
         raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(asked.memory))
->>>>>>> http
     from maquette.verbs.serve import serve
 
     serve(

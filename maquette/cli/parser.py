@@ -24,13 +24,8 @@ class Option(NamedTuple):
 
 
 class Verb(NamedTuple):
-<<<<<<< HEAD
     """One verb: its arguments (a name ending in `…` takes several, one in `?` may be left out, one in `…?` both), its
     options, and whether key=value may follow."""
-=======
-    """One verb: its arguments (one ending in `…` takes several, one in `?` may be left out), its options, and whether
-    key=value may follow."""
->>>>>>> http
 
     help: str
     takes: tuple[str, ...] = ()
@@ -263,11 +258,7 @@ VERBS: dict[str, Verb] = {
             Option("--memory", "GIB", "that loaded models may take; the least recently used one makes room"),
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
-<<<<<<< HEAD
-            Option("--workers", "N", "jobs (training, evaluation, …) that run at once; 0 takes none", "1"),
-=======
             Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
->>>>>>> http
             PRECISION,
             DEVICE,
             Option("--studio", "", "pages for a browser too: bring data, train, make, compare"),

@@ -90,22 +90,10 @@ class Needs:
         state = request.app.state
         if not state.settings.keys:
             return LOCAL
-<<<<<<< HEAD
-        address = request.client.host if request.client else ""
-        if wait := state.strikes.wait(address):
-            raise Later("MQ-2210", wait)
         row = await self._row(request)
-        if row is None:
-            state.strikes.take(address)
-=======
-        kind, _, secret = request.headers.get("authorization", "").partition(" ")
-        row = None
-        if kind.lower() == "bearer" and secret and len(request.headers.getlist("authorization")) == 1:
-            row = await asyncio.to_thread(state.store.key_of, secret.strip())
         if row is None:  # whoever has a key is let in however many guess at the same address, such as a proxy's
             if wait := state.strikes.take(request.client.host if request.client else ""):
                 raise Later("MQ-2210", wait)
->>>>>>> http
             self._denied(request, "", 401)
             raise MaquetteError("MQ-2207")
         return Caller(str(row.id), frozenset(row.scopes))

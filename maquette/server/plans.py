@@ -128,11 +128,7 @@ def _setting(key: str, value: Any, where: str) -> Any:
     raise MaquetteError("MQ-2184", where, path=where, reason="one of its fields is not among those that may be set")
 
 
-<<<<<<< HEAD
-def _bounded(value: Any, rule: tuple[Any, ...], where: str) -> Any:
-=======
 def _bounded(value: Any, rule: Rule, where: str) -> Any:
->>>>>>> http
     first = rule[0]
     if isinstance(first, str):
         good, wanted = isinstance(value, str) and value in rule, "one of " + ", ".join(map(str, rule))

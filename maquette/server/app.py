@@ -97,7 +97,8 @@ def create_app(
         doors.append(Doors(inner, state))
         return doors[0]
 
-    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures)
+    counted = supervisor.jobs.counts if supervisor else dict
+    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures, counted)
     app.add_middleware(around)  # type: ignore[arg-type]
     for topic in TOPICS + (WORK if supervisor else ()):
         app.router.routes.extend(topic.router.routes)

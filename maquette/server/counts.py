@@ -12,7 +12,12 @@ BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 
 class Counts:
     """One registry for each application: nothing global."""
 
-    def __init__(self, inside: Callable[[], float], engine: Callable[[], Mapping[str, float]]):
+    def __init__(
+        self,
+        inside: Callable[[], float],
+        engine: Callable[[], Mapping[str, float]],
+        jobs: Callable[[], Mapping[str, int]] = dict,
+    ):
         self._registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self._requests = Counter("maquette_requests", "Requests answered", labels, registry=self._registry)
@@ -21,7 +26,7 @@ class Counts:
         )
         gauge = Gauge("maquette_requests_inside", "Requests in hand", registry=self._registry)
         gauge.set_function(inside)
-        self._registry.register(_Figures(engine))
+        self._registry.register(_Figures(engine, jobs))
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
@@ -33,9 +38,13 @@ class Counts:
 
 
 class _Figures(Collector):
-    def __init__(self, engine: Callable[[], Mapping[str, float]]):
-        self._engine = engine
+    def __init__(self, engine: Callable[[], Mapping[str, float]], jobs: Callable[[], Mapping[str, int]]):
+        self._engine, self._jobs = engine, jobs
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         for name, value in self._engine().items():
             yield GaugeMetricFamily(f"maquette_engine_{name}", f"Of the engine: {name}", value=value)
+        states = GaugeMetricFamily("maquette_jobs", "Jobs by state", labels=["state"])
+        for state, count in self._jobs().items():
+            states.add_metric([state], count)
+        yield states

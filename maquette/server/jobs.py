@@ -231,7 +231,9 @@ class Jobs:
         """It has got so far; `told` are events of it: (kind, message, data)."""
         with self._changing(id) as held:
             job = held.maybe(states.advance(held.job, attempt, reached, progress))
-            for kind, message, data in told if job else ():
+            if job is None:
+                return None
+            for kind, message, data in told:
                 job = self._tell(held.connection, job, kind, message, data)
             return job
 

@@ -36,7 +36,8 @@ def tuning(state: Any, tenant: str, body: Tuning) -> plans.Spec:
     """
     file = body.training_file
     data = _data(state, tenant, file if _is_id(file) else None, None if _is_id(file) else file, "training_file")
-    told = body.hyperparameters or (body.method.supervised.hyperparameters if _nested(body) else None)
+    nested = body.method.supervised if body.method else None
+    told = body.hyperparameters or (nested.hyperparameters if nested else None)
     spec = _training(state, body.model, body.recipe, body.suffix, body.budget, body.overrides, told, body.codec)
     kept = {"seed": body.seed, "metadata": body.metadata, "training_file": file}
     return spec | data | {name: value for name, value in kept.items() if value is not None}
@@ -183,7 +184,3 @@ def _data(state: Any, tenant: str, file: str | None, dataset: str | None, where:
 
 def _is_id(text: str | None) -> bool:
     return text is not None and text.startswith("file-")
-
-
-def _nested(body: Tuning) -> Any:
-    return body.method is not None and body.method.supervised is not None

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
@@ -132,8 +132,8 @@ class Store:
         more = {"connect_args": {"timeout": patience}} if self.lite else {"pool_pre_ping": True}
         self._engine = sa.create_engine(address, pool_size=8, max_overflow=8, pool_timeout=patience, **more)
         if self.lite:
-            sa.event.listen(self._engine, "connect", _prepare)
-            sa.event.listen(self._engine, "begin", _begin)
+            event.listen(self._engine, "connect", _prepare)
+            event.listen(self._engine, "begin", _begin)
         with _told():
             self._migrate()
         if self.lite:

@@ -40,7 +40,7 @@ RECIPE = """\
 data: {source: ring8}
 medium: {kind: points}
 model: {kind: vae, encoder: {kind: mlp, width: 16}, decoder: {kind: mlp, width: 16}, latent: 2}
-train: {budget: 3000steps, batch: 16, samples: 8, sample_every: 0.5, validate_every: 0.5, checkpoint_every: 0.02}
+train: {budget: STEPSsteps, batch: 16, samples: 8, sample_every: 0.5, validate_every: 0.5, checkpoint_every: 0.02}
 """
 POLICY = Policy(unfinished=100_000)
 
@@ -125,7 +125,9 @@ def reference(folder: Path, seed: int) -> tuple[str, float]:
     began, out = time.monotonic(), folder / f"reference-{seed}"
     words = ["train", "recipes/tiny.yaml", f"--out={out}", f"--seed={seed}", "--device=auto", "--quiet"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "maquette", *words], cwd=folder, env=environment, check=True, stdout=-3)
+    subprocess.run(
+        [sys.executable, "-m", "maquette", *words], cwd=folder, env=environment, check=True, stdout=-3, stderr=-3
+    )
     return weights(out), time.monotonic() - began
 
 
@@ -137,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--http", action="store_true")
     parser.add_argument("--fake", action="store_true")
+    parser.add_argument("--steps", type=int, default=1000, help="of each training")
     parser.add_argument("--url", help="a database that is empty, instead of SQLite")
     asked = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="maquette-crash-") as name:
@@ -146,12 +149,12 @@ def main(argv: list[str] | None = None) -> int:
 def trial(folder: Path, asked: argparse.Namespace) -> int:
     dice = random.Random(asked.seed)
     (folder / "recipes").mkdir()
-    (folder / "recipes" / "tiny.yaml").write_text(RECIPE)
+    (folder / "recipes" / "tiny.yaml").write_text(RECIPE.replace("STEPS", str(asked.steps)))
     known, seconds = {}, 0.3
     if not asked.fake:
-        taken = {seed: reference(folder, seed) for seed in range(SEEDS)}
+        taken = {seed: reference(folder, seed) for seed in range(min(SEEDS, asked.jobs))}
         known = {seed: digest for seed, (digest, _) in taken.items()}
-        seconds = taken[SEEDS - 1][1]
+        seconds = min(seconds for _, seconds in taken.values())
         (folder / "reference-0").rename(folder / "served")
     server = Server(folder, asked)
     server.begin()

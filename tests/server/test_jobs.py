@@ -308,24 +308,24 @@ def alive(folder: Path) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()]
 
 
-def test_a_server_that_is_killed_loses_and_doubles_nothing(lite: Jobs, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_loses_and_doubles_nothing(jobs: Jobs, database: str, tmp_path: Path) -> None:
     """SIGKILL again and again while jobs wait and run; each ends once, in the bits of one that was never disturbed."""
     dice = random.Random(6)
-    made = [lite.put("train", SPEC, key=dice.choice("ab")) for _ in range(6)]
-    for kill in range(6):
-        with lived(tmp_path, "--fake", "--workers", "2") as server:
+    made = [jobs.put("train", SPEC, key=dice.choice("ab")) for _ in range(5)]
+    for kill in range(4):
+        with lived(tmp_path, "--url", database, "--fake", "--workers", "2") as server:
             assert server.stdout is not None and server.stdout.readline() == "up\n"
             time.sleep(dice.uniform(0.05, 0.6))
             server.send_signal(signal.SIGKILL)
-        made.append(lite.put("train", SPEC, key="a", idempotency=f"after {kill}"))
+        made.append(jobs.put("train", SPEC, key="a", idempotency=f"after {kill}"))
     wait(lambda: not alive(tmp_path), 20)  # their server's death reaches the workers
-    with lived(tmp_path, "--fake", "--until-done") as server:
+    with lived(tmp_path, "--url", database, "--fake", "--until-done") as server:
         assert server.wait(120) == 0
-    kept = {job.id: job for job in lite.list(None, limit=100)}
+    kept = {job.id: job for job in jobs.list(None, limit=100)}
     assert kept.keys() == {job.id for job in made}, "none lost, none made twice"
     for job in kept.values():
         assert (job.state, job.failures) == ("succeeded", 0)
-        states = [event.data["state"] for event in lite.events(None, job.id, limit=1000) if event.kind == "state"]
+        states = [event.data["state"] for event in jobs.events(None, job.id, limit=1000) if event.kind == "state"]
         assert states.count("succeeded") == 1 and states[-1] == "succeeded"
         assert finished(tmp_path, job)
     assert sum(job.attempt for job in kept.values()) > len(kept), "no kill met a running job"

@@ -23,6 +23,7 @@ function choose() {
   if (!chosen.classes.length) fields.delete("label");
   if (chosen.medium !== "text" && !chosen.takes.includes("words")) fields.delete("prompt");
   if (chosen.medium === "image" && chosen.takes.includes("picture")) fields.add("image");
+  if (!chosen.classes.length && !chosen.takes.includes("words")) fields.delete("guidance");
   if (can.has("denoises")) fields.add("steps").add("solver");
   if (can.has("asks")) fields.delete("label");
   for (const node of document.querySelectorAll("[data-for]")) show(node, fields.has(node.dataset.for));

@@ -63,6 +63,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "findings": ("The doctor's findings", "医生的发现"),
     "all_well": ("Nothing to mend", "没有需要修正的问题"),
     "to_mend": ("There is something to mend", "有需要修正的问题"),
+    "all_of_them": ("All {count}", "全部 {count} 条"),
     "findings_hint": (
         "Training leaves out what it cannot read, up to 1 % of all files; the setting data.max_bad=0.1 allows 10 %.",
         "训练会略去读不了的文件，但不超过全部的 1 %；设置 data.max_bad=0.1 可放宽到 10 %。",
@@ -198,6 +199,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_scores": ("Not scored yet.", "尚未评分。"),
     "scoring": ("Scoring has begun as a job", "评分已作为任务开始"),
     "classes_count": ("{count} labels", "{count} 个标签"),
+    "size": ("Size", "大小"),
     "weights": ("Weights", "权重"),
     "can_talks": ("writes", "写作"),
     "can_asks": ("answers", "回答"),

@@ -26,7 +26,7 @@ function facts(told, scored) {
   const rows = Object.entries(told.card).filter(([, value]) => PLAIN.has(typeof value) && value !== "");
   const scores = scored.get(told.model) ?? told.scores;
   return [
-    el("dl", { class: "facts" }, el("dt", {}, t("bundle")), el("dd", {}, size(told.bytes)),
+    el("dl", { class: "facts" }, el("dt", {}, t("size")), el("dd", {}, size(told.bytes)),
       ...rows.flatMap(([name, value]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, typeof value === "number" ? number(value, 6) : String(value))])),
     el("h3", {}, t("scores")),
     scores.length ? el("table", {}, el("tbody", {}, ...scores.map(({ title, value, low, high }) =>

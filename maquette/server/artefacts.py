@@ -52,7 +52,7 @@ def artefacts(data: Path, job: Job) -> dict[str, Artefact]:
     found: dict[str, Artefact] = {}
     if job.kind == "train":
         run = data / "models" / plans.run_name(job.id, job.spec)
-        several = [path for path in (run / "metrics.jsonl", *_inside(run / "samples")) if path.is_file()]
+        several = [path for path in (run / "metrics.jsonl", *_inside(run / "samples")) if _plain(path)]
         bundle = tuple((f"{run.name}/{path.relative_to(run / 'bundle')}", path) for path in _tree(run / "bundle"))
         if bundle:
             found["bundle.zip"] = Artefact("bundle.zip", run, None, bundle)
@@ -104,8 +104,14 @@ def _inside(folder: Path) -> list[Path]:
 def _tree(folder: Path) -> Iterator[Path]:
     """The files below `folder`, not those of runs that it holds."""
     for path in _inside(folder):
-        if path.is_dir() and not path.is_symlink():
+        if path.is_symlink():
+            continue
+        if path.is_dir():
             if not (path / "recipe.json").exists():
                 yield from _tree(path)
         elif path.is_file():
             yield path
+
+
+def _plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

@@ -283,7 +283,10 @@ def _yaml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(map(_yaml, value)) + "]"
-    return f"'{value}'" if isinstance(value, str) and not _TEXT.fullmatch(value) else str(value)
+    if isinstance(value, str) and not _TEXT.fullmatch(value):
+        quoted = value.replace("'", "''")
+        return f"'{quoted}'"
+    return str(value)
 
 
 def _about(path: Path) -> str:

@@ -41,7 +41,9 @@ ENVIRONMENT = {
 QUIET = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "MPLBACKEND": "agg", "MAQUETTE_LANG": "en"}
 REFUSED = {2, 3, 6, 7, 8}
 """Exit codes of mistakes that another try would meet again."""
-BUSY, TOLD_TO_STOP = 4, {129, 130, 143}
+BUSY = 4
+"""That of a folder in use."""
+OLD = 86_400.0
 
 
 @dataclass
@@ -104,6 +106,7 @@ class Supervisor:
         """
         self._model, self._trained = model, trained
         self._lock.enter_context(files.lock(self._owners / self.owner))
+        self._sweep()
         for job in self.jobs.trained():
             folder = self.folder / str(job.result.get("folder", ""))
             try:
@@ -168,6 +171,13 @@ class Supervisor:
                 return True
         except MaquetteError:
             return False
+
+    def _sweep(self) -> None:
+        """Remove what servers have left that were gone a day ago; younger ones may still be missed by their jobs."""
+        for folder in self._owners.iterdir():
+            with contextlib.suppress(MaquetteError, OSError):
+                if time.time() - folder.stat().st_mtime > OLD and self._dead(folder.name):
+                    files.remove_folder(folder)
 
     def _take(self) -> None:
         while len(self._running) < self.workers and not self._leave.is_set():

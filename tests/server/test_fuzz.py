@@ -118,5 +118,3 @@ def test_the_description_names_every_field(address: str) -> None:
     assert form["properties"]["mask"] == {"type": "string", "format": "binary"}
     references = json.dumps(tree).split('"$ref": "#/components/schemas/')[1:]
     assert {one.partition('"')[0] for one in references} <= set(tree["components"]["schemas"])
-
-

@@ -60,7 +60,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def studio(folder: Path, models: tuple[Path, ...] = (), jobs: bool = True, workers: int = 1, **more: Any) -> Iterator[tuple[str, Any]]:
+def studio(
+    folder: Path, models: tuple[Path, ...] = (), jobs: bool = True, workers: int = 1, **more: Any
+) -> Iterator[tuple[str, Any]]:
     """The address of a server with pages, and its application."""
     store = Store(f"sqlite:///{folder}/server.db", folder)
     supervisor = Supervisor(Jobs(store), workers=workers, device="cpu", tick=0.1) if jobs else None

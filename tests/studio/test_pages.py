@@ -3,7 +3,6 @@
 import io
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ PAYLOADS = [
     "<img src=x onerror=window.hit=1>",
     "<svg onload=window.hit=1>",
     "<svg><script>window.hit=1</script></svg>",
-    "\"><script>window.hit=1</script>",
+    '"><script>window.hit=1</script>',
     "'><img src=x onerror=window.hit=1>",
     "</title><script>window.hit=1</script>",
     "</textarea><script>window.hit=1</script>",
@@ -151,8 +150,13 @@ def test_no_name_and_no_text_is_ever_run(browser: Browser, served: tuple[str, An
             page.fill("#n", "1")
             page.click("#go")
             expect(page.locator("#gallery figcaption").first).to_contain_text(payload, timeout=PATIENCE)
-        hostile = "".join(f'data: {{"choices":[{{"index":{i},"text":{_json(p)}}}]}}\n\n' for i, p in enumerate(PAYLOADS))
-        page.route("**/v1/completions", lambda route: route.fulfill(body=hostile + "data: [DONE]\n\n", content_type="text/event-stream"))
+        hostile = "".join(
+            f'data: {{"choices":[{{"index":{i},"text":{_json(p)}}}]}}\n\n' for i, p in enumerate(PAYLOADS)
+        )
+        page.route(
+            "**/v1/completions",
+            lambda route: route.fulfill(body=hostile + "data: [DONE]\n\n", content_type="text/event-stream"),
+        )
         page.select_option("#model", "writer")
         page.fill("#prompt", PAYLOADS[0])
         page.click("#go")
@@ -214,7 +218,9 @@ def test_the_keyboard_is_enough(browser: Browser, served: tuple[str, Any]) -> No
             page.keyboard.press("Tab")
             met.append(page.evaluate(f"{focused}.id"))
             if met[-1] not in ("model", "label", "solver"):
-                ring = page.evaluate(f"parseFloat(getComputedStyle({focused}.closest('.button') ?? {focused}).outlineWidth)")
+                ring = page.evaluate(
+                    f"parseFloat(getComputedStyle({focused}.closest('.button') ?? {focused}).outlineWidth)"
+                )
                 assert ring >= 2, met[-1]
             if met[-1] == "go":
                 break
@@ -262,8 +268,12 @@ def test_a_zip_made_in_the_browser_is_one_and_marks_of_all_media_are_found(
             assert {name: archive.read(name).decode() for name in archive.namelist()} == texts
         for kind, data in files.items():
             found = seen.page.evaluate(
-                """async (bytes) => (await import("/studio/static/mark.js")).findMark(new Uint8Array(bytes))""", list(data)
+                """async (bytes) => (await import("/studio/static/mark.js")).findMark(new Uint8Array(bytes))""",
+                list(data),
             )
             wanted = ("a" * 16, 1) if kind == "png" else ("0123456789abcdef", 41)
             assert found is not None and (found["digest"], found["seed"]) == wanted, kind
-        assert seen.page.evaluate("""async () => (await import("/studio/static/mark.js")).findMark(new Uint8Array(9))""") is None
+        assert (
+            seen.page.evaluate("""async () => (await import("/studio/static/mark.js")).findMark(new Uint8Array(9))""")
+            is None
+        )

@@ -24,7 +24,9 @@ def ask(url: str, method: str, path: str, body: bytes = b"", **headers: str) -> 
     address = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     try:
-        connection.request(method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
     finally:
@@ -93,7 +95,9 @@ def test_the_way_in_with_a_key(tmp_path: Path) -> None:
         assert ask(url, "POST", "/v1/images/generations", wanted, **more).status == 403
         assert ask(url, "POST", "/v1/images/generations", wanted, **more, X_CSRF_Token="no").status == 403
         assert ask(url, "POST", "/v1/images/generations", wanted, **more, X_CSRF_Token=session.csrf).status == 200
-        elsewhere = ask(url, "POST", "/v1/images/generations", wanted, **more, X_CSRF_Token=session.csrf, Origin="http://evil")
+        elsewhere = ask(
+            url, "POST", "/v1/images/generations", wanted, **more, X_CSRF_Token=session.csrf, Origin="http://evil"
+        )
         assert elsewhere.status == 403
         both = ask(url, "GET", "/v1/models", Cookie=kept, Authorization="Bearer wrong")
         assert both.status == 401, "a key that is said is the one that counts"
@@ -102,7 +106,10 @@ def test_the_way_in_with_a_key(tmp_path: Path) -> None:
 
         app.state.store.revoke_key(row.id)
         assert ask(url, "GET", "/v1/models", Cookie=kept).status == 401
-        assert ask(url, "POST", "/studio/sign-out", Cookie=kept, Content_Type="multipart/form-data; boundary=b").status == 303
+        assert (
+            ask(url, "POST", "/studio/sign-out", Cookie=kept, Content_Type="multipart/form-data; boundary=b").status
+            == 303
+        )
         assert ask(url, "GET", "/studio/make", Cookie=kept).status == 303
         while (answer := sign_in(url, "wrong")).status == 401:
             pass

@@ -23,7 +23,9 @@ def test_every_word_stands_in_both_languages_with_the_same_values() -> None:
 
 
 def test_what_pages_and_scripts_ask_for_is_there_and_all_of_it_is_asked_for() -> None:
-    sources = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("*/*.*") if path.suffix in (".html", ".js")}
+    sources = {
+        path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("*/*.*") if path.suffix in (".html", ".js")
+    }
     sources["pages.py"] = (ROOT / "pages.py").read_text(encoding="utf-8")
     asked = set(PAGES) | {f"{name}_lede" for name in PAGES} | {"sign_in_lede"}
     for name, source in sources.items():

@@ -159,7 +159,7 @@ def trial(folder: Path, asked: argparse.Namespace) -> int:
     server = Server(folder, asked)
     server.begin()
     jobs = Jobs(Store(asked.url or f"sqlite:///{folder}/server.db", folder, patience=30.0), POLICY)
-    client = Client(server, jobs, asked.jobs, seconds * asked.kills / asked.jobs, dice)
+    client = Client(server, jobs, asked.jobs, 1.6 * seconds * asked.kills / asked.jobs, dice)
     client.start()
     running = 0
     for _ in range(asked.kills):

@@ -71,7 +71,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # -- train --------------------------------------------------------------------------------------------------------
     "train": ("Train", "训练"),
     "train_lede": (
-        "Choose what to learn from and a recipe, and how long it may take. You watch it learn, and may stop at any time.",
+        "Choose what to learn from, a recipe, and how long it may take. Watch it learn, and stop at any time.",
         "选择数据、配方和可用的时间，看着它学习，并可随时停止。",
     ),
     "new_run": ("New run", "新的训练"),

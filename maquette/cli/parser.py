@@ -365,8 +365,8 @@ def build() -> Parser:
         one = verbs.add_parser(name, help=verb.help, description=verb.help, epilog=_epilog(verb))
         for positional in verb.takes:
             counts = {"…": "+", "?": "?", "…?": "*"}
-            name = positional.rstrip("…?")
-            one.add_argument(name, nargs=counts.get(positional.removeprefix(name)))
+            bare = positional.rstrip("…?")
+            one.add_argument(bare, nargs=counts.get(positional.removeprefix(bare)))
         for option in verb.options + EVERYWHERE:
             if not option.metavar:
                 one.add_argument(option.flag, action="store_true", help=option.help)

@@ -53,6 +53,7 @@ class Served:
         talks: whether it makes words; asks: whether they are answers; streams: whether they come in pieces.
         embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
             pictures, and shown on the way.
+        takes: what it is given beside a label: "words", "picture".
     """
 
     id: str
@@ -69,6 +70,7 @@ class Served:
     embeds: bool
     draws: bool
     denoises: bool
+    takes: tuple[str, ...] = ()
 
 
 class _Model:
@@ -339,7 +341,8 @@ class Engine:
 
 
 def _describe(name: str, bundle: Path, outline: Outline) -> Served:
-    medium, config = outline.medium_config.build(), outline.model_config
+    medium, config, along = outline.medium_config.build(), outline.model_config, outline.along
+    takes = {"words": along.captions is not None, "picture": along.picture or along.craft is not None}
     return Served(
         id=name,
         folder=bundle,
@@ -355,4 +358,5 @@ def _describe(name: str, bundle: Path, outline: Outline) -> Served:
         embeds=config.makes(Features) or config.makes(TwoTowers),
         draws=config.draws,
         denoises=config.makes(Denoiser),
+        takes=tuple(name for name, so in takes.items() if so),
     )

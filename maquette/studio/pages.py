@@ -73,11 +73,10 @@ async def sign_in(request: Request) -> Response:
     """A key becomes a session."""
     state, address = request.app.state, request.client.host if request.client else ""
     body, _ = await read_form(request, SignIn, frozenset())
-    if state.strikes.wait(address):
-        return shown(request, "sign-in", status=429, mistake="too_often")
     row = await asyncio.to_thread(state.store.key_of, body.key.strip())
     if row is None:
-        state.strikes.take(address)
+        if state.strikes.take(address):
+            return shown(request, "sign-in", status=429, mistake="too_often")
         audit(request, "", "denied", "", 401)
         return shown(request, "sign-in", status=401, mistake="wrong_key")
     audit(request, str(row.id), "session.open", "", 303)

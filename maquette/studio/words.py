@@ -63,6 +63,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "findings": ("The doctor's findings", "医生的发现"),
     "all_well": ("Nothing to mend", "没有需要修正的问题"),
     "to_mend": ("There is something to mend", "有需要修正的问题"),
+    "all_of_them": ("All {count}", "全部 {count} 条"),
     "findings_hint": (
         "Training leaves out what it cannot read, up to 1 % of all files; the setting data.max_bad=0.1 allows 10 %.",
         "训练会略去读不了的文件，但不超过全部的 1 %；设置 data.max_bad=0.1 可放宽到 10 %。",
@@ -70,7 +71,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # -- train --------------------------------------------------------------------------------------------------------
     "train": ("Train", "训练"),
     "train_lede": (
-        "Choose what to learn from and a recipe, and how long it may take. You watch it learn, and may stop at any time.",
+        "Choose what to learn from, a recipe, and how long it may take. Watch it learn, and stop at any time.",
         "选择数据、配方和可用的时间，看着它学习，并可随时停止。",
     ),
     "new_run": ("New run", "新的训练"),
@@ -127,7 +128,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_models": ("There is no model yet. Train one first.", "还没有模型，请先训练一个。"),
     "model": ("Model", "模型"),
     "prompt": ("Prompt", "提示"),
-    "prompt_hint": ("Words, where the model learnt from words; else leave it empty.", "模型学过文字时填写，否则留空。"),
+    "to_make": ("What to make", "要生成什么"),
+    "given_picture": ("Picture that it is given", "给它的图片"),
     "label": ("Label", "标签"),
     "label_any": ("Any", "任意"),
     "label_each": ("Each in turn", "依次每个"),
@@ -150,7 +152,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "生成的内容显示在这里，离开页面后清空。",
     ),
     "seed_is": ("seed {seed}", "种子 {seed}"),
-    "again": ("Again with this seed", "用此种子再次生成"),
+    "again": ("Again", "再来一次"),
     "reproduce": ("Reproduce from a mark", "根据标识重现"),
     "reproduce_hint": (
         "Choose a file that Maquette made. Its mark names the model and the seed.",
@@ -206,6 +208,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_scores": ("Not scored yet.", "尚未评分。"),
     "scoring": ("Scoring has begun as a job", "评分已作为任务开始"),
     "classes_count": ("{count} labels", "{count} 个标签"),
+    "size": ("Size", "大小"),
     "weights": ("Weights", "权重"),
     "can_talks": ("writes", "写作"),
     "can_asks": ("answers", "回答"),

@@ -113,9 +113,8 @@ def serve(
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         needed = "keys are needed" if settings.keys else "no key is needed: this machine alone reaches it"
-        say(
-            f"http://{shown}:{number}/v1 serves {', '.join(one.id for one in engine.served()) or 'no model yet'}; {needed}"
-        )
+        models = ", ".join(one.id for one in engine.served()) or "no model yet"
+        say(f"http://{shown}:{number}/v1 serves {models}; {needed}")
         if studio:
             say(f"the studio is at http://{shown}:{number}/studio")
         if not producer:

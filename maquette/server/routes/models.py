@@ -25,7 +25,7 @@ async def model(request: Request, model: str) -> dict[str, Any]:
 
 
 def told(served: Served) -> dict[str, Any]:
-    """OpenAI's four fields, and ours: what it makes and what it can do."""
+    """OpenAI's four fields, and ours: what it makes, what it can do, and what it takes beside a label."""
     return {
         "id": served.id,
         "object": "model",
@@ -34,6 +34,7 @@ def told(served: Served) -> dict[str, Any]:
         "medium": served.medium,
         "kind": served.kind,
         "classes": list(served.classes),
+        "takes": list(served.takes),
         "can": [name for name in ABLE if getattr(served, name)],
         "digest": served.digest,
     }

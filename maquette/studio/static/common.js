@@ -33,8 +33,8 @@ export const number = (value, digits = 4) =>
   new Intl.NumberFormat(language, { maximumSignificantDigits: digits }).format(value);
 export const percent = (share) => new Intl.NumberFormat(language, { style: "percent" }).format(share);
 export const moment = (seconds) =>
-  new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
-export const clock = (seconds) => new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(seconds * 1000);
+  new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" }).format(seconds * 1000);
+export const clock = (seconds) => new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" }).format(seconds * 1000);
 
 export function size(bytes) {
   const units = ["B", "kB", "MB", "GB"];

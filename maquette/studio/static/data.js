@@ -4,6 +4,7 @@ import { artefactPath, ask, byId, chosenSet, el, fault, follow, getJob, guarded,
 import { fits, look, most, pack, preview, suffix, usable } from "./zip.js";
 
 const TABLES = new Set(["jsonl", "csv", "txt", "md"]);
+const NAMES = 4;
 let held = null; // {entries, blob, name, suffix}
 
 // -- choosing ---------------------------------------------------------------------------------------------------------
@@ -156,6 +157,10 @@ function finding(file, good, text) {
       if (!above.querySelector("ul")) above.append(el("ul"));
       above.querySelector("ul").append(el("li", {}, line.trim()));
     }
+  }
+  for (const names of list.querySelectorAll("ul")) {
+    const rest = [...names.children].slice(NAMES);
+    if (rest.length > 1) names.append(el("li", {}, el("details", {}, el("summary", {}, t("all_of_them", { count: names.childElementCount })), el("ul", {}, ...rest))));
   }
   return el("div", { class: "finding" },
     el("p", { class: `verdict${good ? "" : " bad"}` }, `${good ? "✓" : "!"} ${file.filename}: ${t(good ? "all_well" : "to_mend")}`), list,

@@ -1,8 +1,9 @@
 // Jobs: all of them, and one with what happened, what it said and what it made.
 
-import { artefactPath, ask, byId, chip, el, eventLine, fault, follow, getJob, guarded, jobName, jobPath, jobRow, moment, often, OVER, percent, show, size, sure, t, wish } from "./common.js";
+import { artefactPath, ask, byId, chip, el, eventLine, fault, follow, getJob, guarded, jobName, jobPath, jobRow, maybe, moment, often, OVER, percent, show, size, sure, t, wish } from "./common.js";
 
 const LINES = 300;
+const SAID = { dataset: "data", file: "data", overrides: "settings", n: "how_many" };
 let one = null, last = null, all = [];
 
 async function list(more = false) {
@@ -27,7 +28,7 @@ function told(job) {
   byId("one-share").textContent = percent(job.progress);
   byId("one-why").textContent = job.error ? job.error.message : "";
   show(byId("one-why"), job.error);
-  const facts = [[t("job"), job.id], [t("begun"), moment(job.created_at)], ...Object.entries(job.asked).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)])];
+  const facts = [[t("job"), job.id], [t("begun"), moment(job.created_at)], ...Object.entries(job.asked).filter(([, value]) => JSON.stringify(value) !== "{}").map(([name, value]) => [maybe(SAID[name] ?? name, name), typeof value === "object" ? JSON.stringify(value) : String(value)])];
   byId("one-facts").replaceChildren(...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   if (before === job.status && before !== undefined) return;
   const act = (name, what, style) => el("button", { type: "button", class: style, onclick: guarded(async () => {
@@ -46,6 +47,7 @@ function told(job) {
 async function files() {
   const { data } = await ask(jobPath(one.id, "/artefacts"));
   show(byId("no-files"), !data.length);
+  show(byId("one-files"), data.length);
   byId("one-files").replaceChildren(...data.slice(0, 100).map(({ id, bytes }) => el("li", {},
     el("div", { class: "what" }, id, bytes === null ? "" : el("span", { class: "hint" }, ` ${size(bytes)}`)),
     el("div", { class: "actions small-buttons" }, el("a", { class: "button", href: artefactPath(one.id, id), download: id }, t("download"))))));

@@ -21,11 +21,12 @@ function choose() {
   chosen = models.find(({ id }) => id === byId("model").value);
   const can = new Set(chosen.can), fields = new Set(FIELDS[chosen.medium] ?? OTHER);
   if (!chosen.classes.length) fields.delete("label");
-  else if (chosen.medium !== "text") fields.delete("prompt");
+  if (chosen.medium !== "text" && !chosen.takes.includes("words")) fields.delete("prompt");
+  if (chosen.medium === "image" && chosen.takes.includes("picture")) fields.add("image");
+  if (!chosen.classes.length && !chosen.takes.includes("words")) fields.delete("guidance");
   if (can.has("denoises")) fields.add("steps").add("solver");
   if (can.has("asks")) fields.delete("label");
   for (const node of document.querySelectorAll("[data-for]")) show(node, fields.has(node.dataset.for));
-  show(byId("prompt-hint"), chosen.medium !== "text");
   byId("label").replaceChildren(option("", t("label_any")), option("each", t("label_each")), ...chosen.classes.map((name) => option(name)));
   byId("about").textContent = [medium(chosen.medium), chosen.kind].join(" · ") + (chosen.medium in FIELDS ? "" : ` · ${t("only_job")}`);
 }
@@ -36,7 +37,7 @@ function asked() {
   const body = { model: chosen.id };
   for (const node of document.querySelectorAll("[data-for]")) {
     const input = byId(node.dataset.for);
-    if (node.hidden || input.value === "") continue;
+    if (node.hidden || input.value === "" || input.type === "file") continue;
     body[input.id] = input.type === "number" ? Number(input.value) : input.value;
   }
   body.seed = byId("seed").value === "" ? Math.floor(Math.random() * SEEDS) : Number(byId("seed").value);
@@ -58,7 +59,7 @@ async function make(body, each) {
   show(byId("halt"), true);
   const began = performance.now(), before = byId("gallery").childElementCount;
   try {
-    await (MAKERS[chosen.medium] ?? byJob)(body, each ?? ((made) => byId("gallery").prepend(made)), going.signal);
+    await (MAKERS[chosen.medium] ?? byJob)(body, each ?? inOrder(), going.signal);
     say(t("made", { count: byId("gallery").childElementCount - before, time: duration((performance.now() - began) / 1000) }));
   } catch (error) {
     say(error.name === "AbortError" ? t("stopped") : "");
@@ -72,15 +73,34 @@ async function make(body, each) {
   }
 }
 
+/** Puts the results of one request at the top, in their order. */
+function inOrder() {
+  let last = null;
+  return (tile) => {
+    if (last) last.after(tile);
+    else byId("gallery").prepend(tile);
+    last = tile;
+  };
+}
+
 // -- how each medium is made ------------------------------------------------------------------------------------------
 
 const MAKERS = { image: pictures, audio: sounds, music: sounds, video: films, text: texts };
+
+function filled(fields) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  return form;
+}
 
 const post = (path, json, signal) => send(path, { method: "POST", json, signal });
 
 async function pictures(body, each, signal) {
   const partial = chosen.can.includes("denoises") ? { partial_images: 3 } : {};
-  const answer = await post("/v1/images/generations", { prompt: "", ...body, stream: true, ...partial }, signal);
+  const [image] = byId("image").closest("[data-for]").hidden ? [] : byId("image").files, json = { ...body, stream: true, ...partial };
+  const answer = image
+    ? await send("/v1/images/edits", { method: "POST", form: filled({ ...json, image }), signal })
+    : await post("/v1/images/generations", { prompt: "", ...json }, signal);
   const tiles = new Map();
   const tileOf = (index) => {
     if (!tiles.has(index)) {
@@ -170,7 +190,7 @@ function finish(tile, body, blob, ending) {
     el("span", {}, facts.join(" · ")), body.prompt ? el("span", {}, `“${body.prompt}”`) : null,
     el("span", { class: "actions small-buttons" },
       el("a", { class: "button", href: URL.createObjectURL(blob), download: `${body.model}-${body.seed}.${ending}` }, t("download")),
-      el("button", { type: "button", onclick: () => repeat(body) }, t("again")))));
+      el("button", { type: "button", "aria-label": `${t("again")}, ${t("seed_is", { seed: body.seed })}`, onclick: () => repeat(body) }, t("again")))));
 }
 
 function repeat(body) {

@@ -6,12 +6,12 @@ const PLAIN = new Set(["string", "number", "boolean"]);
 
 function card(model, scored) {
   const path = `/v1/models/${encodeURIComponent(model.id)}`, told = el("div"), titleId = `model-${model.id}`;
-  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.map((name) => maybe(`can_${name}`, name))];
+  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws").map((name) => maybe(`can_${name}`, name))];
   const details = el("details", {}, el("summary", {}, t("card")), told);
   details.addEventListener("toggle", guarded(async () => {
     if (details.open && !told.childElementCount) told.append(...facts((await ask(`${path}/card`)), scored));
   }));
-  return el("article", { class: "card", "aria-labelledby": titleId },
+  return el("article", { class: "card stack", "aria-labelledby": titleId },
     el("div", { class: "heading" }, el("h2", { id: titleId }, model.id)),
     el("ul", { class: "chips" }, ...chips.map((text) => el("li", { class: "chip" }, text))),
     el("p", { class: "hint" }, `${moment(model.created)} · ${t("weights")} ${model.digest.slice(0, 12)}`),
@@ -26,7 +26,7 @@ function facts(told, scored) {
   const rows = Object.entries(told.card).filter(([, value]) => PLAIN.has(typeof value) && value !== "");
   const scores = scored.get(told.model) ?? told.scores;
   return [
-    el("dl", { class: "facts" }, el("dt", {}, t("bundle")), el("dd", {}, size(told.bytes)),
+    el("dl", { class: "facts" }, el("dt", {}, t("size")), el("dd", {}, size(told.bytes)),
       ...rows.flatMap(([name, value]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, typeof value === "number" ? number(value, 6) : String(value))])),
     el("h3", {}, t("scores")),
     scores.length ? el("table", {}, el("tbody", {}, ...scores.map(({ title, value, low, high }) =>

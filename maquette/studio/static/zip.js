@@ -93,7 +93,7 @@ async function member(zip, offset, size, method) {
 
 /** A figure of a file, or null when there is nothing to show. Names and texts stay texts. */
 export async function tile(path, open) {
-  const end = suffix(path), caption = el("figcaption", {}, path);
+  const end = suffix(path), caption = el("figcaption", { title: path }, path.split("/").slice(-2).join("/"));
   const kind = PICTURES[end] ?? SOUNDS[end] ?? FILMS[end];
   if (!kind && !TEXTS.has(end)) return null;
   const blob = await open();

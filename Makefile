@@ -13,7 +13,7 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types slow crash bench bench-quality constraints clean
+.PHONY: help demo test check lint types slow crash bench bench-quality bench-serving constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -45,6 +45,9 @@ bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmar
 
 bench-quality: $(BENCH_VENV)/stamp  ## quality against peers at equal wall time (10 minutes a contestant)
 	$(BENCH)/python -m benchmarks.quality
+
+bench-serving: $(BENCH_VENV)/stamp  ## many clients at once, over HTTP and without it (about 10 minutes)
+	$(BENCH)/python -m benchmarks.serving
 
 constraints:  ## resolve constraints.txt again (needs uv)
 	{ sed '/^[^#]/d' constraints.txt; echo torch==2.13.0 | uv pip compile pyproject.toml --all-extras --constraint - \

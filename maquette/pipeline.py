@@ -131,6 +131,7 @@ class Pipeline:
         self.classes, self.card, self.digest = bundle.classes, bundle.card, bundle.digest
         self.device = device
         self.precision: Storage = precision
+        self.compiled = compiled
 
     def generate(self, request: Request) -> np.ndarray:
         """Items [request.total, *medium.stored] of dtype `medium.dtype`.
@@ -355,9 +356,9 @@ class Pipeline:
 
     @property
     def bytes(self) -> int:
-        """What the weights of model and codec take in memory."""
+        """What the weights of model and codec take in memory; compiled steps have a copy of their own."""
         parts = [*self.model.parameters(), *self.model.buffers(), *self.codec.parameters(), *self.codec.buffers()]
-        return sum(part.numel() * part.element_size() for part in parts)
+        return sum(part.numel() * part.element_size() for part in parts) * (1 + self.compiled)
 
     @torch.inference_mode()
     def embed(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -404,8 +405,12 @@ class Pipeline:
 
     def marks(self, request: Request) -> list[Mark]:
         """What each item of `generate(request)` says of itself in its file."""
+        return [self.mark(request, number) for number in range(request.total)]
+
+    def mark(self, request: Request, number: int) -> Mark:
+        """What item `number` says of itself."""
         apart = request.n if request.mix else request.between or 1
-        return [Mark(self.digest, request.seed + i // apart) for i in range(request.total)]
+        return Mark(self.digest, request.seed + number // apart)
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).

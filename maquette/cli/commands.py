@@ -14,6 +14,7 @@ from maquette.core.errors import MaquetteError
 
 if TYPE_CHECKING:
     from maquette.verbs.chat import Conversation
+    from maquette.verbs.remote import Talk
 
 
 def train(asked: Namespace) -> None:
@@ -34,6 +35,8 @@ def resume(asked: Namespace) -> None:
 
 
 def sample(asked: Namespace) -> None:
+    if _elsewhere(asked):
+        return _sample_elsewhere(asked)
     from maquette.media.base import foretells
     from maquette.pipeline import load
     from maquette.verbs.sample import sample
@@ -97,13 +100,72 @@ def sample(asked: Namespace) -> None:
         _say(verse(getattr(asked, "RUN|BUNDLE"), poems, asked.form))
 
 
-def chat(asked: Namespace) -> None:
-    from maquette.pipeline import load
-    from maquette.verbs.chat import Conversation
+def _elsewhere(asked: Namespace) -> bool:
+    """Whether a server is asked, and no run here; raises MQ-2105 when it is both or neither."""
+    if (asked.server is None) == (getattr(asked, "RUN|BUNDLE") is None):
+        raise MaquetteError("MQ-2105", first=asked.verb, second="either RUN|BUNDLE or --server URL")
+    if asked.model is not None and asked.server is None:
+        raise MaquetteError("MQ-2105", first="--model", second="--server URL")
+    return asked.server is not None
 
-    how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")
-    given = {"seed": _value(asked.seed), "max_tokens": _value(asked.max_tokens), "stop": asked.stop, "sampling": how}
-    talk = Conversation(load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled), **given)
+
+SENT = {
+    "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop "
+    "out",
+    "chat": "seed temperature top_k top_p min_p repetition max_tokens stop",
+}
+"""The options that a server is told, or that say what becomes of its answer."""
+
+
+def _sent(asked: Namespace) -> dict[str, Any]:
+    """The fields of a request to a server; an option that no server is told is refused."""
+    from maquette.cli.parser import VERBS
+
+    known = {*SENT[asked.verb].split(), "server", "model", "precision", "device"}
+    for option in VERBS[asked.verb].options:
+        name = option.flag.strip("-").replace("-", "_")
+        if name not in known and getattr(asked, name) not in (option.default, None, False, []):
+            raise MaquetteError("MQ-2105", option.flag, first=option.flag, second="a run on this machine")
+    plain = {"n", "seed", "label", "max_tokens", "guidance", "steps", "temperature", "eta", *SENT["chat"].split()}
+    defaults = {option.flag.strip("-").replace("-", "_"): option.default for option in VERBS[asked.verb].options}
+    told = {name: getattr(asked, name, None) for name in sorted(plain | {"solver"}) if name in defaults}
+    kept = {name: text for name, text in told.items() if text not in (None, []) and text != defaults[name]}
+    return {name: text if name in ("label", "solver", "stop") else _value(text) for name, text in kept.items()}
+
+
+def _sample_elsewhere(asked: Namespace) -> None:
+    more = _sent(asked)
+    from maquette.verbs.remote import Remote, write
+
+    remote = Remote(asked.server, asked.model or "")
+    more["seed"] = _value(asked.seed)
+    if remote.about().get("medium", "text") != "text":
+        _print_all(write(remote.pictures(asked.prompt or "", **more), asked.out or "samples", more["seed"]))
+        return
+    for piece in remote.complete(asked.prompt or "", **more):
+        print(_harmless(piece), end="", flush=True)
+    print()
+
+
+def chat(asked: Namespace) -> None:
+    talk: Any
+    if _elsewhere(asked):
+        more = _sent(asked)
+        from maquette.verbs.remote import Remote, Talk
+
+        talk = Talk(Remote(asked.server, asked.model or ""), **more)
+    else:
+        from maquette.pipeline import load
+        from maquette.verbs.chat import Conversation
+
+        how = _chosen(asked, "temperature", "top_k", "top_p", "min_p", "repetition")
+        given = {
+            "seed": _value(asked.seed),
+            "max_tokens": _value(asked.max_tokens),
+            "stop": asked.stop,
+            "sampling": how,
+        }
+        talk = Conversation(load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled), **given)
     _say("The answers are made by a model. /new begins anew, /quit or Ctrl-D ends.")
     for line in _lines():
         if line.strip() == "/quit":
@@ -114,7 +176,7 @@ def chat(asked: Namespace) -> None:
             _answer(talk, line.strip())
 
 
-def _answer(talk: "Conversation", question: str) -> None:
+def _answer(talk: "Conversation | Talk", question: str) -> None:
     """The answer as it comes; a question that cannot be asked is no end of the conversation."""
     forgotten = talk.forgotten
     try:

@@ -61,6 +61,11 @@ DATABASE = Option(
     "--database", "URL", "postgresql://… instead of SQLite in the data folder; MAQUETTE_DATABASE says the same unseen"
 )
 
+SERVER = (
+    Option("--server", "URL", "a model at a server of OpenAI's shape, instead of a run; MAQUETTE_KEY holds the key"),
+    Option("--model", "NAME", "its name at --server (default: the only one)"),
+)
+
 VERBS: dict[str, Verb] = {
     "train": Verb(
         "learn a recipe from your files",
@@ -85,7 +90,7 @@ VERBS: dict[str, Verb] = {
     ),
     "sample": Verb(
         "make new items from a run or a bundle",
-        ("RUN|BUNDLE",),
+        ("RUN|BUNDLE?",),
         (
             Option("-n", "N", "how many (default: 16, of text 1, between texts 2)"),
             Option("--prompt", "TEXT", "words to go on from or to answer"),
@@ -138,6 +143,7 @@ VERBS: dict[str, Verb] = {
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
             Option("--out", "DIR", "one file each, into this folder (default: samples)"),
             Option("--visible", "TEXT", "a visible note on every item"),
+            *SERVER,
             PRECISION,
             COMPILED,
             DEVICE,
@@ -146,12 +152,13 @@ VERBS: dict[str, Verb] = {
     ),
     "chat": Verb(
         "talk with a model that learnt from questions and answers, a line each; /new begins anew, /quit ends",
-        ("RUN|BUNDLE",),
+        ("RUN|BUNDLE?",),
         (
             SEED._replace(help="answer i is drawn from seed S + i"),
             TEMPERATURE,
             *TOKENS,
             *ENDS,
+            *SERVER,
             PRECISION,
             COMPILED,
             DEVICE,

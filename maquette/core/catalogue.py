@@ -378,6 +378,14 @@ CATALOGUE: dict[str, Entry] = {
         en=("{path} cannot be set by a request: {reason}", "leave it out"),
         zh=("请求不能设置 {path}：{reason}", "请去掉它"),
     ),
+    "MQ-2190": Entry(
+        en=("this server cannot be asked: {reason}", "name one as http://127.0.0.1:8000/v1, its model by --model"),
+        zh=("无法请求此服务器：{reason}", "请写成 http://127.0.0.1:8000/v1 的形式，并用 --model 指定模型"),
+    ),
+    "MQ-2191": Entry(
+        en=("the server did not do it: {reason}", "see to the request, or to the server"),
+        zh=("服务器未完成请求：{reason}", "请检查请求或服务器"),
+    ),
     # -- 22xx: what a server is asked ----------------------------------------------------------------------------
     "MQ-2201": Entry(
         en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),

@@ -5,6 +5,7 @@ GPT-2 (Radford et al. 2019) is one of its forms, and its files become a bundle a
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,10 @@ class _Places(Seats):
             self.lengths[seat] += 1
         return logits
 
+    @abstractmethod
+    def _read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
+        """As `read`, the texts being where `lengths` says."""
+
     def _told(self, part: slice | list[int]) -> Condition:
         """What is told on some seats."""
         return Condition(vector=self.vectors[part] if self.model.embed.width else None)
@@ -193,6 +198,15 @@ class _Compiled(_Places):
 
     def __init__(self, model: GPT, n: int):
         super().__init__(model, n, model.compiled.cache(n))
+
+    def sit(self, seat: int, tokens: Int[Tensor, " l"], condition: Condition) -> None:
+        n = len(tokens)
+        if not 0 < n <= self.model.compiled.most:
+            return super().sit(seat, tokens, condition)
+        if condition.vector is not None:
+            self.vectors[seat] = condition.vector[0]
+        self.model.compiled.step(tokens, condition.spread(n), self.cache, np.full(n, seat), np.arange(n))
+        self.lengths[seat] = n
 
     def _read(self, seats: list[int], tokens: Int[Tensor, " n"]) -> Float[Tensor, "n vocab"]:
         places = np.array([self.lengths[seat] for seat in seats])

@@ -108,12 +108,15 @@ def _turn(x, cos, sin):
 
 @kernel(parallel=True)
 def _attend(qkv, keys, values, seats, places, cos, sin, unit, out):
-    """Each row looks at its place and all before it, each head by itself; an empty `cos` does not rotate."""
+    """Each row looks at its place and all before it, each head by itself; an empty `cos` does not rotate.
+
+    Several rows may be places of one text: all are put down before any looks.
+    """
     _, heads, _, d = keys.shape
     width, share = heads * d, np.float32(1 / math.sqrt(d))
     for job in prange(len(seats) * heads):
         r, h = job // heads, job % heads
-        at = places[r]
+        at, seat = places[r], seats[r]
         q, k = qkv[r, h * d : (h + 1) * d], qkv[r, width + h * d : width + (h + 1) * d]
         if unit:
             _unit(q)
@@ -121,10 +124,13 @@ def _attend(qkv, keys, values, seats, places, cos, sin, unit, out):
         if len(cos):
             _turn(q, cos[at], sin[at])
             _turn(k, cos[at], sin[at])
-        known, said = keys[seats[r], h], values[seats[r], h]
         for i in range(d):
-            known[at, i] = k[i]
-            said[at, i] = qkv[r, 2 * width + h * d + i]
+            keys[seat, h, at, i] = k[i]
+            values[seat, h, at, i] = qkv[r, 2 * width + h * d + i]
+    for job in prange(len(seats) * heads):
+        r, h = job // heads, job % heads
+        at, q = places[r], qkv[r, h * d : (h + 1) * d]
+        known, said = keys[seats[r], h], values[seats[r], h]
         weights = np.empty(at + 1, np.float32)
         top = np.float32(-np.inf)
         for t in range(at + 1):

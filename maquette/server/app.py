@@ -227,7 +227,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     for route in app.routes:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
-        for method in route.methods:
+        for method in route.methods or ():
             told = tree["paths"][route.path_format][method.lower()]
             told["responses"].pop("422", None)
             told["responses"] |= {

@@ -100,7 +100,6 @@ class Job:
         self.asked, self.request, self.pipeline = asked, asked.request, pipeline
         self.token, self.begun, self.over = cancel.Token(), False, False
         self.events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
-        self.marks = [] if asked.embed is not None else pipeline.marks(asked.request)
         self.used = Used(0, 0)
         self.sent = self.fetched = 0
 
@@ -121,7 +120,7 @@ class Job:
         self.sent += 1
         if said is not None:
             self.used = Used(self.used.prompt, self.used.made + len(said.tokens))
-        return Made(sample, item, said, self.marks[sample])
+        return Made(sample, item, said, self.pipeline.mark(self.request, sample))
 
 
 class Line(ABC):
@@ -129,9 +128,11 @@ class Line(ABC):
 
     Attributes:
         quick: whether its steps are so short that those of others may wait for them.
+        bytes: what it holds in memory besides the model.
     """
 
     quick = False
+    bytes = 0
 
     def __init__(self, device: "Device"):
         self.device = device

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
@@ -139,7 +140,7 @@ class Doors:
         try:
             self._check(scope, headers)
             await self.app(scope, talk.receive, talk.send)
-        except Gone:
+        except (Gone, ClientDisconnect):
             talk.status = GONE
         except asyncio.CancelledError:  # the server stops at once
             talk.status = GONE

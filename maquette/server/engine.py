@@ -49,7 +49,7 @@ class Served:
     Attributes:
         id: its name, from that of its run or bundle; never a path.
         digest: SHA-256 of its weights.
-        created: when its bundle was made, in seconds since 1970.
+        created: when its bundle was made, in seconds since 1970; bytes: of its weights' file.
         talks: whether it makes words; asks: whether they are answers; streams: whether they come in pieces.
         embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
             pictures, and shown on the way.
@@ -62,6 +62,7 @@ class Served:
     kind: str
     classes: tuple[str, ...]
     created: int
+    bytes: int
     talks: bool
     asks: bool
     streams: bool
@@ -84,6 +85,7 @@ class _Model:
 
     def opened(self, kind: str, line: Line) -> Line:
         self.lines[kind] = line
+        self.bytes += line.bytes
         return line
 
 
@@ -110,7 +112,8 @@ class Engine:
         compiled: bool = True,
     ):
         self._compiled = compiled and importlib.util.find_spec("numba") is not None
-        self._place, self._precision, self._slots = devices.pick_device(device), precision, slots
+        self._place, self._slots = devices.pick_device(device), slots
+        self._precision: Storage = precision
         self._memory, self._queue = memory, queue
         self._models: dict[str, _Model] = {}
         self._jobs: set[Job] = set()
@@ -132,7 +135,7 @@ class Engine:
 
     def served(self) -> list[Served]:
         """All models, in the order in which they came."""
-        return [model.served for model in self._models.values()]
+        return [model.served for model in list(self._models.values())]
 
     def find(self, model: str) -> Served:
         """Raises `MaquetteError` MQ-2160 when there is none of that name."""
@@ -146,7 +149,7 @@ class Engine:
         """
         bundle = find_bundle(folder).resolve()
         outline = read_outline(bundle)
-        known = next((m for m in self._models.values() if m.served.folder == bundle), None)
+        known = next((m for m in list(self._models.values()) if m.served.folder == bundle), None)
         name = known.served.id if known else self._named(bundle)
         served = _describe(name, bundle, outline)
         if known is None or known.served.digest != served.digest:
@@ -155,7 +158,7 @@ class Engine:
 
     def _found(self, name: str) -> _Model:
         if name not in self._models:
-            raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, self._models))
+            raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, list(self._models)))
         return self._models[name]
 
     def _named(self, bundle: Path) -> str:
@@ -167,18 +170,23 @@ class Engine:
     async def _ready(self, model: _Model) -> Pipeline:
         """The model's pipeline, loaded if need be; others are let go where it needs their memory."""
         async with model.lock:
-            if model.pipeline is None:
+            if (pipeline := model.pipeline) is None:
                 self._make_room(model)
-                loop = asyncio.get_running_loop()
-                model.pipeline = await loop.run_in_executor(self._loader, self._load, model.served)
-                model.bytes = model.pipeline.bytes
-                model.lines = {}
-            return model.pipeline
+                try:
+                    pipeline = await asyncio.get_running_loop().run_in_executor(self._loader, self._load, model.served)
+                except BaseException:
+                    model.bytes = 0
+                    raise
+                model.pipeline, model.bytes = pipeline, pipeline.bytes
+            return pipeline
 
     def _load(self, served: Served) -> Pipeline:
-        bundle = read_bundle(served.folder)
-        compiled = self._compiled and self._place.type == "cpu" and bundle.model_config.makes(Compilable)
-        return Pipeline(bundle, self._place, self._precision, compiled)
+        try:
+            bundle = read_bundle(served.folder)
+            compiled = self._compiled and self._place.type == "cpu" and bundle.model_config.makes(Compilable)
+            return Pipeline(bundle, self._place, self._precision, compiled)
+        except MaquetteError as bad:  # it leaves with the model's name: where it lies is nobody's business
+            raise MaquetteError(bad.code, served.id, **bad.values) from None
 
     def _make_room(self, model: _Model) -> None:
         """Let go of idle models until this one fits.
@@ -188,18 +196,19 @@ class Engine:
         """
         if self._memory is None:
             return
-        needed = (model.served.folder / WEIGHTS).stat().st_size
+        needed = model.served.bytes
         if needed > self._memory:
             raise MaquetteError("MQ-2162", model.served.id, needed=needed, memory=self._memory)
-        loaded = [one for one in self._models.values() if one.pipeline is not None]
-        total = sum(one.bytes for one in loaded)
-        for one in sorted(loaded, key=lambda one: one.used):
-            if total + needed > self._memory and not one.users:
+        models = list(self._models.values())
+        total = sum(one.bytes for one in models)  # of those that are being loaded too
+        for one in sorted(models, key=lambda one: one.used):
+            if total + needed > self._memory and one.pipeline is not None and not one.users:
                 total -= one.bytes
                 one.pipeline, one.lines, one.bytes = None, {}, 0
                 self._counted["evicted_total"] += 1
         if total + needed > self._memory:
             raise self._busy()
+        model.bytes = needed
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -210,15 +219,16 @@ class Engine:
             Busy: too many wait; at the first event, as all that follows:
             MaquetteError: for what this model cannot do, MQ-2160 no such model, MQ-4021 the server is shutting down.
         """
-        async for event in self._events(model, asked):
-            if not isinstance(event, Vectors):
-                yield event
+        async with contextlib.aclosing(self._events(model, asked)) as events:
+            async for event in events:
+                if not isinstance(event, Vectors):
+                    yield event
 
     async def embed(self, model: str, items: Sequence[str] | np.ndarray) -> np.ndarray:
         """A vector for each of some texts or stored items, float32 [n, d]; raises as `make`."""
         given = items if isinstance(items, np.ndarray) else tuple(items)
-        rows = [event.rows async for event in self._events(model, Asked(embed=given)) if isinstance(event, Vectors)]
-        return np.concatenate(rows)
+        async with contextlib.aclosing(self._events(model, Asked(embed=given))) as events:
+            return np.concatenate([event.rows async for event in events if isinstance(event, Vectors)])
 
     async def _events(self, name: str, asked: Asked) -> AsyncGenerator[Event, None]:
         model = self._found(name)
@@ -295,9 +305,9 @@ class Engine:
     async def warm(self, model: str) -> None:
         """Load a model and let it make a sample, so that nobody waits for what is done once only."""
         served = self.find(model)
+        short = Request(prompt="a" if served.asks else None, max_tokens=1 if served.talks else None)
         with contextlib.suppress(MaquetteError):  # one that must be given something
-            short = {"max_tokens": 1} if served.talks else {}
-            async for _ in self.make(model, Asked(request=Request(prompt="a" if served.asks else None, **short))):
+            async for _ in self.make(model, Asked(request=short)):
                 pass
 
     async def close(self, seconds: float = 25.0) -> None:
@@ -338,6 +348,7 @@ def _describe(name: str, bundle: Path, outline: Outline) -> Served:
         kind=config.kind(),
         classes=tuple(outline.classes),
         created=int((bundle / CONFIG).stat().st_mtime),
+        bytes=(bundle / WEIGHTS).stat().st_size,
         talks=medium.talks,
         asks=medium.asks,
         streams=medium.talks and config.makes(Stream),

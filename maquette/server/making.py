@@ -87,7 +87,8 @@ def sampling(body: Drawn) -> Sampling | None:
         how = {name: value for name, value in how.items() if name not in ("temperature", "top_p", "min_p")}
         how["top_k"] = 1
     floats = ("temperature", "eta", "strength", "top_p", "min_p", "repetition")
-    return Sampling(**{name: float(value) if name in floats else value for name, value in how.items()}) if how else None
+    read: dict[str, Any] = {name: float(value) if name in floats else value for name, value in how.items()}
+    return Sampling(**read) if read else None
 
 
 def words(state: State, served: Served, text: str, label: Any) -> dict[str, Any]:

@@ -32,11 +32,8 @@ class _Text:
         self.others = np.zeros((len(self.x), likeliest), np.int64)
         self.how_likely = np.zeros((len(self.x), likeliest), np.float32)
         self.listened = job.asked.stream or bool(job.request.stops)
+        self.how = job.request.sampling or Sampling()
         self.shown = 0
-
-    @property
-    def how(self) -> Sampling:
-        return self.job.request.sampling or Sampling()
 
     def take(self, token: int, end: int) -> bool:
         """The token of this place; whether it was the last one to be made."""
@@ -81,6 +78,7 @@ class Talk(Line):
         self.pipeline, self.marks = pipeline, space.marks
         with pipeline.computing():
             self.seats = pipeline.model.seats(slots)
+        self.bytes = self.seats.bytes
         self.free = list(range(slots - 1, -1, -1))
         self.sitting: dict[int, _Text] = {}
         self.coming: deque[tuple[Job, Iterator[tuple[int, Row]]]] = deque()

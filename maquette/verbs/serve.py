@@ -71,7 +71,10 @@ def serve(
     from maquette.server.settings import Settings
 
     read = read_rules(rules) if rules else None
+    new = not Path(data_folder).exists()
     folder = files.make_folder(data_folder).resolve()
+    if new:
+        folder.chmod(0o700)  # what others asked for lies here
     store = keys.opened(str(folder), database)
     known = any(keys.alive(row, time.time()) for row in store.list_keys())
     may_listen(host, known or key_file is not None)

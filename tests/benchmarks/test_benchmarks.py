@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import maquette
-from benchmarks import contest, contestants, finetune, harness, pictures, quality, speed, tasks
+from benchmarks import contest, contestants, finetune, harness, pictures, quality, serving, speed, tasks
 from benchmarks.harness import Measured, Round
 from maquette.evaluate.report import Cost, Report, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate
@@ -30,6 +30,17 @@ def test_rows_and_contestants_are_in_the_page() -> None:
     assert [row for row in speed.ROWS if f"`{row}`" not in page] == []
     assert [name for name in quality.NAMES if ": " in name and f"`{name}`" not in page] == []
     assert list(contestants.CONTESTANTS) == quality.NAMES
+
+
+def test_loads_of_serving_are_in_the_page_and_in_its_table() -> None:
+    page = (harness.HERE / "README.md").read_text(encoding="utf-8")
+    assert [load for load in serving.LOADS if f"`{load}`" not in page] == []
+    ours, http = {"rate": 100.0, "p50": 0.5, "p95": 1.0}, {"rate": 93.0, "p50": 0.6, "p95": 1.25}
+    told = {"processor": "p", "cores": 2, "torch": "t", "when": "2026-01-01 00:00"}
+    contestants = {"engine": ours, "maquette serve": http, "naive": {"failed": "no such module"}}
+    table = serving.table({"text": {"unit": "tokens", "clients": 16, "machine": told, "contestants": contestants}})
+    assert "| text, 16 clients | maquette serve | 93.0 tokens | 0.93 | 0.60 s | 1.25 s |" in table
+    assert "| text, 16 clients | naive | not measured | | | |" in table and table.endswith("2026-01-01.")
 
 
 def test_rates_are_medians_and_disturbance_is_wall_beyond_processor_time() -> None:

@@ -18,12 +18,13 @@ from maquette.core.errors import MaquetteError
 FROZEN = {
     "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
-    "sample": "RUN|BUNDLE -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
+    "sample": "RUN|BUNDLE? -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
     "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
     "--interpolate --mix --image --manner --mask --gap --factor --blur --colour --strength --derive --back "
-    "--opening --quarters --voice --transpose --clip --grid --out --visible --precision --compiled --device",
-    "chat": "RUN|BUNDLE --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
+    "--opening --quarters --voice --transpose --clip --grid --out --visible --server --model "
     "--precision --compiled --device",
+    "chat": "RUN|BUNDLE? --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
+    "--server --model --precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
     "caption": "RUN|BUNDLE PICTURE… --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",

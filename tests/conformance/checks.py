@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -238,6 +239,24 @@ def a_denoiser_completes(make: Make) -> None:
         x = model.draw(inpaint(guided, known, mask), model.start(3, QUICK, rng), QUICK, rng)
     assert torch.equal(x[:, mask], known[:, mask]), "what was known has changed"
     assert not torch.equal(x[:, ~mask], known[:, ~mask]), "nothing was made"
+
+
+@check
+def a_denoiser_says_which_levels_it_visits(make: Make) -> None:
+    """They fall to 0, and the predictor is called at those alone, at the first of them first."""
+    model = make()
+    if not isinstance(model, Denoiser):
+        return
+    model.eval()
+    rng, called = Seeds.for_samples(0, 2), []
+    levels = model.visited(QUICK).tolist()
+    predict = model.predictor(model.condition(Given(), 2))
+    start = model.start(2, QUICK, rng)
+    with torch.no_grad():
+        model.draw(lambda y, s, *told: called.append(float(s[0])) or predict(y, s, *told), start, QUICK, rng)
+    assert levels == sorted(levels, reverse=True) and levels[-1] == 0, "the levels do not fall to 0"
+    nearest = [min(levels[:-1], key=lambda level: abs(level - s)) for s in called]
+    assert np.allclose(called, nearest, rtol=1e-4) and nearest[0] == levels[0], "it is called at other levels"
 
 
 @check

@@ -215,8 +215,21 @@ class Cleaner(Toy, Denoiser):
     def start(self, n, how, rng):
         return rng.normal(*self.space.shape)
 
+    def visited(self, how):
+        return torch.tensor([1.0, 0.0])
+
     def draw(self, predict, start, how, rng):
         return predict(start, torch.ones(len(start)))
+
+
+class Astray(Cleaner):
+    def visited(self, how):
+        return torch.tensor([2.0, 0.0])
+
+
+class Climbing(Cleaner):
+    def visited(self, how):
+        return torch.tensor([0.0, 1.0])
 
 
 class Headstrong(Cleaner):
@@ -241,6 +254,7 @@ BROKEN = {
     "the_condition_matters": [Unconditional],
     "wraps_compose": [Stubborn],
     "a_denoiser_completes": [Headstrong],
+    "a_denoiser_says_which_levels_it_visits": [Astray, Climbing],
     "the_config_survives_json": [Toy],
     "the_same_config_gives_the_same_names": [Renamed],
     "a_likelihood_is_one": [Improbable, Averaged, Backwards],

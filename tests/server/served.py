@@ -49,7 +49,7 @@ def talker(folder: Path, kind: str = "gpt", classes: tuple[str, ...] = (), **med
     return folder
 
 
-def running(engine: Engine, work: Callable[[Engine], Awaitable[Any]], seconds: float = 300) -> Any:
+def running(engine: Engine, work: Callable[[Engine], Awaitable[Any]], seconds: float = 120) -> Any:
     """What `work` gives, in a loop of its own with the engine started and closed."""
 
     async def whole() -> Any:

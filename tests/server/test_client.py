@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,35 +180,43 @@ def test_moderation_without_rules_flags_nothing(client: openai.OpenAI) -> None:
     assert [one.flagged for one in done.results] == [False, False] and done.results[0].categories.violence is False
 
 
-@pytest.mark.parametrize(
-    ("ask", "status", "code", "param"),
-    [
-        (lambda c: c.completions.create(model="nobody", prompt="a"), 404, "model_not_found", "model"),
-        (lambda c: c.completions.create(model="painter", prompt="a"), 400, "wrong_model", "model"),
-        (lambda c: c.images.generate(model="writer", prompt="a"), 400, "wrong_model", "model"),
-        (lambda c: c.images.generate(prompt="a"), 400, "invalid_value", "model"),
-        (lambda c: c.images.generate(model="painter", prompt="no such label"), 400, "MQ-2104", "prompt"),
-        (lambda c: c.images.generate(model="painter", prompt="", size="512x512"), 400, "invalid_value", "size"),
-        (lambda c: c.images.generate(model="painter", prompt="", n=65), 400, "invalid_value", "n"),
-        (lambda c: c.images.generate(model="painter", prompt="", response_format="url"), 400, "invalid_value", "response_format"),
-        (lambda c: c.completions.create(model="writer", prompt="a", temperature=1e9), 400, "invalid_value", "temperature"),
-        (lambda c: c.completions.create(model="writer", prompt="a", frequency_penalty=1), 400, "invalid_value", "frequency_penalty"),
-        (lambda c: c.completions.create(model="writer", prompt="春" * 5000), 400, "context_length_exceeded", "prompt"),
-        (lambda c: c.completions.create(model="writer", prompt="a", extra_body={"topk": 3}), 400, "unknown_parameter", None),
-        (lambda c: c.chat.completions.create(model="writer", messages=[{"role": "user", "content": "a"}]), 400, "MQ-2133", "model"),
-        (lambda c: c.chat.completions.create(model="answerer", messages=[]), 400, "invalid_value", "messages"),
-        (lambda c: c.chat.completions.create(model="answerer", messages=[{"role": "user", "content": "a"}], tools=[{"type": "function", "function": {"name": "f"}}]), 400, "invalid_value", "tools"),
-        (lambda c: c.embeddings.create(model="painter", input="a"), 400, "MQ-2161", "model"),
-        (lambda c: c.audio.speech.create(model="painter", input="a", voice="x"), 400, "wrong_model", "model"),
-        (lambda c: c.videos.create(model="painter", prompt="a"), 400, "wrong_model", "model"),
-        (lambda c: c.videos.retrieve("video_" + "0" * 24), 404, "not_found", None),
-    ],
-)  # fmt: skip
+ASKED: Any = {"messages": [{"role": "user", "content": "a"}]}
+TOOLS: Any = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+MISTAKES: list[tuple[str, dict[str, Any], int, str, str | None]] = [
+    ("completions", {"model": "nobody", "prompt": "a"}, 404, "model_not_found", "model"),
+    ("completions", {"model": "painter", "prompt": "a"}, 400, "wrong_model", "model"),
+    ("completions", {"model": "writer", "prompt": "a", "temperature": 1e9}, 400, "invalid_value", "temperature"),
+    (
+        "completions",
+        {"model": "writer", "prompt": "a", "presence_penalty": 1},
+        400,
+        "invalid_value",
+        "presence_penalty",
+    ),
+    ("completions", {"model": "writer", "prompt": "春" * 5000}, 400, "context_length_exceeded", "prompt"),
+    ("completions", {"model": "writer", "prompt": "a", "extra_body": {"topk": 3}}, 400, "unknown_parameter", None),
+    ("chat.completions", {"model": "writer"} | ASKED, 400, "MQ-2133", "model"),
+    ("chat.completions", {"model": "answerer", "messages": []}, 400, "invalid_value", "messages"),
+    ("chat.completions", {"model": "answerer"} | ASKED | TOOLS, 400, "invalid_value", "tools"),
+    ("images", {"model": "writer", "prompt": "a"}, 400, "wrong_model", "model"),
+    ("images", {"prompt": "a"}, 400, "invalid_value", "model"),
+    ("images", {"model": "painter", "prompt": "no such label"}, 400, "MQ-2104", "prompt"),
+    ("images", {"model": "painter", "prompt": "", "size": "512x512"}, 400, "invalid_value", "size"),
+    ("images", {"model": "painter", "prompt": "", "n": 65}, 400, "invalid_value", "n"),
+    ("images", {"model": "painter", "prompt": "", "response_format": "url"}, 400, "invalid_value", "response_format"),
+    ("embeddings", {"model": "painter", "input": "a"}, 400, "MQ-2161", "model"),
+    ("audio.speech", {"model": "painter", "input": "a", "voice": "x"}, 400, "wrong_model", "model"),
+    ("videos", {"model": "painter", "prompt": "a"}, 400, "wrong_model", "model"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "code", "param"), MISTAKES)
 def test_a_mistake_is_told_as_the_client_expects(
-    client: openai.OpenAI, ask: Any, status: int, code: str, param: str
+    client: openai.OpenAI, path: str, body: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
+    resource = operator.attrgetter(path)(client)
     with pytest.raises(openai.APIStatusError) as bad:
-        ask(client)
+        (resource.generate if path == "images" else resource.create)(**body)
     assert (bad.value.status_code, bad.value.code, bad.value.param) == (status, code, param)
     assert bad.value.type == "invalid_request_error" and 10 < len(str(bad.value.message)) < 400
 

@@ -188,7 +188,8 @@ GOOD_HOSTS = (
     "10.0.0.7:8000",
 )
 BAD_HOSTS = (
-    "", "evil.example", "localhost.evil.example", "evil.localhost", "localhost.", "api.example.org.", "api.example.org:81",
+    "", "evil.example", "localhost.evil.example", "evil.localhost", "localhost.", "api.example.org.",
+    "api.example.org:81",
     "127.0.0.1.nip.io", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "10.0.0.8:8000",
     "localhost:8000@evil.example", "localhost/evil", "localhost\tx", "localhost:port", "localhost:123456", "a" * 300,
     "[::1", "::1", "169.254.169.254", "xn--lcalhost-dib", "localhost,evil.example",
@@ -260,7 +261,8 @@ def test_the_rule_holds_for_every_method(guarded: Guarded, method: str, header: 
 LOOPBACK = ("127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]")
 BEYOND = (
     "0.0.0.0", "::", "[::]", "10.0.0.1", "192.168.1.5", "172.16.0.1", "169.254.1.1", "8.8.8.8", "fe80::1", "fd00::1",
-    "2001:db8::1", "::ffff:10.0.0.1", "example.org", "localhost.evil.example", "my-machine", "", "*", "255.255.255.255", "127.0.0.1.",
+    "2001:db8::1", "::ffff:10.0.0.1", "example.org", "localhost.evil.example", "my-machine", "", "*",
+    "255.255.255.255", "127.0.0.1.",
 )  # fmt: skip
 
 

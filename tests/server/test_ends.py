@@ -67,7 +67,8 @@ def test_work_ends_when_its_client_goes(tmp_path: Path, stream: bool) -> None:
     engine = Endless(tmp_path)
     with serving(tmp_path, engine) as (address, app):
         sent = json.dumps(body(999, stream=stream)).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(sent)}"
+        head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(sent)}"
         for number in range(1, 6):
             with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as link:
                 link.sendall(head.encode() + b"\r\n\r\n" + sent)

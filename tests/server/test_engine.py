@@ -8,9 +8,11 @@ import pytest
 
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Sampling
-from maquette.pipeline import load
+from maquette.pipeline import Pipeline, load
 from maquette.request import Request
+from maquette.server.batching import AHEAD
 from maquette.server.engine import Asked, Busy, Engine, Made
+from maquette.server.samples import Gather
 from tests.server.served import events, joined, made, painter, running, talker, texts
 
 
@@ -144,3 +146,71 @@ def test_vectors(folders: dict[str, Path]) -> None:
             await engine.embed("gan", np.zeros((1, 8, 8, 1), np.uint8))
 
     running(Engine([folders["gpt"], folders["gan"]], device="cpu"), work)
+
+
+def test_a_damaged_model_is_told_by_its_name_alone(tmp_path: Path) -> None:
+    folder = painter(tmp_path / "secret-place" / "gan", "gan")
+
+    async def work(engine: Engine) -> None:
+        weights = folder / "bundle" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+        with pytest.raises(MaquetteError, match="MQ-5003") as told:
+            await made(engine, "gan", Request())
+        assert "secret-place" not in str(told.value) and engine.figures()["model_bytes"] == 0
+
+    running(Engine([folder], device="cpu"), work)
+
+
+@pytest.mark.parametrize("where", [(Pipeline, "together"), (Gather, "_dealt")], ids=str)
+def test_a_mistake_of_ours_ends_those_it_concerns_and_nobody_else(
+    where: tuple[type, str], folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(engine: Engine) -> None:
+        good = await texts(engine, "gpt", Request(max_tokens=3))
+        with monkeypatch.context() as broken:
+            broken.setattr(*where, lambda *_: 1 / 0)
+            results = await asyncio.gather(
+                *(made(engine, "gan", Request(seed=i)) for i in range(3)),
+                texts(engine, "gpt", Request(max_tokens=3)),
+                return_exceptions=True,
+            )
+        assert [type(one) for one in results[:3]] == [ZeroDivisionError] * 3 and results[3] == good
+        assert len(await made(engine, "gan", Request())) == 1
+
+    running(Engine([folders["gan"], folders["gpt"]], device="cpu", compiled=False), work)
+
+
+def test_a_client_that_fetches_nothing_is_not_made_for(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        slow = engine.make("gan", Asked(request=Request(n=1000)))
+        await anext(slow)
+        for seed in range(10):
+            await made(engine, "gan", Request(seed=seed))
+        assert engine.figures()["items_total"] <= 10 + AHEAD + 32
+        assert sum([isinstance(event, Made) async for event in slow]) == 999
+
+    running(Engine([folders["gan"]], device="cpu"), work)
+
+
+def test_a_warm_model_is_loaded_when_the_engine_has_started(folders: dict[str, Path]) -> None:
+    async def work() -> None:
+        engine = Engine([folders["gan"], folders["gpt"]], device="cpu", compiled=False)
+        await engine.start(warm=["gpt"])
+        figures = engine.figures()
+        assert figures["models_loaded"] == 1 and figures["items_total"] == 1 and figures["tokens_total"] <= 1
+        await engine.close()
+
+    asyncio.run(work())
+
+
+def test_models_that_are_loading_count_too(folders: dict[str, Path]) -> None:
+    largest = max((folders[kind] / "bundle" / "model.safetensors").stat().st_size for kind in ("gan", "diffusion"))
+
+    async def work(engine: Engine) -> None:
+        both = await asyncio.gather(
+            *(made(engine, kind, Request()) for kind in ("gan", "diffusion")), return_exceptions=True
+        )
+        assert sum(isinstance(one, Busy) for one in both) == 1 == sum(isinstance(one, list) for one in both)
+        assert engine.figures()["model_bytes"] <= largest
+
+    running(Engine([folders["gan"], folders["diffusion"]], device="cpu", memory=largest), work)

@@ -1,0 +1,194 @@
+"""A model at a server that speaks as OpenAI's do: `maquette serve` on another machine, or any other.
+
+The address and the model come from options, the key from the environment (MAQUETTE_KEY, else OPENAI_API_KEY): it is
+sent to that address alone, follows no redirect, and stands in no message. What comes back is read as what a stranger
+sends: so many bytes, strict JSON, and of pictures nothing but that they are PNG files.
+"""
+
+import base64
+import binascii
+import http.client
+import json
+import os
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from maquette.core import files
+from maquette.core.config import parse_json
+from maquette.core.errors import MaquetteError
+
+KEYS = ("MAQUETTE_KEY", "OPENAI_API_KEY")
+SECONDS = 600.0
+"""Until a server that says nothing is given up."""
+MOST, LINE = 256 << 20, 1 << 20
+"""Bytes of an answer, and of one event of a stream."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Remote:
+    """A model at a server.
+
+    Args:
+        address: such as http://127.0.0.1:8000/v1; without a path, /v1. Beyond this machine a key goes by https alone.
+        model: its name there; "" asks for the only one.
+
+    Raises:
+        MaquetteError: MQ-2190 for an address that is none, or a key that would be sent in clear.
+    """
+
+    def __init__(self, address: str, model: str = ""):
+        parts = urlsplit(address)
+        good = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.username
+        if not good:
+            raise MaquetteError(
+                "MQ-2190", "--server", reason="it is no http:// or https:// address without a key in it"
+            )
+        self._key = next((key for name in KEYS if (key := os.environ.get(name))), "")
+        if self._key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise MaquetteError("MQ-2190", "--server", reason="the key would be sent in clear: use https://")
+        self._parts, self._path = parts, parts.path.rstrip("/") or "/v1"
+        self.model = model or self._only()
+
+    def _only(self) -> str:
+        names = [one["id"] for one in self._tree("GET", "/models").get("data", [])]
+        if len(names) != 1:
+            raise MaquetteError("MQ-2190", "--model", reason=f"it has {len(names)} models: name one by --model")
+        return names[0]
+
+    def about(self) -> dict[str, Any]:
+        """What the server says of the model."""
+        return self._tree("GET", f"/models/{self.model}")
+
+    def complete(self, prompt: str, **more: Any) -> Iterator[str]:
+        """How a text goes on, in pieces."""
+        for event in self._events("/completions", {"prompt": prompt} | more):
+            yield from (choice.get("text") or "" for choice in event.get("choices", []))
+
+    def answer(self, messages: Sequence[dict[str, str]], **more: Any) -> Iterator[str]:
+        """The next turn of a conversation, in pieces."""
+        for event in self._events("/chat/completions", {"messages": list(messages)} | more):
+            yield from ((choice.get("delta") or {}).get("content") or "" for choice in event.get("choices", []))
+
+    def pictures(self, prompt: str, **more: Any) -> list[bytes]:
+        """PNG files."""
+        tree = self._tree("POST", "/images/generations", {"model": self.model, "prompt": prompt} | more)
+        try:
+            return [base64.b64decode(one["b64_json"], validate=True) for one in tree["data"]]
+        except (KeyError, TypeError, binascii.Error):
+            raise self._strange() from None
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _tree(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        link, response = self._asked(method, path, body)
+        try:
+            return self._read(response.read(MOST))
+        except (OSError, http.client.HTTPException) as bad:
+            raise self._silent(bad) from None
+        finally:
+            link.close()
+
+    def _events(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        link, response = self._asked("POST", path, {"model": self.model, "stream": True} | body)
+        try:
+            while line := response.readline(LINE):
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    return
+                yield self._read(data)
+        except (OSError, http.client.HTTPException) as bad:
+            raise self._silent(bad) from None
+        finally:
+            link.close()
+        raise MaquetteError("MQ-2191", reason="the answer ends before its end")
+
+    def _asked(
+        self, method: str, path: str, body: dict[str, Any] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        secure = self._parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        context = {"context": ssl.create_default_context()} if secure else {}
+        link = kind(self._parts.hostname or "", self._parts.port, timeout=SECONDS, **context)  # type: ignore[arg-type]
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            link.request(method, self._path + path, data, headers)
+            response = link.getresponse()
+            if response.status >= 300:
+                raise self._refused(response.status, response.read(LINE))
+            return link, response
+        except (OSError, http.client.HTTPException) as bad:
+            link.close()
+            raise self._silent(bad) from None
+        except BaseException:
+            link.close()
+            raise
+
+    def _read(self, data: bytes) -> dict[str, Any]:
+        try:
+            tree = parse_json(data, "the answer")
+        except MaquetteError:
+            raise self._strange() from None
+        if not isinstance(tree, dict):
+            raise self._strange()
+        if tree.get("error"):
+            raise self._refused(0, data)
+        return tree
+
+    @staticmethod
+    def _refused(status: int, data: bytes) -> MaquetteError:
+        try:
+            said = str(json.loads(data)["error"]["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            said = "it does not say why"
+        return MaquetteError("MQ-2191", reason=f"{said} (status {status})" if status else said)
+
+    @staticmethod
+    def _silent(bad: Exception) -> MaquetteError:
+        return MaquetteError("MQ-2191", reason=getattr(bad, "strerror", None) or type(bad).__name__)
+
+    @staticmethod
+    def _strange() -> MaquetteError:
+        return MaquetteError("MQ-2191", reason="the answer is not of OpenAI's shape")
+
+
+class Talk:
+    """A conversation with a model at a server: what `Conversation` is here.
+
+    Args:
+        more: fields of each request; answer i is drawn from `seed` + i.
+    """
+
+    def __init__(self, remote: Remote, seed: int | None = None, **more: Any):
+        self._remote, self._seed, self._more = remote, seed, more
+        self._said: list[dict[str, str]] = []
+        self._answers = self.forgotten = 0
+
+    def begin_anew(self) -> None:
+        self._said.clear()
+
+    def ask(self, question: str) -> Iterator[str]:
+        """The answer in pieces; when the last has come, it belongs to what was said."""
+        messages = [*self._said, {"role": "user", "content": question}]
+        more = self._more | ({} if self._seed is None else {"seed": self._seed + self._answers})
+        answer = ""
+        for piece in self._remote.answer(messages, **more):
+            answer += piece
+            yield piece
+        self._said = [*messages, {"role": "assistant", "content": answer}]
+        self._answers += 1
+
+
+def write(pictures: Sequence[bytes], out: Path | str, seed: int) -> list[Path]:
+    """PNG files in the folder `out`, as the server marked them."""
+    paths = [Path(out) / f"{seed + number:06d}.png" for number in range(len(pictures))]
+    for path, data in zip(paths, pictures, strict=True):
+        if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise MaquetteError("MQ-2191", reason="what came is no PNG")
+        files.write_file(path, data)
+    return paths

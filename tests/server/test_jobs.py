@@ -171,7 +171,7 @@ def test_processes_never_claim_a_job_twice(database: str, tmp_path: Path) -> Non
     command = [sys.executable, "-c", CLAIM, database, str(tmp_path)]
     several = [
         subprocess.Popen([*command, f"o{i}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for i in range(3)
+        for i in range(2)
     ]
     for one in several:
         assert one.stdout is not None and one.stdout.readline() == "up\n"
@@ -308,7 +308,16 @@ def alive(folder: Path) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()]
 
 
-def test_a_server_that_is_killed_loses_and_doubles_nothing(jobs: Jobs, database: str, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_loses_and_doubles_nothing(lite: Jobs, tmp_path: Path) -> None:
+    killed(lite, f"sqlite:///{tmp_path}/server.db", tmp_path)
+
+
+@pytest.mark.crash
+def test_the_same_over_either_database(jobs: Jobs, database: str, tmp_path: Path) -> None:
+    killed(jobs, database, tmp_path)
+
+
+def killed(jobs: Jobs, database: str, tmp_path: Path) -> None:
     """SIGKILL again and again while jobs wait and run; each ends once, in the bits of one that was never disturbed."""
     dice = random.Random(6)
     made = [jobs.put("train", SPEC, key=dice.choice("ab")) for _ in range(5)]

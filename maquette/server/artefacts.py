@@ -57,13 +57,17 @@ def artefacts(data: Path, job: Job) -> dict[str, Artefact]:
         if bundle:
             found["bundle.zip"] = Artefact("bundle.zip", run, None, bundle)
     else:
-        folder = data / str(job.result.get("folder", ""))
-        if not job.result or not folder.is_dir():
+        folder = data / (f"jobs/{job.id}/results" if job.kind == "compare" else str(job.result.get("folder", "")))
+        if not folder.is_dir() or folder == data:
             return {}
         several = list(_tree(folder))
-        if several:
+        if several and job.over:
             parts = tuple((path.relative_to(folder).as_posix(), path) for path in several)
             found["results.zip"] = Artefact("results.zip", folder, None, parts)
+        for sheet in (path for run in _inside(folder) for path in _inside(run / "samples") if _plain(path)):
+            id = f"{sheet.parent.parent.name}-{sheet.name}"
+            if _NAME.fullmatch(id):
+                found[id] = Artefact(id, sheet, sheet.stat().st_size)
     for path in several[:MOST]:
         id = path.name if path.name not in found else f"{path.parent.name}-{path.name}"
         if _NAME.fullmatch(id) and id not in found:

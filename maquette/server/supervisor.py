@@ -44,6 +44,8 @@ REFUSED = {2, 3, 6, 7, 8}
 BUSY = 4
 """That of a folder in use."""
 OLD = 86_400.0
+SELDOM = 30.0
+"""Seconds between two looks at a run that has gone on for hours: its events are to be read by people."""
 
 
 @dataclass
@@ -189,8 +191,10 @@ class Supervisor:
             except MaquetteError as bad:
                 lasting = bad.code[3] != "5"
                 self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
-            except OSError as bad:
-                self.jobs.end(job.id, job.attempt, "crashed", "", f"no worker could be started: {bad.strerror}")
+            except Exception as bad:  # whatever it is, the job must not stand as running with nobody who runs it
+                log.exception("%s: no worker could be started", job.id)
+                reason = f"no worker could be started: {getattr(bad, 'strerror', None) or type(bad).__name__}"
+                self.jobs.end(job.id, job.attempt, "crashed", "", reason)
 
     def _begin(self, job: Job) -> None:
         """Start the worker of a claimed job."""
@@ -232,7 +236,8 @@ class Supervisor:
                 start_new_session=True, umask=0o077,
             )  # fmt: skip
         now = time.monotonic()
-        course = Course(self._runs(job, out), dict(job.progress.get("seen", {})), job.reached)
+        made = (self.folder / out / "made.jsonl", job.spec.get("n", 16)) if job.kind == "sample" else None
+        course = Course(self._runs(job, out), dict(job.progress.get("seen", {})), job.reached, made)
         self._running[job.id] = Worker(job, process, course, now, now, 0.0)
         log.info("%s: %s, attempt %d, process %d", job.id, job.kind, job.attempt, process.pid)
 
@@ -278,7 +283,7 @@ class Supervisor:
         now = time.monotonic()
         if worker.ended is None:
             over = _over(worker.process)
-            if over or now - worker.looked >= 4 * self.tick:
+            if over or now - worker.looked >= max(4 * self.tick, min(SELDOM, (now - worker.began) / 500)):
                 worker.looked = now
                 self._look(worker)
             if over:

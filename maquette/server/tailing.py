@@ -51,16 +51,19 @@ class Course:
     Args:
         runs: the folders of the runs it will make; of a comparison several.
         seen: the last step that was told of, by run; told steps are not told again.
+        made: of a job that draws samples, the log of them, and how many there will be.
     """
 
     runs: Mapping[str, Path]
     seen: dict[str, int]
     reached: float = 0.0
+    made: tuple[Path, int] | None = None
 
     def __post_init__(self) -> None:
         self._tails = {name: Tail(path / "metrics.jsonl") for name, path in self.runs.items()}
         self._shares = dict.fromkeys(self.runs, 0.0)
         self._sheets: dict[str, set[str]] = {name: set() for name in self.runs}
+        self._drawn, self._count = Tail(self.made[0]) if self.made else None, 0
         self.latest: dict[str, Any] = {}
 
     def look(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -83,6 +86,11 @@ class Course:
                 told.append(_told(name, last, "training", _numbers(last)))
                 self.latest = {"step": last["step"], **_numbers(last)}
             told += self._new_sheets(name)
+        if self.made and self._drawn and (new := len(self._drawn.read())):
+            self._count += new
+            self.latest = {"made": self._count, "of": self.made[1]}
+            self.reached = max(self.reached, min(1.0, self._count / self.made[1]))
+            told.append(("metrics", f"{self._count} of {self.made[1]} made", dict(self.latest)))
         if self._shares:
             self.reached = max(self.reached, sum(self._shares.values()) / len(self._shares))
         return told
@@ -96,7 +104,10 @@ class Course:
             return []
         new = sorted(there - known)
         known |= there
-        return [("sample", f"Samples {sheet}", {"run": name, "artefact": sheet}) for sheet in new]
+        return [
+            ("sample", f"Samples {sheet}", {"run": name, "artefact": f"{name}-{sheet}" if name else sheet})
+            for sheet in new
+        ]
 
 
 def _told(run: str, line: Mapping[str, Any], part: str, values: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -100,6 +100,15 @@ def test_no_step_is_told_twice_after_a_resume(tmp_path: Path) -> None:
     assert again.look() == []
 
 
+def test_samples_are_counted_as_they_come(tmp_path: Path) -> None:
+    course = Course({}, {}, made=(tmp_path / "made.jsonl", 4))
+    assert course.look() == []
+    for count in (1, 2):
+        files.append_line(tmp_path / "made.jsonl", {"file": "x"})
+        assert course.look() == [("metrics", f"{count} of 4 made", {"made": count, "of": 4})]
+    assert course.reached == 0.5 and course.look() == []
+
+
 def test_the_last_mistake_of_a_log_is_found(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     assert failure(path) == ("", "")
@@ -109,8 +118,9 @@ def test_the_last_mistake_of_a_log_is_found(tmp_path: Path) -> None:
 
 def test_what_a_job_has_made_is_a_table(tmp_path: Path) -> None:
     made: dict[str, Any] = {"number": 1, "id": "job-0123456789abcdef", "tenant": "", "spec": {}, "created": 0.0}
-    job = Job(kind="compare", result={"folder": "jobs/x/results"}, **made)
-    folder = tmp_path / "jobs" / "x" / "results"
+    job = Job(kind="compare", state="succeeded", result={"folder": "x"}, **made)
+    folder = tmp_path / "jobs" / job.id / "results"
+    files.write_file(folder / "dcgan-0" / "samples" / "step-00000001.png", b"x")
     for name in (
         "report.html",
         "report.json",
@@ -122,9 +132,9 @@ def test_what_a_job_has_made_is_a_table(tmp_path: Path) -> None:
         files.write_file(folder / name, b"x")
     (folder / "link.png").symlink_to("/etc/passwd")
     found = artefacts(tmp_path, job)
-    assert set(found) - {"link.png"} == {"report.html", "report.json", "a.png", "results.zip"}
+    assert set(found) == {"report.html", "report.json", "a.png", "results.zip", "dcgan-0-step-00000001.png"}
     for id in ("dcgan-0", "../report.json", "recipe.json", "link.png"):
-        with pytest.raises((MaquetteError, OSError)):
-            list(artefact(tmp_path, job, id).blocks())
+        with pytest.raises(MaquetteError, match="MQ-2180"):
+            artefact(tmp_path, job, id)
     assert artefacts(tmp_path, Job(kind="sample", **made)) == {}
     assert log(tmp_path, job, 0) == ("", 0)

@@ -128,7 +128,7 @@ def test_from_a_zip_to_a_model_that_makes_pictures(working: tuple[str, Path], mo
         with httpx.Client(base_url=f"{address}/v1/jobs/{large['id']}") as http:
             assert done_well(f"{address}/v1/jobs/{large['id']}"), http.get("/logs").json()["text"]
             with zipfile.ZipFile(io.BytesIO(http.get("/artefacts/results.zip").content)) as archive:
-                assert {"000001.png", "000002.png", "000003.png", "made.jsonl"} <= set(archive.namelist())
+                assert {"000000.png", "000001.png", "000002.png", "made.jsonl"} <= set(archive.namelist())
         client.files.delete(sent.id)
         assert list((folder / "datasets").rglob("*.png")) == [] and list((folder / "uploads").iterdir()) == []
 

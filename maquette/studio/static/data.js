@@ -150,7 +150,8 @@ async function check(file) {
 /** The page that the doctor wrote: lines, and below some of them names, which are set in. */
 function finding(file, good, text) {
   const list = el("ul");
-  for (const line of text.split("\n").filter((one) => one.trim()).map((one) => one.replace(/^\S*datasets\/\S+?: /, ""))) {
+  // an upload holds no .json (they are left out when it is unpacked): the one that is passed over lists its files
+  for (const line of text.split("\n").filter((one) => one.trim() && one !== "passed over: 1 .json").map((one) => one.replace(/^\S*datasets\/\S+?: /, ""))) {
     if (!/^\s/.test(line) || !list.lastElementChild) list.append(el("li", {}, line));
     else {
       const above = list.lastElementChild;

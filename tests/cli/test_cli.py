@@ -36,8 +36,8 @@ FROZEN = {
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",
     "new": "FOLDER --recipe",
-    "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer --visible "
-    "--memory --queue --slots --workers --precision --device --studio --quiet",
+    "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "
+    "--visible --memory --queue --slots --workers --precision --device --studio --quiet",
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",

@@ -257,8 +257,16 @@ def test_what_no_request_may_set(overrides: dict[str, Any], keeping: Any) -> Non
 
 
 def test_what_a_request_may_set(keeping: Any) -> None:
-    overrides = {"model.latent": 3, "model.encoder.width": 8, "medium.size": 8, "train.batch": 4, "data.conditional": True,
-                 "train.optimizers.model.betas": [0.5, 0.9], "train.best": True, "data.augment.flip": 0.5}  # fmt: skip
+    overrides = {
+        "model.latent": 3,
+        "model.encoder.width": 8,
+        "medium.size": 8,
+        "train.batch": 4,
+        "data.conditional": True,
+        "train.optimizers.model.betas": [0.5, 0.9],
+        "train.best": True,
+        "data.augment.flip": 0.5,
+    }
     answer = ask(keeping, "POST", "/v1/jobs", json={"kind": "train", "model": "own/tiny", "overrides": overrides})
     job = answer.json()
     assert answer.status_code == 200 and job["asked"]["overrides"] == overrides

@@ -47,7 +47,7 @@ class Job:
     failures: int = 0
     """Runs that crashed since it last got further than before."""
     orphaned: int = 0
-    """The same of runs whose server died."""
+    """The same of runs whose server died, of those that had been heard of: a server that dies at once blames no job."""
     reached: float = 0.0
     """How far it ever got, in 0 to 1."""
     owner: str = ""
@@ -181,7 +181,7 @@ def end(
         return _over(replace(job, result=result or {}, reached=1.0), "succeeded", now)
     if outcome == "refused":
         return _over(replace(job, code=code, reason=reason), "failed", now)
-    failures, orphaned = job.failures + (outcome == "crashed"), job.orphaned + (outcome == "orphaned")
+    failures, orphaned = job.failures + (outcome == "crashed"), job.orphaned + (outcome == "orphaned" and job.beats > 0)
     job = replace(job, failures=failures, orphaned=orphaned, code=code, reason=reason)
     if failures >= policy.attempts or orphaned >= policy.orphanings:
         return _over(job, "failed", now)

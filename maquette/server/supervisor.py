@@ -191,8 +191,10 @@ class Supervisor:
             except MaquetteError as bad:
                 lasting = bad.code[3] != "5"
                 self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
-            except OSError as bad:
-                self.jobs.end(job.id, job.attempt, "crashed", "", f"no worker could be started: {bad.strerror}")
+            except Exception as bad:  # whatever it is, the job must not stand as running with nobody who runs it
+                log.exception("%s: no worker could be started", job.id)
+                reason = f"no worker could be started: {getattr(bad, 'strerror', None) or type(bad).__name__}"
+                self.jobs.end(job.id, job.attempt, "crashed", "", reason)
 
     def _begin(self, job: Job) -> None:
         """Start the worker of a claimed job."""

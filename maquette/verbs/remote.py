@@ -1,8 +1,8 @@
 """A model at a server that speaks as OpenAI's do: `maquette serve` on another machine, or any other.
 
 The address and the model come from options, the key from the environment (MAQUETTE_KEY, else OPENAI_API_KEY): it is
-sent to that address alone, follows no redirect, and stands in no message. What comes back is read with the same care as what
-a stranger sends: so many bytes, strict JSON, pictures by the marks that they carry.
+sent to that address alone, follows no redirect, and stands in no message. What comes back is read as what a stranger
+sends: so many bytes, strict JSON, and of pictures nothing but that they are PNG files.
 """
 
 import base64

@@ -185,11 +185,14 @@ def verdict(
         told: list[Any] = [e.data["state"] for e in jobs.events(None, job.id, limit=100_000) if e.kind == "state"]
         twice += [job.id] if told.count("succeeded") != 1 else []
         run = folder / "models" / plans.run_name(job.id, job.spec)
-        if asked.fake:
+        good = job.state == "succeeded"
+        if good and asked.fake:
             good = json.loads((run / "weights").read_text()) == fake.weights(run.name)
-        else:
+        elif good:
             good = weights(run) == known[job.spec["seed"]]
-        changed += [] if good else [job.id]
+        if not good:
+            changed.append(job.id)
+            print(f"{job.id}: {job.state} after {job.attempt} attempts, {job.code} {job.reason}; {told}")
     attempts = sum(job.attempt for job in kept.values())
     print(
         f"{asked.kills} kills (seed {asked.seed}), {running} jobs running when they came; {len(kept)} jobs, "

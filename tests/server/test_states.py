@@ -94,3 +94,11 @@ def test_putting_back_counts_for_nothing() -> None:
     assert dead is not None and (dead.state, dead.reason) == ("failed", "signal 9")
     paused = states.end(replace(run, wish="pause"), 7, "put back", 100.0, POLICY)
     assert paused is not None and (paused.state, paused.wish) == ("paused", "")
+
+
+def test_a_server_that_dies_at_once_blames_no_job() -> None:
+    run = job(state="running", attempt=9, owner="x", orphaned=POLICY.orphanings - 1)
+    unheard = states.end(run, 9, "orphaned", 100.0, POLICY)
+    assert unheard is not None and (unheard.state, unheard.orphaned) == ("queued", run.orphaned)
+    heard = states.end(replace(run, beats=1), 9, "orphaned", 100.0, POLICY)
+    assert heard is not None and heard.state == "failed"

@@ -39,6 +39,7 @@ slow: $(VENV)/dev.stamp  ## the tests that take minutes
 crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; what is resumed must match bit for bit
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash --every-call --only diffusion
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.serving
 
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
 	$(BENCH)/python -m benchmarks.speed

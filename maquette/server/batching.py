@@ -29,6 +29,8 @@ from maquette.request import Request, Said
 LOG = logging.getLogger(__name__)
 AHEAD = 64
 """Samples that are made for a client before it has fetched the first of them."""
+SHARE = 1.0
+"""Seconds for which a long draw waits at most before it takes its next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +208,7 @@ class Device:
         self._outbox: list[tuple[Job, Event | BaseException | None]] = []
         self._lines: list[Line] = []
         self._stopped = self._inside = False
+        self._since = 0.0
         self.seconds, self.items, self.tokens, self.done = 0.0, 0, 0, 0
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
@@ -245,18 +248,19 @@ class Device:
         self._outbox.append((job, error))
 
     def meanwhile(self) -> None:
-        """Between two steps of a long draw: quick lines take their turns."""
+        """Between two steps of a long draw quick lines go on, for as long as it took if there is so much to do."""
         if self._stopped:
             raise MaquetteError("MQ-4021")
         if self._inside:
             return
-        self._inside = True
+        self._inside, now = True, time.perf_counter()
+        until = now + min(now - self._since, SHARE)
         try:
             self._take()
-            for line in [line for line in self._lines if line.quick]:
-                self._turn(line)
+            while any([self._turn(line) for line in self._lines[:] if line.quick]) and time.perf_counter() < until:
+                self._take()
         finally:
-            self._inside = False
+            self._inside, self._since = False, time.perf_counter()
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
@@ -290,6 +294,7 @@ class Device:
                     self._lines.append(line)
 
     def _turn(self, line: Line) -> bool:
+        self._since = self._since if self._inside else time.perf_counter()
         try:
             worked = line.step()
         except Exception as bad:  # a mistake of ours: whoever stands in this line is told, and the others go on

@@ -171,7 +171,7 @@ def test_processes_never_claim_a_job_twice(database: str, tmp_path: Path) -> Non
     command = [sys.executable, "-c", CLAIM, database, str(tmp_path)]
     several = [
         subprocess.Popen([*command, f"o{i}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for i in range(3)
+        for i in range(2)
     ]
     for one in several:
         assert one.stdout is not None and one.stdout.readline() == "up\n"
@@ -287,6 +287,29 @@ def test_an_end_that_cannot_be_told_is_told_later(lite: Jobs, monkeypatch: pytes
     assert failures[0] == 4 and lite.get("a", job.id).attempt == 1
 
 
+def test_models_are_served_again_after_a_restart(lite: Jobs) -> None:
+    one = begin(supervisor(lite))
+    job = lite.put("train", SPEC, key="a")
+    wait(lambda: state(lite, job) == "succeeded")
+    one.close(1.0)
+    two, served = supervisor(lite), []
+    two.start(lambda name: Path(name), lambda folder: served.append(folder) or folder.name)
+    two.close(1.0)
+    assert served == [two.folder / "models" / plans.run_name(job.id, job.spec)]
+
+
+def test_what_cannot_be_served_has_failed(lite: Jobs) -> None:
+    def refuse(folder: Path) -> str:
+        raise MaquetteError("MQ-7030", str(folder))
+
+    one = supervisor(lite)
+    one.start(lambda name: Path(name), refuse)
+    job = lite.put("train", SPEC, key="a")
+    wait(lambda: lite.get("a", job.id).over)
+    one.close(1.0)
+    assert (state(lite, job), lite.get("a", job.id).code) == ("failed", "MQ-7030")
+
+
 def test_a_job_that_was_taken_away_is_stopped(lite: Jobs, running: Supervisor) -> None:
     job = lite.put("train", SPEC | {"word": "endless"}, key="a")
     wait(lambda: (running.folder / "starts.txt").exists())
@@ -308,7 +331,16 @@ def alive(folder: Path) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()]
 
 
-def test_a_server_that_is_killed_loses_and_doubles_nothing(jobs: Jobs, database: str, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_loses_and_doubles_nothing(lite: Jobs, tmp_path: Path) -> None:
+    killed(lite, f"sqlite:///{tmp_path}/server.db", tmp_path)
+
+
+@pytest.mark.crash
+def test_the_same_over_either_database(jobs: Jobs, database: str, tmp_path: Path) -> None:
+    killed(jobs, database, tmp_path)
+
+
+def killed(jobs: Jobs, database: str, tmp_path: Path) -> None:
     """SIGKILL again and again while jobs wait and run; each ends once, in the bits of one that was never disturbed."""
     dice = random.Random(6)
     made = [jobs.put("train", SPEC, key=dice.choice("ab")) for _ in range(5)]

@@ -29,8 +29,8 @@ def test_a_card_and_a_bundle(tmp_path: Path, scored: bool) -> None:
         assert told["card"] == {"name": "gan"} and told["scores"] == ([score] if scored else [])
         assert told["bytes"] == sum(path.stat().st_size for path in (run / "bundle").iterdir())
         for path, key, status in (
-            ("/v1/models/gan/bundle", mayn, 403), ("/v1/models/gan/bundle", "none", 401), ("/v1/models/x/bundle", may, 404),
-            ("/v1/models/x/card", may, 404), ("/v1/models/..%2fgan/card", may, 404),
+            ("/v1/models/gan/bundle", mayn, 403), ("/v1/models/gan/bundle", "none", 401),
+            ("/v1/models/x/bundle", may, 404), ("/v1/models/x/card", may, 404), ("/v1/models/..%2fgan/card", may, 404),
         ):  # fmt: skip
             assert client.get(path, headers={"authorization": f"Bearer {key}"}).status_code == status, path
         answer = client.get("/v1/models/gan/bundle", headers={"authorization": f"Bearer {may}"})

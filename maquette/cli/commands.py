@@ -336,10 +336,27 @@ def keys(asked: Namespace) -> None:
 
 
 def recipes(asked: Namespace) -> None:
+    if asked.tutorials:
+        from maquette.cli.lessons import listed
+
+        print(listed())
+        return
     from maquette.verbs.recipes import recipes
 
     for recipe in recipes():
         print(f"{recipe.name:<24} {recipe.about.partition(chr(10))[0]}")
+
+
+def run(asked: Namespace) -> int:
+    from maquette.cli.lessons import run
+
+    return run(asked.TUTORIAL, Path(asked.out) if asked.out else None, asked.data, asked.tiny)
+
+
+def new(asked: Namespace) -> None:
+    from maquette.verbs.new import new
+
+    _print_all([new(asked.FOLDER, asked.recipe)])
 
 
 def show(asked: Namespace) -> None:
@@ -361,10 +378,14 @@ def data(asked: Namespace) -> int:
 
 
 def env(asked: Namespace) -> None:
-    from maquette.verbs.env import env
+    from maquette.verbs.env import check, env
 
+    if asked.check:
+        check()
     for name, value in env().items():
         print(f"{name:<16} {value}")
+    if asked.check:
+        print("环境搭建成功 (everything that is needed is there)")
 
 
 def lr_find(asked: Namespace) -> None:
@@ -399,6 +420,8 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "serve": serve,
     "keys": keys,
     "recipes": recipes,
+    "run": run,
+    "new": new,
     "show": show,
     "data": data,
     "env": env,

@@ -284,7 +284,23 @@ VERBS: dict[str, Verb] = {
         ),
         example="maquette keys create laptop --scopes infer,train --days 90",
     ),
-    "recipes": Verb("list the recipes"),
+    "recipes": Verb("list the recipes", (), (Option("--tutorials", "", "those of the tutorials, by listing"),)),
+    "run": Verb(
+        "do what a listing of the tutorials meant to do",
+        ("TUTORIAL",),
+        (
+            Option("--tiny", "", "cut short, to see that it runs"),
+            Option("--data", "FOLDER|NAME", "samples to learn from, instead of its stand-in"),
+            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME)"),
+        ),
+        example="maquette run tutorial/13 --data faces/",
+    ),
+    "new": Verb(
+        "make a project's folder: data, recipe, script, models, outputs",
+        ("FOLDER",),
+        (Option("--recipe", "RECIPE", "the recipe to begin from", "dcgan"),),
+        example="maquette new faces --recipe stylegan2",
+    ),
     "show": Verb(
         "print a recipe with every setting and what it means",
         ("RECIPE",),
@@ -301,7 +317,11 @@ VERBS: dict[str, Verb] = {
         overrides=True,
         example="maquette data check photos/ --move-bad bad/",
     ),
-    "env": Verb("versions, devices and settings, and the speed of one matrix product"),
+    "env": Verb(
+        "versions, devices and settings, and the speed of one matrix product",
+        (),
+        (Option("--check", "", "whether all is there that is needed; the exit code says so too"),),
+    ),
     "lr-find": Verb(
         "try rising learning rates and suggest one for each player",
         ("RECIPE",),

@@ -460,6 +460,17 @@ CATALOGUE: dict[str, Entry] = {
         zh=("此页面已不属于当前会话", "请重新载入页面"),
     ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
+    "MQ-2170": Entry(
+        en=(
+            "no tutorial {name!r}",
+            "{near}; `maquette recipes --tutorials` lists them all, by listing too: tutorial/13",
+        ),
+        zh=("没有教程 {name!r}", "{near}；运行 `maquette recipes --tutorials` 查看全部，也可按代码编号：tutorial/13"),
+    ),
+    "MQ-2171": Entry(
+        en=("the environment lacks: {missing}", "pip install {missing}"),
+        zh=("环境缺少：{missing}", "pip install {missing}"),
+    ),
     "MQ-3001": Entry(
         en=(
             "this file cannot be read: {reason}",

@@ -17,6 +17,7 @@ from maquette.data.dataset import TEST, TRAIN, Dataset, Split
 from maquette.evaluate.extractor import Choice, Extractor, Seen, choose_extractor
 from maquette.evaluate.report import Stamp
 from maquette.evaluate.scores.frechet import Moments, frechet_estimate
+from maquette.evaluate.scores.histogram import MOST, kl_divergence
 from maquette.evaluate.scores.inception_score import inception_score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.evaluate.scores.kernel import kernel_distance
@@ -130,6 +131,8 @@ class Reference:
             found = modes_found(torch.from_numpy(items), torch.from_numpy(np.asarray(modes.centres)), modes.sigma)
             made["modes"] = Estimate(float(found.found))
             made["quality"] = found.quality.as_share()
+        if len(self.medium.space.shape) == 1 and self.medium.space.shape[0] <= MOST:
+            made["kl"] = Estimate(kl_divergence(self.items, items))
         if self.dataset.pitches and (labels >= 0).any():
             made["pitch_accuracy"] = self._in_tune(items, labels)
         if len(self.medium.space.shape) == FILMS:

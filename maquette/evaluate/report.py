@@ -103,6 +103,9 @@ KINDS: dict[str, Kind] = {
     ),
     "modes": Kind("Modes found", "modes", "higher", "Modes that hold their share of high-quality samples."),
     "quality": Kind("High-quality share", "share", "higher", "Share of samples within 4 sigma of a mode."),
+    "kl": Kind(
+        "KL divergence", "nats", "lower", "From the real points to the made ones, over the boxes of a common histogram."
+    ),
     "likelihood": Kind(
         "Negative log-likelihood",
         "",

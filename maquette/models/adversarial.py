@@ -46,6 +46,10 @@ LOSSES = {
     "non-saturating": Loss(
         lambda real, made: F.softplus(-real).mean() + F.softplus(made).mean(), lambda made: F.softplus(-made).mean()
     ),
+    # the same, equation 1: the generator lowers what the critic raises, which is flat where the critic is sure
+    "minimax": Loss(
+        lambda real, made: F.softplus(-real).mean() + F.softplus(made).mean(), lambda made: -F.softplus(made).mean()
+    ),
     # Lim and Ye 2017
     "hinge": Loss(lambda real, made: F.relu(1 - real).mean() + F.relu(1 + made).mean(), lambda made: -made.mean()),
     # Mao et al. 2017, eq. 9

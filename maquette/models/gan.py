@@ -58,7 +58,9 @@ class Config(GameConfig):
     """Width of the noise that samples are made from."""
     noise: Literal["normal", "uniform"] = "normal"
     """Its law: N(0, 1), or uniform on [-1, 1]."""
-    loss: Literal["non-saturating", "hinge", "least-squares", "wasserstein", "relativistic"] = "non-saturating"
+    loss: Literal["non-saturating", "minimax", "hinge", "least-squares", "wasserstein", "relativistic"] = (
+        "non-saturating"
+    )
     gradient_penalty: float = 0.0
     """Weight of the penalty on the critic's slope between real and made samples; wasserstein wants 10."""
     r1: float = 0.0

@@ -1,11 +1,11 @@
 """How a player's weights move. What is remembered between steps is plain tensors by name, so it can be saved as such.
 
-The updates are torch's own fused kernels, called without its optimiser classes (whose first use imports a compiler
-for two seconds) and compared with those classes in the tests. AdamW (Loshchilov and Hutter 2019), SGD with momentum,
-RMSprop (Hinton 2012), and Muon (Jordan et al. 2024) for matrices: linear layers, and convolution kernels as
-[out, in x taps]. Beside Muon, embeddings, biases and norms take AdamW at the same rate, because Muon's updates are
-scaled to AdamW's typical size (Liu et al. 2025, eq. 4). Weight decay is decoupled for AdamW and Muon, and applied to
-weights of two or more axes only: biases and norms keep their size.
+The updates are torch's own fused kernels, called without its optimiser classes (whose first use imports a compiler for
+two seconds) and compared with those classes in the tests. AdamW (Loshchilov and Hutter 2019), SGD with momentum,
+RMSprop (Hinton 2012), AdaGrad (Duchi et al. 2011), and Muon (Jordan et al. 2024) for matrices: linear layers, and
+convolution kernels as [out, in x taps]. Beside Muon, embeddings, biases and norms take AdamW at the same rate, because
+Muon's updates are scaled to AdamW's typical size (Liu et al. 2025, eq. 4). Weight decay is decoupled for AdamW and
+Muon, and applied to weights of two or more axes only: biases and norms keep their size.
 """
 
 import math
@@ -18,7 +18,13 @@ from maquette.core.errors import MaquetteError
 from maquette.train.recipe import Optimizer
 
 EPS = 1e-8
-_QUANTITIES = {"adamw": ("mean", "square", "step"), "sgd": ("momentum",), "rmsprop": ("square",), "muon": ("momentum",)}
+_QUANTITIES = {
+    "adamw": ("mean", "square", "step"),
+    "sgd": ("momentum",),
+    "rmsprop": ("square",),
+    "adagrad": ("square",),
+    "muon": ("momentum",),
+}
 
 Weights = dict[str, nn.Parameter]
 
@@ -111,6 +117,13 @@ def _rmsprop(weights, grads, squares, rate: float, decay: float, settings: Optim
         p.addcdiv_(grad, square.sqrt().add_(EPS), value=-rate)
 
 
+def _adagrad(weights, grads, squares, rate: float, decay: float, settings: Optimizer) -> None:
+    for p, grad, square in zip(weights, grads, squares, strict=True):
+        grad = grad.add(p, alpha=decay) if decay else grad
+        square.addcmul_(grad, grad)
+        p.addcdiv_(grad, square.sqrt().add_(EPS), value=-rate)
+
+
 def _muon(weights, grads, momenta, rate: float, decay: float, settings: Optimizer) -> None:
     momentum = settings.betas[0]
     torch._foreach_lerp_(momenta, grads, 1 - momentum)  # pyright: ignore
@@ -127,7 +140,7 @@ def _muon(weights, grads, momenta, rate: float, decay: float, settings: Optimize
         torch._foreach_add_([weights[i] for i in places], moved, alpha=-rate * scale)  # pyright: ignore
 
 
-_RULES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop, "muon": _muon}
+_RULES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop, "adagrad": _adagrad, "muon": _muon}
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -17,11 +17,12 @@ from maquette.models.base import ModelConfig
 class Optimizer(Config):
     """How one player's weights move."""
 
-    name: Literal["adamw", "sgd", "rmsprop", "muon"] = "adamw"
+    name: Literal["adamw", "sgd", "rmsprop", "adagrad", "muon"] = "adamw"
     """muon moves the matrices, with AdamW for everything that is not a matrix."""
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's; for sgd and muon the first is the momentum, for rmsprop the second is the smoothing."""
+    """AdamW's; for sgd and muon the first is the momentum, for rmsprop the second is the smoothing;
+    adagrad has none."""
     weight_decay: float = 0.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What the rate does after warm-up, over the rest of the budget."""

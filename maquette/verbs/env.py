@@ -9,9 +9,27 @@ import torch
 
 from maquette import __version__
 from maquette.core import devices
+from maquette.core.errors import MaquetteError
 
 SIZE = 1024
 """Rows and columns of the product."""
+NEEDED = (
+    "av",
+    "mido",
+    "torch",
+    "numpy",
+    "safetensors",
+    "pyyaml",
+    "pillow",
+    "rich",
+    "jaxtyping",
+    "jinja2",
+    "matplotlib",
+    "scikit-learn",
+    "scipy",
+    "tensorboard",
+)
+"""What Maquette never goes without: the dependencies of pyproject.toml."""
 LIBRARIES = ("numpy", "scipy", "safetensors", "pillow", "scikit-learn", "datasets")
 
 
@@ -34,6 +52,20 @@ def env() -> dict[str, str]:
     measured = {"fast bf16": "yes" if devices.has_fast_bf16() else "no", f"matmul {SIZE}": speed}
     settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith("MAQUETTE_")}
     return about() | measured | settings
+
+
+def check() -> None:
+    """That every library which Maquette always needs is installed, and that the device multiplies rightly.
+
+    Raises:
+        MaquetteError: MQ-2171 naming what is missing.
+    """
+    missing = [name for name in NEEDED if _version(name) == "not installed"]
+    if missing:
+        raise MaquetteError("MQ-2171", missing=" ".join(missing))
+    device = devices.pick_device()
+    a = torch.arange(16.0).reshape(4, 4)
+    torch.testing.assert_close((a.to(device) @ a.to(device)).cpu(), a @ a)
 
 
 def gflops(device: torch.device, dtype: torch.dtype, seconds: float = 0.2) -> float:

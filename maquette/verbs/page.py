@@ -63,6 +63,7 @@ CHINESE = {
     "label_accuracy": "标签准确率",
     "modes": "找到的模式数",
     "quality": "高质量占比",
+    "kl": "KL 散度",
     "likelihood": "负对数似然",
     "importance_bound": "重要性加权上界",
     "flow_likelihood": "概率流的负对数似然",

@@ -36,10 +36,12 @@ FROZEN = {
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer --visible "
     "--memory --queue --slots --workers --precision --device --studio --quiet",
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
-    "recipes": "",
+    "recipes": "--tutorials",
+    "run": "TUTORIAL --tiny --data --out",
+    "new": "FOLDER --recipe",
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",
-    "env": "",
+    "env": "--check",
     "lr-find": "RECIPE --data --out --device key=value",
     "demo": "--out --budget --quiet",
 }

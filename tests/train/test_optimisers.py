@@ -46,6 +46,7 @@ def theirs(module: nn.Module, make: Any, decay: float) -> None:
         ({"name": "adamw", "betas": (0.5, 0.9)}, lambda g: torch.optim.AdamW(g, 0.01, betas=(0.5, 0.9), fused=True)),
         ({"name": "sgd", "betas": (0.9, 0.0)}, lambda g: torch.optim.SGD(g, 0.01, momentum=0.9, fused=True)),
         ({"name": "rmsprop", "betas": (0.0, 0.9)}, lambda g: torch.optim.RMSprop(g, 0.01, alpha=0.9)),
+        ({"name": "adagrad"}, lambda g: torch.optim.Adagrad(g, 0.01, eps=1e-8)),
     ],
     ids=lambda v: v["name"] if isinstance(v, dict) else "",
 )
@@ -102,7 +103,7 @@ def test_decay_spares_biases() -> None:
     assert module.bias.tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop", "adagrad", "muon"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_what_was_remembered_goes_on_bit_for_bit(name: Any, layout: torch.memory_format) -> None:
     settings = Optimizer(name=name, lr=0.01)

@@ -1,0 +1,456 @@
+"""The formulas of docs/formulas.md: F1 to F36, which the tutorials print, and those that they name. Values by hand."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maquette.core.seeds import Seeds
+from maquette.core.types import Batch, Given, Real, Sampling, Tokens
+from maquette.evaluate.scores.frechet import Moments, frechet_distance
+from maquette.evaluate.scores.histogram import kl_divergence
+from maquette.evaluate.scores.inception_score import inception_score
+from maquette.evaluate.scores.reconstruction import psnr, ssim
+from maquette.models import codes, diffusion, gan, gpt, laws, lstm, vae
+from maquette.models.adversarial import LOSSES, Aids, faced, sameness, unlike
+from maquette.nets import convnet, dilated, mlp, transformer
+from maquette.nets.attention import attend, attention_map, turns
+from maquette.nets.convnet import SelfAttention
+from maquette.nets.mlp import spectral_norm
+from maquette.solvers import paths
+from maquette.solvers.decoding import restrict
+from maquette.solvers.style import losses as style_losses
+from maquette.train.optimisers import Mover
+from maquette.train.recipe import Optimizer
+
+PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("formulas.md", "formulas.zh.md")]
+PLANE, PICTURE = Real((2,)), Real((1, 16, 16), levels=256)
+NET = mlp.Config(width=16)
+SMALLEST = transformer.Config.tiny()
+GAME = LOSSES["non-saturating"]
+HALF = torch.zeros(8)
+"""Logits of a critic that takes everything for real with probability 1/2."""
+
+
+def slope(loss, at: float) -> float:
+    """The derivative of `loss` at a logit."""
+    logit = torch.tensor([at], requires_grad=True)
+    loss(logit).backward()
+    assert logit.grad is not None
+    return logit.grad.item()
+
+
+def batch(space: Real | Tokens, n: int = 8) -> Batch:
+    rng = Seeds.for_batch(0, 0, n)
+    x = rng.integers(space.vocab, *space.shape) if isinstance(space, Tokens) else rng.normal(*space.shape)
+    return Batch(x, Given(), Seeds.for_batch(1, 0, n))
+
+
+# -- the game ---------------------------------------------------------------------------------------------------------
+
+
+def test_f1_f20_f35_the_critic_lowers_minus_log_d_minus_log_1_minus_d() -> None:
+    assert GAME.critic(HALF, HALF).item() == pytest.approx(2 * math.log(2)) == pytest.approx(1.3863, abs=1e-4)
+    real, made = torch.tensor([2.0]), torch.tensor([-1.0])
+    by_hand = -(torch.sigmoid(real).log() + (1 - torch.sigmoid(made)).log())
+    torch.testing.assert_close(GAME.critic(real, made), by_hand[0])
+
+
+def test_f2_f9_f19_f34_the_slopes_that_a_generator_is_left() -> None:
+    assert slope(GAME.generator, -5.0) == pytest.approx(-0.9933, abs=1e-4)
+    assert slope(LOSSES["minimax"].generator, -5.0) == pytest.approx(-0.0067, abs=1e-4)
+    printed = slope(lambda logit: -(1 - torch.sigmoid(logit)).log().mean(), -5.0)
+    assert printed == pytest.approx(0.0067, abs=1e-4)  # the other way: its minimum is D(G(z)) = 0
+    assert GAME.generator(HALF).item() == pytest.approx(0.6931, abs=1e-4)
+
+
+def test_f6_f11_f15_f18_there_is_one_value_and_two_who_play_for_it() -> None:
+    """-log 4 where nobody can tell, and what one lowers the other raises."""
+    value = -LOSSES["minimax"].critic(HALF, HALF)
+    assert value.item() == pytest.approx(-1.3863, abs=1e-4)
+    made = torch.randn(64)
+    e_log_d_real = -F.softplus(-HALF).mean()
+    torch.testing.assert_close(-LOSSES["minimax"].critic(HALF[:1].expand(64), made) - e_log_d_real,
+                               LOSSES["minimax"].generator(made))  # fmt: skip
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.1, 0.3, 0.6])
+    best = p / (p + q)  # the optimal critic of two laws; its value is -log 4 + 2 JSD
+    middle = (p + q) / 2
+    jsd = ((p * (p / middle).log()).sum() + (q * (q / middle).log()).sum()) / 2
+    torch.testing.assert_close((p * best.log() + q * (1 - best).log()).sum(), 2 * jsd - math.log(4))
+
+
+def test_f10_what_is_printed_is_best_where_the_critic_believes_everything() -> None:
+    def printed(real: Tensor, made: Tensor) -> Tensor:
+        return (F.logsigmoid(real) + F.logsigmoid(made)).mean()
+
+    sure = torch.full((8,), 9.0)
+    assert printed(sure, sure) > printed(sure, -sure) and printed(sure, sure).item() == pytest.approx(0, abs=1e-3)
+    assert GAME.critic(sure, -sure) < GAME.critic(sure, sure)
+
+
+def test_f32_f33_a_critic_says_how_likely_a_sample_is_real() -> None:
+    model = gan.Config(generator=NET, critic=NET, latent=4).build(PLANE)
+    assert torch.sigmoid(model.realness(torch.randn(8, 2))).sub(0.5).abs().max() < 0.5
+    rng = Seeds.for_samples(0, 8)
+    made = model.draw(model.predictor(model.condition(Given(), 8)), model.start(8, Sampling(), rng), Sampling(), rng)
+    assert made.shape == (8, 2)
+
+
+def test_f36_a_linear_critic_of_norm_3_pays_40() -> None:
+    """10 (3 - 1)^2, wherever the slope is taken; and the critic's loss is a difference of means, with no sigmoid."""
+    config = gan.Config(generator=NET, critic=NET, latent=4, loss="wasserstein", gradient_penalty=10.0, critic_steps=5)
+    model = config.build(PLANE)
+    model.critic.net = linear(torch.tensor([[3.0, 0.0]]))
+    loss, stats = model.critic_loss(batch(PLANE), 0.0)
+    assert (10 * stats["gradient_penalty"]).item() == pytest.approx(40, abs=1e-4)
+    apart = stats["made_score"] - stats["real_score"]
+    torch.testing.assert_close(loss.detach(), apart + 40, rtol=0, atol=1e-4)
+
+
+class linear(nn.Module):
+    """x -> W x, told nothing."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor, condition: object = None) -> Tensor:
+        return x @ self.weight.T
+
+
+# -- the variational autoencoder --------------------------------------------------------------------------------------
+
+
+def test_f3_f29_a_code_is_mean_plus_spread_times_noise() -> None:
+    n = 100_000
+    z = codes.sample(torch.full((n, 1), 2.0), torch.full((n, 1), math.log(9.0)), Seeds.for_batch(0, 0, n))
+    assert z.mean().item() == pytest.approx(2, abs=0.03) and z.var().item() == pytest.approx(9, abs=0.15)
+
+
+def test_f4_f30_a_sample_is_made_of_a_code() -> None:
+    model = vae.Config(encoder=NET, decoder=NET, latent=3).build(PLANE)
+    assert model.predictor(model.condition(Given(), 5))(torch.randn(5, 3)).shape == (5, 2)
+
+
+def test_f5_the_divergence_has_the_logarithm_with_its_sign() -> None:
+    narrow = torch.tensor([[2 * math.log(0.1)]])
+    right = codes.kl_to_standard_normal(torch.zeros(1, 1), narrow)
+    printed = (math.log(0.1) + 0.01 + 0 - 1) / 2
+    assert right.item() == pytest.approx(1.808, abs=1e-3) and printed == pytest.approx(-1.646, abs=1e-3)
+    narrower = (math.log(1e-30) - 1) / 2
+    assert narrower < -30  # it falls without end as sigma goes to 0: what is printed asks for that
+
+
+def test_f5_what_is_seen_costs_both_halves_of_a_bernoulli() -> None:
+    law, x, logit = laws.Bernoulli(2), torch.tensor([[1.0, -1.0]]), torch.tensor([[0.7, 0.7]])
+    p = torch.sigmoid(logit)
+    share = (x + 1) / 2
+    torch.testing.assert_close(law(logit, x), -(share * p.log() + (1 - share) * (1 - p).log()))
+    assert law(torch.zeros(1, 784), torch.ones(1, 784)).sum().item() == pytest.approx(543.4, abs=0.1)
+
+
+def test_f7_log_q_at_its_mean() -> None:
+    zero = torch.zeros(1, 2)
+    assert codes.log_normal(zero, zero, zero).item() == pytest.approx(-1.8379, abs=1e-4)
+
+
+def test_f12_f23_a_gaussian_at_its_mean() -> None:
+    law = laws.Gaussian(Real((1,)), 1.0)
+    assert law(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(0.9189, abs=1e-4)
+
+
+@pytest.mark.parametrize(("mu", "sigma", "nats"), [(0.0, 1.0, 0.0), (1.0, 1.0, 0.5), (0.0, 2.0, 0.8069)])
+def test_f13_the_divergence_has_a_closed_form(mu: float, sigma: float, nats: float) -> None:
+    found = codes.kl_to_standard_normal(torch.tensor([[mu]]), torch.tensor([[2 * math.log(sigma)]]))
+    assert found.item() == pytest.approx(nats, abs=1e-4)
+
+
+def test_f14_f31_the_two_terms_are_added_with_a_weight() -> None:
+    def terms(beta: float) -> tuple[float, dict[str, Tensor]]:
+        torch.manual_seed(0)
+        model = vae.Config(encoder=NET, decoder=NET, latent=3, beta=beta).build(PLANE)
+        loss, stats = model.loss(batch(PLANE), 1.0)
+        return loss.item(), stats
+
+    for beta in (1.0, 4.0):
+        loss, stats = terms(beta)
+        assert loss == pytest.approx((stats["reconstruction"] + beta * stats["kl"]).item(), rel=1e-6)
+
+
+# -- one after another ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [lstm.Config(width=16), gpt.Config(net=SMALLEST)], ids=["lstm", "gpt"])
+def test_f16_f21_f25_who_knows_nothing_pays_the_logarithm_of_the_vocabulary(model) -> None:
+    """ln 10 = 2.3026 of ten."""
+    model = model.build(Tokens((12,), 10))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    assert model.nll(batch(model.space)).mean().item() / 12 == pytest.approx(math.log(10), rel=1e-5)
+
+
+# -- diffusion --------------------------------------------------------------------------------------------------------
+
+
+def test_f17_f22_who_sees_no_noise_pays_one_a_dimension() -> None:
+    model = diffusion.Config(net=NET, prediction="noise", data_std=1.0).build(PLANE)
+    for parameter in model.net.parameters():
+        nn.init.zeros_(parameter)
+    assert model.loss(batch(PLANE, 4096), 0.0)[0].item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_ddpm_the_linear_path_is_that_of_ho_et_al() -> None:
+    """A thousand steps of beta from 1e-4 to 0.02: alpha-bar_1000 = 4.036e-5, beta~_2 / beta_2 = 0.4547."""
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    bar = (1 - beta).cumprod(0)
+    assert bar[-1].item() == pytest.approx(4.036e-5, rel=1e-3) and bar[0].item() == pytest.approx(0.9999)
+    assert bar[-1].sqrt().item() == pytest.approx(0.00635, abs=1e-5)
+    assert ((1 - bar[0]) / (1 - bar[1])).item() == pytest.approx(0.4547, abs=1e-4)
+    path = paths.PATHS["linear"]  # its limit for ever smaller steps
+    ours = path.alpha(path.level(torch.arange(1, 1001, dtype=torch.float64) / 1000)) ** 2
+    assert (ours - bar).abs().max() < 1.5e-3
+    assert ours[-1].item() == pytest.approx(4.3e-5, rel=0.02)  # exp(-(0.1 + 19.9 / 2))
+
+
+def test_ddpm_the_cosine_path_ends_in_noise() -> None:
+    """Nichol and Dhariwal's with its offset and beta clipped at 0.999 ends at 2.4e-9."""
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    whole = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+    beta = (1 - whole[1:] / whole[:-1]).clamp(max=0.999)
+    assert (1 - beta).prod().item() == pytest.approx(2.4e-9, rel=0.02)
+    path = paths.PATHS["cosine"]
+    t = t[1:-1]
+    torch.testing.assert_close(path.alpha(path.level(t)), torch.cos(t * math.pi / 2))
+
+
+# -- learning ---------------------------------------------------------------------------------------------------------
+
+
+def went(steps: int, **settings) -> float:
+    """Where (theta - 3)^2 is left from 0."""
+    one = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(one.weight)
+    mover = Mover(Optimizer(**settings), one)
+    for _ in range(steps):
+        (one.weight - 3).square().sum().backward()
+        mover.step(0.5)
+    return one.weight.item()
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "second"),
+    [
+        ({"name": "sgd", "betas": (0.0, 0.0)}, 0.6, 1.08),  # F26, F27
+        ({"name": "sgd", "betas": (0.9, 0.0)}, 0.6, 1.62),
+        ({"name": "adagrad"}, 0.1, 0.169502),
+        ({"name": "rmsprop", "betas": (0.0, 0.99)}, 1.0, 1.55663),
+        ({"name": "adamw"}, 0.1, 0.199897),
+        ({"name": "adamw", "weight_decay": 0.01}, 0.1, 0.199797),
+    ],
+    ids=["F26 F27 descent", "momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"],
+)
+def test_f26_f27_two_steps_of_each_rule(settings: dict, first: float, second: float) -> None:
+    assert went(1, lr=0.1, **settings) == pytest.approx(first, abs=1e-5)
+    assert went(2, lr=0.1, **settings) == pytest.approx(second, abs=1e-5)
+
+
+def test_f28_adam_divides_by_the_root_of_the_second_moment() -> None:
+    assert went(1, lr=0.01) == pytest.approx(0.0100, abs=1e-5) and went(1000, lr=0.01) == pytest.approx(2.999, abs=2e-3)
+    theta, m, v = 0.0, 0.0, 0.0
+    found = []
+    for t in range(1, 7):  # as printed, the second moment subtracted
+        g = 2 * (theta - 3)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        theta -= 0.01 * m / (1 - 0.9**t) + 0.999 * v / (1 - 0.999**t)
+        found.append(theta)
+    assert found[0] == pytest.approx(-35.9, abs=0.05) and found[-1] < -1e6
+
+
+def test_gradient_clipping() -> None:
+    one = nn.Parameter(torch.zeros(2))
+    one.grad = torch.tensor([3.0, 4.0])
+    nn.utils.clip_grads_with_norm_([one], 1.0, nn.utils.get_total_norm([one.grad]))
+    assert one.grad.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+# -- attention --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("d", "spread", "plain", "largest"), [(4, 1.99, 1.78, 0.42), (16, 4.02, 0.91, 0.69), (64, 7.96, 0.42, 0.84)]
+)
+def test_f8_the_root_of_d_keeps_attention_open(d: int, spread: float, plain: float, largest: float) -> None:
+    """Normal q and k, 16 keys, at most ln 16 = 2.773 nats: what is divided keeps 2.36, what is not closes with d."""
+    torch.manual_seed(0)
+    q, k = torch.randn(4000, 1, 1, d), torch.randn(4000, 1, 16, d)
+
+    def entropy(weights: Tensor) -> float:
+        return -torch.special.xlogy(weights, weights).sum(-1).mean().item()
+
+    scores = q @ k.mT
+    assert scores.std().item() == pytest.approx(spread, rel=0.03)
+    assert entropy(scores.softmax(-1)) == pytest.approx(plain, abs=0.05)
+    assert scores.softmax(-1).amax(-1).mean().item() == pytest.approx(largest, abs=0.02)
+    assert entropy(attention_map(q, k)) == pytest.approx(2.36, abs=0.04)
+
+
+def test_f8_weights_sum_to_one_and_agree_with_torch() -> None:
+    q, k, v = torch.randn(3, 2, 4, 6, 8)
+    torch.testing.assert_close(attention_map(q, k).sum(-1), torch.ones(2, 4, 6))
+    torch.testing.assert_close(attend(q, k, v, causal=True), F.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+
+def test_listing_19_a_raw_mask_gives_weight_to_what_is_hidden() -> None:
+    mask = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    raw = (torch.zeros(4) + mask).softmax(0)
+    torch.testing.assert_close(raw, torch.tensor([0.134, 0.134, 0.366, 0.366]), atol=5e-4, rtol=0)
+    ours = attention_map(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 4, 2), mask.bool()[None, None, None].logical_not())
+    torch.testing.assert_close(ours[0, 0, 0], torch.tensor([0.5, 0.5, 0.0, 0.0]))
+
+
+def test_causality_and_positions() -> None:
+    model = gpt.Config(net=SMALLEST).build(Tokens((8,), 5)).eval()
+    x = torch.randint(5, (1, 8))
+    changed = torch.cat([x[:, :5], (x[:, 5:] + 1) % 5], 1)
+    predict = model.predictor(model.condition(Given(), 1))
+    torch.testing.assert_close(predict(x, 5), predict(changed, 5))
+    cos, sin = turns(4, 4)
+    assert sin[1, 0].item() == pytest.approx(0.8415, abs=1e-4) and cos[0, 0] == 1
+
+
+# -- judging ----------------------------------------------------------------------------------------------------------
+
+
+def test_inception_score() -> None:
+    sure = torch.full((40, 4), -50.0)
+    sure[torch.arange(40), torch.arange(40) % 4] = 50
+    assert inception_score(sure).value == pytest.approx(4) and inception_score(
+        torch.ones(40, 4)
+    ).value == pytest.approx(1)
+
+
+def test_frechet_distance() -> None:
+    def moments(mean: float, spread: float, d: int = 5) -> Moments:
+        return Moments(1001, np.full(d, float(mean)), np.eye(d) * spread**2 * 1000)
+
+    assert frechet_distance(moments(0, 1), moments(0, 1)) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(moments(0, 1), moments(2, 1)) == pytest.approx(20)
+    assert frechet_distance(moments(0, 1), moments(0, 2)) == pytest.approx(5)
+    draw = np.random.default_rng(0)
+    for n, bias in ((2048, 1.08), (512, 4.14)):  # the same law: what is found of so few rows
+        one, other = (Moments.of(draw.standard_normal((n, 64))) for _ in range(2))
+        assert frechet_distance(one, other) == pytest.approx(bias, rel=0.1)
+
+
+def test_f24_psnr_and_ssim() -> None:
+    x = torch.zeros(1, 1, 16, 16)
+    assert psnr(x, x + 0.1, 1.0) == pytest.approx(20) and psnr(x, x, 1.0) == math.inf
+    assert ssim(x, x, 1.0).value == pytest.approx(1)
+    assert ssim(x + 0.5, x + 0.6, 1.0).value == pytest.approx(0.98361, abs=1e-5)
+    one, other = (torch.tensor([[1.0, 2.0, last]]) for last in (3.0, 5.0))
+    assert psnr(one, other, 1.0) == pytest.approx(-10 * math.log10(4 / 3), abs=1e-5)  # F24
+
+
+def test_divergence_of_samples() -> None:
+    """KL(N(0, 1) || N(1, 1)) = 1/2, and 0.497 of the tutorials' 100,000 points; the same law is near 0."""
+    draw = np.random.default_rng(0)
+    real, moved, same = draw.standard_normal((3, 100_000, 1)) + np.array([0, 1, 0])[:, None, None]
+    assert kl_divergence(real, moved) == pytest.approx(0.5, abs=0.02)
+    assert 0 <= kl_divergence(real, same) < 0.02
+    ring = draw.standard_normal((4000, 2))
+    assert kl_divergence(ring, np.zeros((4000, 2))) > 3 > 0.2 > kl_divergence(ring, draw.standard_normal((4000, 2))) > 0
+    with pytest.raises(ValueError):
+        kl_divergence(np.zeros((4, 3)), np.zeros((4, 3)))
+
+
+# -- what is named and not written ------------------------------------------------------------------------------------
+
+
+def test_spectral_norm() -> None:
+    layer = nn.Linear(3, 3, bias=False)
+    layer.weight = nn.Parameter(torch.diag(torch.tensor([2.0, 3.0, 0.5])))
+    bound = spectral_norm(layer, n_power_iterations=50)
+    values = torch.linalg.svdvals(bound(torch.eye(3)))
+    torch.testing.assert_close(values, torch.tensor([1.0, 0.6667, 0.1667]), atol=1e-3, rtol=0)
+
+
+def test_several_critics() -> None:
+    one = torch.tensor([0.7])
+    assert {faced(one, how).item() for how in ("mean", "max", "softmax")} == {one.item()}
+    assert faced(torch.tensor([1.0, 3.0]), "mean") == 2 and faced(torch.tensor([1.0, 3.0]), "max") == 3
+    assert 2 < faced(torch.tensor([1.0, 3.0]), "softmax") < 3
+
+
+def test_mode_seeking_and_feature_matching() -> None:
+    z, w = torch.zeros(4, 2), torch.ones(4, 2)
+    near, far = sameness(z, z + 0.1, z, w), sameness(z, z + 1, z, w)
+    assert far.item() == pytest.approx(1, abs=1e-3) and near.item() == pytest.approx(10, rel=1e-2)
+    assert unlike(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [2.0]])).item() == 0
+
+
+def test_one_sided_smoothing_is_best_at_nine_tenths() -> None:
+    model = gan.Config(generator=NET, critic=NET, latent=4, aids=Aids(smoothing=0.1)).build(PLANE)
+
+    def real_part(logit: float) -> float:
+        return (model._against(torch.full((1, 1), logit), torch.full((1, 1), -40.0))).item()
+
+    assert real_part(0.0) == pytest.approx(0.6931, abs=1e-4)
+    best = min(np.linspace(0, 5, 501), key=real_part)
+    assert 1 / (1 + math.exp(-best)) == pytest.approx(0.9, abs=2e-3)
+
+
+def test_two_time_scales_and_instance_noise() -> None:
+    critic, generator = Optimizer(lr=4e-4), Optimizer(lr=1e-4, schedule="linear")
+    assert (critic.rate(0.5), generator.rate(0.5)) == (4e-4, pytest.approx(5e-5))
+    config = gan.Config(generator=NET, critic=NET, latent=4, aids=Aids(noise=0.5))
+    shown = config.build(PLANE)._shown(torch.zeros(4096, 2), Seeds.for_batch(0, 0, 4096), 0.6)
+    assert shown.std().item() == pytest.approx(0.5 * 0.4, rel=0.05)
+
+
+def test_hinge() -> None:
+    assert LOSSES["hinge"].critic(HALF, HALF) == 2 and LOSSES["hinge"].generator(HALF) == 0
+
+
+def test_style_of_itself_costs_nothing() -> None:
+    maps = [torch.randn(1, 3, 4, 4), torch.randn(1, 5, 2, 2)]
+    assert style_losses(maps, maps, maps, -1) == (0, 0)
+    assert style_losses(maps, [m + 1 for m in maps], maps, -1).content > 0
+
+
+def test_top_k_of_one_is_greedy_and_top_p_cuts() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    nothing = torch.empty(1, 0, dtype=torch.int64)
+    assert restrict(logits, nothing, Sampling(top_k=2)).isinf().tolist() == [[True, False, False]]
+    assert restrict(logits, nothing, Sampling(top_p=0.5)).isinf().tolist() == [[True, False, True]]
+
+
+def test_wavenet_hears_so_far() -> None:
+    config = dilated.Config(width=8, skip=8, layers=10)
+    assert config.reach == 1 + sum(2**i for i in range(10)) == 1024
+    assert replace(config, kernel=3).reach == 2047
+
+
+def test_attention_in_pictures_begins_as_the_identity() -> None:
+    h = torch.randn(2, 16, 4, 4)
+    assert torch.equal(SelfAttention(convnet.Config(), 2, 16)(h), h)
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_page_names_every_formula_and_its_test(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| F")]
+    numbers = [int(n) for row in rows for n in re.findall(r"F(\d+)", row.split("|")[1])]
+    assert sorted(set(numbers)) == list(range(1, 37))
+    tests = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named <= set(re.findall(r"def (test_\w+)", tests))
+    assert named >= {name for name in globals() if name.startswith("test_") and "page" not in name}

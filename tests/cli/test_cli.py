@@ -33,8 +33,8 @@ FROZEN = {
     "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
-    "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer --visible "
-    "--memory --queue --slots --workers --precision --device --studio --quiet",
+    "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "
+    "--visible --memory --queue --slots --workers --precision --device --studio --quiet",
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",

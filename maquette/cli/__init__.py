@@ -1,1 +1,1 @@
-"""Floor 8: parse, call a verb, show."""
+"""Floor 9: parse, call a verb, show."""

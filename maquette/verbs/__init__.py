@@ -1,1 +1,1 @@
-"""Floor 7: one function each; also the Python API."""
+"""Floor 8: one function each; also the Python API."""

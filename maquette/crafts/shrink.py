@@ -44,19 +44,19 @@ class Config(CraftConfig):
 
     def take(self, x: Samples, rng: Seeds) -> Given:
         if x.ndim == 3:
-            return raised(lower(x, self.factor).clamp(-1, 1), self.factor)
+            return raised(lower(x, self.factor).clamp(-1, 1), self.factor).clamp(-1, 1)
         return by_frame(lambda pictures: F.avg_pool2d(pictures, self.factor), x)
 
     def bring(self, sample: Samples, of: Real, hidden: Bool[Tensor, "1 1 *holes"] | None = None) -> Given:
         sample = super().bring(sample, of, hidden)
-        return raised(sample, self.factor) if sample.ndim == 3 else sample
+        return raised(sample, self.factor).clamp(-1, 1) if sample.ndim == 3 else sample
 
     def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
         if given.ndim == 3:
             small = given[:, :, :: self.factor] / raised(torch.ones_like(given[:1, :1, :1]), self.factor)[0, 0, 0]
             line = torch.cat([small, small[:, :, -1:]], dim=2)
             line = F.interpolate(line, size=of.shape[1] + 1, mode="linear", align_corners=True)[:, :, :-1]
-            return {"linear interpolation": line, "sinc interpolation": given.clamp(-1, 1)}
+            return {"linear interpolation": line.clamp(-1, 1), "sinc interpolation": given}
         larger = partial(F.interpolate, size=of.shape[-2:])
         bicubic = by_frame(partial(larger, mode="bicubic", align_corners=False), given).clamp(-1, 1)
         return {"nearest": by_frame(partial(larger, mode="nearest"), given), "bicubic": bicubic}

@@ -654,8 +654,9 @@ def test_a_reader_that_sleeps_is_cut(guarded: Guarded) -> None:
     head = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n"
     connections = guarded.app.state.server.server_state.connections
     link.sendall(head * 400)  # more than the kernel holds for a reader
-    mine = {one for one in connections if one.client and one.client[1] == link.getsockname()[1]}
-    deadline = time.monotonic() + 30
+    mine, deadline = set[Any](), time.monotonic() + 30
+    while not mine and time.monotonic() < deadline:
+        mine = {one for one in list(connections) if one.client and one.client[1] == link.getsockname()[1]}
     while mine & connections and time.monotonic() < deadline:
         time.sleep(0.05)
     link.close()

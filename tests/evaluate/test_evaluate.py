@@ -220,7 +220,7 @@ def test_the_way_of_drawing_is_noted_and_used(pictures: Reference) -> None:
     assert (report.name, report.seed, report.cost.train_seconds, report.cost.train_steps) == ("mine", 4, 30.0, 500)
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "meanflow"])
+@pytest.mark.parametrize("kind", ["diffusion", pytest.param("meanflow", marks=pytest.mark.slow)])
 def test_the_flow_is_asked_when_it_should_be(kind: str, pictures: Reference, plane: Reference) -> None:
     for medium, reference, data in ((SMALL, pictures, digits()), (PLANE, plane, ring())):
         ready = untrained(kind, medium)

@@ -100,6 +100,7 @@ def test_both_kinds_are_of_one_shape() -> None:
         assert refused.value.code == code
 
 
+@pytest.mark.slow
 def test_colours_are_swapped_without_pairs() -> None:
     """Bright pictures to dark ones and back, where and how large the square is being kept."""
     torch.manual_seed(0)

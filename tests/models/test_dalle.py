@@ -57,6 +57,7 @@ def test_pictures_are_drawn_of_the_captions_that_they_were_learnt_with() -> None
     assert drawn(made, SAID, guidance=2.0).shape == SHOWN.shape
 
 
+@pytest.mark.slow
 def test_captions_are_written_of_pictures_read_first() -> None:
     made = learnt(backwards=0.5, steps=400)  # each order has half of the rows
     assert torch.equal(made.caption(SHOWN), SAID) and torch.equal(drawn(made, SAID), SHOWN)

@@ -36,7 +36,7 @@ CHECKS = [
     negative_data_rejection, unsupported_method,
 ]  # fmt: skip
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-FEW, MANY = 2, 200
+FEW, MANY = 1, 200
 """Examples of each operation in each mode."""
 
 

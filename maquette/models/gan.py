@@ -75,9 +75,6 @@ class Config(GameConfig):
     """The critic gives a score to each of so many overlapping patches along each side; 0: one to the whole."""
     l1: float = 0.0
     """Weight of the mean distance from the sample that belongs to the given picture; pix2pix wants 100."""
-    residual: bool = False
-    """Whether the generator makes what is missing from the given picture, and not the sample anew: for what is given
-    nearly right (Kim et al. 2016)."""
     aids: Aids = field(default_factory=Aids)
 
     def __post_init__(self) -> None:
@@ -105,9 +102,6 @@ class Config(GameConfig):
         if self.l1 and beside.image is None:
             reason, todo = "no picture is given that a sample belongs to", "say which by data.given or data.pair"
             raise MaquetteError("MQ-2009", path="model.l1", value=self.l1, reason=reason, todo=todo)
-        if self.residual and (beside.image is None or beside.image.shape[0] < space.shape[0]):
-            reason, todo = f"nothing is given that has the channels of {space}", "set model.residual=false"
-            raise MaquetteError("MQ-2009", path="model.residual", value=True, reason=reason, todo=todo)
         model = GAN(self, space, classes, beside)
         if (self.gradient_penalty or self.bounded) and mixes_rows(model.critic):
             raise MaquetteError("MQ-2020", path="model.critic.norm")
@@ -115,7 +109,7 @@ class Config(GameConfig):
 
 
 class GAN(Model, Judging):
-    """Two players. Made samples are squashed by tanh where the space has levels, unless they add to what is given."""
+    """Two players. Made samples are squashed by tanh where the space has levels."""
 
     accepts = (Real,)
 
@@ -271,8 +265,7 @@ class GAN(Model, Judging):
         x, vector = z, condition.vector
         if condition.grid is not None:
             x, vector = condition.grid, z if vector is None else torch.cat([vector, z], dim=1)
-        made = self.generator.net(x, condition=Condition(vector=vector))
-        return x[:, : self.space.shape[0]] + made.float() if self.config.residual else self._squash(made)
+        return self._squash(self.generator.net(x, condition=Condition(vector=vector)))
 
     def _shown(self, x: Float[Tensor, "b *space"], rng: Seeds, progress: float) -> Float[Tensor, "b *space"]:
         """`x` as the critics see it; gradients pass through.

@@ -37,6 +37,16 @@ AHEAD = 4096
 """Bytes between a weight that is used and one that is fetched, when one row alone waits for memory."""
 
 
+def _launch() -> None:
+    """Start numba's threads now. Those of OpenMP would otherwise have torch take all cores too, from then on."""
+    threads = torch.get_num_threads()
+    numba.get_num_threads()
+    torch.set_num_threads(threads)
+
+
+_launch()
+
+
 def kernel(parallel: bool) -> Callable[[Callable], Any]:
     """numba's decorator, on the function itself: tests wrap functions to check shapes, which numba cannot read."""
     fast = {"reassoc", "contract", "nsz"}

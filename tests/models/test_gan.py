@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Beside, Given, Real, Sampling, Tokens
+from maquette.core.types import Batch, Given, Real, Sampling, Tokens
 from maquette.models import gan
 from maquette.models.adversarial import Aids
-from maquette.nets import convnet, mlp, unet
+from maquette.nets import convnet, mlp
 
 PLANE, PICTURE = Real((2,)), Real((1, 16, 16), levels=256)
 SMALL = mlp.Config(width=16)
@@ -339,17 +339,3 @@ def test_tokens_are_refused() -> None:
 def test_refuses_what_cannot_be_meant(fields: dict[str, object]) -> None:
     with pytest.raises(MaquetteError, match=f"MQ-2002.*{next(iter(fields))}"):
         gan.Config(**fields)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("given", [Real((2, 16)), Real((1, 4))], ids=["a channel more", "a lower rate"])
-def test_a_generator_may_make_what_is_missing_from_the_given(given: Real) -> None:
-    """A U-Net's last layer begins at zero: what is given comes out, of the samples' size."""
-    nets = {"generator": unet.Config.tiny(), "critic": convnet.Config.tiny()}
-    model = small(residual=True, **nets).build(Real((1, 16), levels=256), 0, Beside(image=given)).eval()
-    x = torch.linspace(-1, 1, math.prod(given.shape)).view(1, *given.shape)
-    condition = model.condition(Given(image=x), 1)
-    assert condition.grid is not None
-    made = model.predictor(condition)(model.start(1, Sampling(), Seeds.for_samples(0, 1)))
-    assert torch.equal(made, condition.grid[:, :1])
-    with pytest.raises(MaquetteError, match="MQ-2009.*model.residual.*nothing is given"):
-        small(residual=True, **nets).build(Real((1, 16), levels=256))

@@ -1,6 +1,9 @@
 """The compiled step against the network that it stands for: the same logits, the same tokens."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,16 @@ def test_rows_do_not_depend_on_each_other(storage) -> None:
     for i in range(16):
         rows = Seeds.for_samples(i, 1)
         assert torch.equal(alone.draw(alone.predictor(Condition()), start[i : i + 1], Sampling(), rows)[0], together[i])
+
+
+def test_torch_keeps_the_threads_it_was_given() -> None:
+    """numba's pool is as large as the machine, and of OpenMP, which torch asks how many threads there are."""
+    script = (
+        "import torch\n"
+        "before = torch.get_num_threads()\n"
+        "import numba, maquette.nets.kernels\n"
+        "numba.get_num_threads()\n"
+        "assert (before, torch.get_num_threads()) == (1, 1), torch.get_num_threads()"
+    )
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | threads)

@@ -221,17 +221,23 @@ def test_the_way_of_drawing_is_noted_and_used(pictures: Reference) -> None:
 
 
 @pytest.mark.parametrize("kind", ["diffusion", pytest.param("meanflow", marks=pytest.mark.slow)])
-def test_the_flow_is_asked_when_it_should_be(kind: str, pictures: Reference, plane: Reference) -> None:
-    for medium, reference, data in ((SMALL, pictures, digits()), (PLANE, plane, ring())):
-        ready = untrained(kind, medium)
-        assert ready is not None
-        report = evaluate(ready, data, reference.n, reference=reference, options=Options(exact=True))
-        cost, space = report.score("flow_likelihood"), medium.build().space
-        assert cost is not None and isinstance(space, Real) and cost.bound == (space.levels > 0)
-        assert cost.low is not None and cost.high is not None and cost.low < cost.value < cost.high
-        assert cost.unit == ("bits per dimension" if space.levels else "nats per sample")
-        assert cost.stamp.real == 64
-    plain = untrained(kind, PLANE)
+@pytest.mark.parametrize("medium", [PLANE, pytest.param(SMALL, marks=pytest.mark.slow)], ids=["points", "pictures"])
+def test_the_flow_is_asked_when_it_should_be(
+    medium: MediumConfig, kind: str, pictures: Reference, plane: Reference
+) -> None:
+    reference, data = (plane, ring()) if medium is PLANE else (pictures, digits())
+    ready = untrained(kind, medium)
+    assert ready is not None
+    report = evaluate(ready, data, reference.n, reference=reference, options=Options(exact=True))
+    cost, space = report.score("flow_likelihood"), medium.build().space
+    assert cost is not None and isinstance(space, Real) and cost.bound == (space.levels > 0)
+    assert cost.low is not None and cost.high is not None and cost.low < cost.value < cost.high
+    assert cost.unit == ("bits per dimension" if space.levels else "nats per sample")
+    assert cost.stamp.real == 64
+
+
+def test_the_flow_is_not_asked_unless_it_should_be(plane: Reference) -> None:
+    plain = untrained("diffusion", PLANE)
     assert plain is not None and "flow_likelihood" not in scores(evaluate(plain, ring(), 800, reference=plane))
 
 

@@ -205,12 +205,9 @@ class Contest:
     def write_page(self, names: Sequence[str], row: str) -> Path:
         """The page of `maquette compare` for the runs of a row; gives its path."""
         from maquette.data.source import open_data
-        from maquette.evaluate.ranking import rank
         from maquette.evaluate.report import Report
-        from maquette.evaluate.words import traits, verdict
         from maquette.train.run import Run
         from maquette.verbs import compare, study
-        from maquette.verbs.page import Study
 
         runs = {name: Run.open(self.folder_of(name) / "run") for name in names}
         reports = []
@@ -219,21 +216,10 @@ class Contest:
             reports.append(dataclasses.replace(report, name=name))
             reports[-1].images.update(report.images)
             reports[-1].clips.update(report.clips)
-        recipe, ranking = runs[names[0]].recipe, rank(reports)
+        recipe, command = runs[names[0]].recipe, f"python -m benchmarks.{self.name} --only {row}"
         medium = recipe.medium.build()
         dataset = open_data(recipe.data, medium)
-        met = Study(
-            title=recipe.data.source,
-            reports=reports,
-            command=f"python -m benchmarks.{self.name} --only {row}",
-            facts=study.facts(dataset, reports, list(runs.values())),
-            verdict=verdict(ranking),
-            ranking=ranking,
-            words=traits(reports),
-            metrics=study.metrics(runs),
-            environment=study.environment(reports),
-            **study.real(dataset, medium),
-        )
+        met = compare.studied(recipe.data.source, reports, runs, dataset, medium, command)
         return study.show(self.here / row, compare.heading(len(names)), compare.lede(met), [met]).paths[-1]
 
     # -- tables -------------------------------------------------------------------------------------------------------

@@ -252,17 +252,17 @@ def evaluate(asked: Namespace) -> None:
 
 def compare(asked: Namespace) -> None:
     seeds, n = _numbers(asked.seeds, "--seeds"), _number(asked.n, "-n")
-    recipes = [word for word in asked.RECIPE if "=" not in word]
+    words = getattr(asked, "RECIPE|RUN")
     from maquette.verbs.compare import compare
 
     made = compare(
-        recipes,
+        [word for word in words if "=" not in word],
         data=asked.data,
         budget=asked.budget,
         out=asked.out,
         seeds=seeds,
         n=n,
-        overrides=[word for word in asked.RECIPE if "=" in word] + asked.overrides,
+        overrides=[word for word in words if "=" in word] + asked.overrides,
         device=asked.device,
         quiet=asked.quiet,
     )

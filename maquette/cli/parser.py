@@ -221,8 +221,8 @@ VERBS: dict[str, Verb] = {
         example="maquette evaluate runs/dcgan",
     ),
     "compare": Verb(
-        "train several recipes alike and rank them in one report",
-        ("RECIPE…",),
+        "train several recipes alike, or take finished runs, and rank them in one report",
+        ("RECIPE|RUN…",),
         (
             DATA,
             BUDGET._replace(help="for each of them: 2000steps, 90s, 10min, 1h or 5epochs"),

@@ -59,6 +59,14 @@ CATALOGUE: dict[str, Entry] = {
         en=("{path}: {value} is not possible: {reason}", "{todo}"),
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
     ),
+    "MQ-2119": Entry(
+        en=("finished runs are compared as they are, without {what}", "leave {what} out"),
+        zh=("已完成的训练按原样比较，不能带 {what}", "请去掉 {what}"),
+    ),
+    "MQ-2120": Entry(
+        en=("these models make different things: {differing}", "compare models of one medium and one size"),
+        zh=("这些模型生成的内容不同：{differing}", "请比较同一媒介、同一尺寸的模型"),
+    ),
     "MQ-2121": Entry(
         en=("the {what} is {tokens} tokens long, and the model reads at most {most}", "shorten it"),
         zh=("{what} 的长度是 {tokens} 个词元，模型最多读取 {most} 个", "请缩短"),

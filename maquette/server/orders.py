@@ -12,7 +12,7 @@ from maquette.server.schemas import Hyperparameters, Tuning, Work
 USES = {
     "train": {"model", "recipe", "file", "dataset", "budget", "overrides", "codec", "suffix", "seed"},
     "evaluate": {"model", "file", "dataset", "n", "seed", "judge", "guidance", "solver", "steps", "temperature"},
-    "compare": {"recipes", "file", "dataset", "budget", "overrides", "codec", "seeds", "n"},
+    "compare": {"recipes", "models", "file", "dataset", "budget", "overrides", "codec", "seeds", "n"},
     "sample": {"model", "n", "seed", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
                "max_tokens"},
     "check": {"recipe", "file", "dataset"},
@@ -21,11 +21,13 @@ USES = {
 NEEDS = {
     "train": {"model"},
     "evaluate": {"model"},
-    "compare": {"recipes"},
+    "compare": set(),
     "sample": {"model"},
     "check": {"file"},
 }
 ALWAYS = {"kind", "priority", "metadata"}
+TRAINING = {"budget", "overrides", "codec", "seeds"}
+"""What says how recipes are trained."""
 
 
 def tuning(state: Any, tenant: str, body: Tuning) -> plans.Spec:
@@ -59,15 +61,7 @@ def work(state: Any, tenant: str, body: Work) -> plans.Spec:
         return spec | data | kept
     folder = state.store.folder
     if kind == "compare":
-        several = [plans.find_recipe(name, folder, "recipes") for name in body.recipes or ()]
-        overrides = plans.settings(body.overrides or {})
-        for one in several:
-            plans.check_tree(one, overrides)
-        if len({one.name.rpartition("/")[2] for one in several}) != len(several):
-            raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="each once", more="")
-        spec = {"recipes": [one.name for one in several], "words": [one.word for one in several],
-                "overrides": overrides, "seeds": body.seeds or [0]}  # fmt: skip
-        return spec | data | kept | _budget(body.budget) | _codec(state, body.codec)
+        return _compared(state, body) | data | kept
     if kind == "check":
         spec = data | kept
         if body.recipe is not None:
@@ -78,6 +72,30 @@ def work(state: Any, tenant: str, body: Work) -> plans.Spec:
         if name is not None:
             state.engine.find(name)
     return data | kept | {name: given[name] for name in USES[kind] & given.keys() - {"file", "dataset"}}
+
+
+def _compared(state: Any, body: Work) -> plans.Spec:
+    """Recipes to be trained alike, or served models as they are."""
+    if (body.recipes is None) == (body.models is None):
+        raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="recipes or models, one of the two", more="")
+    if body.models is not None:
+        for name in sorted(body.model_dump(exclude_none=True).keys() & TRAINING):
+            raise MaquetteError("MQ-2184", name, path=name, reason="models are compared as they are")
+        if len(set(body.models)) != len(body.models):
+            raise MaquetteError("MQ-2202", "models", path="models", wanted="each once", more="")
+        for name in body.models:
+            state.engine.find(name)
+        return {"models": body.models}
+    several = [plans.find_recipe(name, state.store.folder, "recipes") for name in body.recipes or ()]
+    overrides = plans.settings(body.overrides or {})
+    for one in several:
+        plans.check_tree(one, overrides)
+    if len({one.name.rpartition("/")[2] for one in several}) != len(several):
+        raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="each once", more="")
+    spec = {"recipes": [one.name for one in several], "words": [one.word for one in several]}
+    return (
+        spec | {"overrides": overrides, "seeds": body.seeds or [0]} | _budget(body.budget) | _codec(state, body.codec)
+    )
 
 
 def _training(

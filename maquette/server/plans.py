@@ -239,6 +239,9 @@ def words(kind: str, spec: Mapping[str, Any], places: Places) -> list[str]:
         begin = str(places.model(spec["from"])) if "from" in spec else None
         said |= {"seed": spec.get("seed"), "from": begin}
         return ["train", spec["word"], *_options(said), *_texts(_with_codec(spec, places))]
+    if kind == "compare" and "models" in spec:
+        said |= {"n": spec.get("n")}
+        return ["compare", *(str(places.model(name)) for name in spec["models"]), *_options(said)]
     if kind == "compare":
         said |= {"seeds": ",".join(map(str, spec["seeds"])), "n": spec.get("n")}
         return ["compare", *spec["words"], *_options(said), *_texts(_with_codec(spec, places))]

@@ -285,14 +285,16 @@ class Tuning(Body):
 
 
 class Work(Body):
-    """`POST /v1/jobs`: `train`, `evaluate` and `check` one, `compare` several recipes, or `sample` many."""
+    """`POST /v1/jobs`: `train`, `evaluate` and `check` one, `compare` several, or `sample` many."""
 
     kind: Literal["train", "evaluate", "compare", "sample", "check"]
     model: Id | None = None
     """A served model; of `train` and `check` a recipe."""
     recipe: Id | None = None
     recipes: Annotated[list[Id], Field(min_length=1, max_length=12)] | None = None
-    """Of `compare`."""
+    """Of `compare`: to be trained alike."""
+    models: Annotated[list[Id], Field(min_length=2, max_length=12)] | None = None
+    """Of `compare`, in place of recipes: served models, as they are."""
     file: Id | None = None
     """An upload's id."""
     dataset: Annotated[str, Field(max_length=64)] | None = None

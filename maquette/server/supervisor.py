@@ -265,7 +265,7 @@ class Supervisor:
     def _runs(self, job: Job, out: Path) -> dict[str, Path]:
         if job.kind == "train":
             return {"": self.folder / out}
-        if job.kind == "compare":
+        if job.kind == "compare" and "words" in job.spec:
             names = [Path(word).stem for word in job.spec["words"]]
             return {f"{n}-{s}": self.folder / out / f"{n}-{s}" for n in names for s in job.spec["seeds"]}
         return {}

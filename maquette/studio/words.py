@@ -176,13 +176,17 @@ WORDS: dict[str, tuple[str, str]] = {
     # -- compare ------------------------------------------------------------------------------------------------------
     "compare": ("Compare", "比较"),
     "compare_lede": (
-        "Several recipes, one data set, one budget: each is trained and scored alike, and ranked on one page.",
-        "多个配方、同一数据集、同一预算：以同样方式训练和评分，并在一页上排名。",
+        "Several recipes trained alike, or models as they are: scored on the same real samples and ranked on one page.",
+        "多个配方以同样方式训练，或现成的模型：用同一批真实样本评分，并在一页上排名。",
     ),
     "new_comparison": ("New comparison", "新的比较"),
+    "compared": ("Compare", "比较对象"),
+    "of_recipes": ("recipes, trained alike", "以同样方式训练的配方"),
+    "of_models": ("models, as they are", "现成的模型"),
+    "choose_models": ("Two to twelve models of one medium", "同一类内容的两到十二个模型"),
     "choose_recipes": ("Two to twelve recipes of one medium", "同一类内容的两到十二个配方"),
     "medium": ("Medium", "类别"),
-    "choose_two": ("Choose at least two recipes.", "请至少选择两个配方。"),
+    "choose_two": ("Choose at least two.", "请至少选择两个。"),
     "seeds": ("Seeds", "种子"),
     "seeds_hint": (
         "Each recipe is trained once with each, for example 0, 1",

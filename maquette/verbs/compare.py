@@ -6,20 +6,21 @@ again, and what was begun is resumed from its last checkpoint.
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
+from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data
 from maquette.evaluate.evaluate import Options
 from maquette.evaluate.ranking import rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
 from maquette.evaluate.words import traits, verdict
-from maquette.media.base import foretells
+from maquette.media.base import Medium, foretells
 from maquette.pipeline import load
 from maquette.train import session
 from maquette.train.recipe import Recipe
@@ -80,6 +81,8 @@ def compare(
 ) -> Shown:
     """Train, evaluate and rank `recipes`; `out/report.html` shows it all, the runs are `out/RECIPE-SEED`.
 
+    Finished runs and bundles in their place are scored and ranked as they are (`verbs/finished.py`).
+
     Args:
         data, budget: for every recipe; may be left out where the recipes' own are the same.
         seeds: each recipe is trained once with each.
@@ -88,9 +91,17 @@ def compare(
 
     Raises:
         MaquetteError: anything wrong with any of the recipes, before the first is trained; MQ-7032 when `out` holds
-            another comparison.
+            another comparison; MQ-2119 finished runs beside something else.
     """
+    from maquette.verbs.finished import compare_finished, is_finished
+
     terms = Terms(data=data, budget=budget, seeds=seeds, n=n, overrides=overrides, device=device, quiet=quiet)
+    finished = [is_finished(word) for word in recipes]
+    if all(finished):
+        return compare_finished(recipes, Path(out), terms)
+    if any(finished):
+        stranger = next(word for word, run in zip(recipes, finished, strict=True) if not run)
+        raise MaquetteError("MQ-2119", what=f"{stranger!r}, which is none")
     met = meet(recipes, Path(out), terms)
     return study.show(Path(out), heading(len(recipes)), lede(met), [met])
 
@@ -118,11 +129,18 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
     reports = [Report.read(entry.folder) for entry in entries]
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
     words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
+    return studied(data.source, reports, runs, dataset, medium, shlex.join(words))
+
+
+def studied(
+    title: str, reports: Sequence[Report], runs: Mapping[str, Run], dataset: Dataset, medium: Medium, command: str
+) -> page.Study:
+    """What the page shows of reports that were taken alike: the ranking, in words too, the curves and the data."""
     ranking = rank(reports, next((by for by in ("chrf", "crps") if reports[0].score(by)), "fid"))
     return page.Study(
-        title=entries[0].recipe.data.source,
-        reports=reports,
-        command=shlex.join(words),
+        title=title,
+        reports=list(reports),
+        command=command,
         facts=study.facts(dataset, reports, list(runs.values())),
         verdict=verdict(ranking),
         ranking=ranking,

@@ -30,7 +30,7 @@ FROZEN = {
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
     "evaluate": "RUN -n --data --out --seed --guidance --solver --steps --temperature --inception "
     "--judge --exact --taught --precision --device --quiet",
-    "compare": "RECIPE… --data --budget --seeds -n --out --device --quiet key=value",
+    "compare": "RECIPE|RUN… --data --budget --seeds -n --out --device --quiet key=value",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "

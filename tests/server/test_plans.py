@@ -38,7 +38,11 @@ def test_the_command_of_each_kind() -> None:
     ]  # fmt: skip
     compared = {"words": ["image/dcgan", "recipes/tiny.yaml"], "seeds": [0, 1], "n": 9, "budget": "1s", "overrides": {}}
     asked = parse(plans.words("compare", compared, PLACES))
-    assert (asked.RECIPE, asked.seeds, asked.n) == (["image/dcgan", "recipes/tiny.yaml"], "0,1", "9")
+    words = getattr(asked, "RECIPE|RUN")
+    assert (words, asked.seeds, asked.n) == (["image/dcgan", "recipes/tiny.yaml"], "0,1", "9")
+    asked = parse(plans.words("compare", {"models": ["a", "b"], "n": 9}, PLACES))
+    words = getattr(asked, "RECIPE|RUN")
+    assert (words, asked.data, asked.n, asked.budget) == (["models/a", "models/b"], "datasets/ab/zip", "9", None)
     asked = parse(plans.words("evaluate", {"model": "m", "judge": "j", "solver": "heun", "steps": 4}, PLACES))
     assert (asked.RUN, asked.judge, asked.solver, asked.steps) == ("models/m", "models/j", "heun", "4")
     asked = parse(plans.words("check", {"word": "image/dcgan"}, PLACES))

@@ -216,6 +216,30 @@ def test_a_person_with_a_key_gets_in_and_out(browser: Browser, tmp_path: Path) -
             assert [fault for fault in seen.faults if "401" not in fault] == []
 
 
+def test_models_are_compared_as_they_are(browser: Browser, served: tuple[str, Any]) -> None:
+    url, app = served
+    with watched(browser, url) as seen:
+        seen.goto("compare")
+        page = seen.page
+        page.wait_for_selector("#ones input")
+        assert page.locator("#amount").is_visible()
+        page.select_option("#what", "models")
+        assert not page.locator("#amount").is_visible() and page.input_value("#medium") == "image"
+        assert sorted(page.locator("#ones label").all_inner_texts()) == ["diffusion", "gan"]
+        page.click("#start button.main")
+        page.wait_for_selector("text=Choose at least two.")
+        for name in ("diffusion", "gan"):
+            page.check(f"#ones input[value={name}]")
+        page.select_option("#set", "digits")
+        page.fill("#n", "64")
+        page.click("#start button.main")
+        expect(page.locator("#jobs li").first).to_contain_text("gan, diffusion")
+        (job,) = [job for job in app.state.jobs.list("") if job.kind == "compare" and "models" in job.spec]
+        assert sorted(job.spec.pop("models")) == ["diffusion", "gan"]
+        assert job.spec == {"dataset": "digits", "n": 64}
+        app.state.jobs.cancel("", job.id)
+
+
 def test_a_report_runs_nothing_in_its_frame(browser: Browser, served: tuple[str, Any]) -> None:
     url, app = served
     job = app.state.jobs.put("compare", {"words": ["a"], "recipes": ["a", "b"], "seeds": [0]}, key="")

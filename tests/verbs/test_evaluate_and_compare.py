@@ -65,6 +65,48 @@ def test_a_comparison_is_runs_reports_and_one_page(compared: Path) -> None:
     assert "Two recipes, one budget" in page and "comes first" in page
 
 
+def test_finished_runs_are_scored_and_ranked_as_they_are(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, out = [str(compared / "one-0"), str(compared / "two-1" / "bundle")], tmp_path / "out"
+    words = ["compare", *runs, "--data", "ring8", "-n", "100", "--out", str(out), "--quiet"]
+    monkeypatch.setattr(session, "start", None)
+    assert main(words) == 0
+    assert {path.name for path in out.iterdir()} == {"one-0", "two-1", "report.html", "comparison.json", ".lock"}
+    alone = Report.read(compared / "one-0").score("fid")
+    here = Report.read(out / "one-0").score("fid")
+    assert alone is not None and here is not None and alone.value == here.value
+    page = (out / "report.html").read_text()
+    assert "Two models, the same real samples" in page and "comes first" in page and "Budget" not in page
+    scored = (out / "two-1" / "report.json").stat().st_mtime_ns
+    assert main(words) == 0 and (out / "two-1" / "report.json").stat().st_mtime_ns == scored
+    capsys.readouterr()
+    assert main([*words[:-3], "--out", str(out), "-n", "90"]) == 7 and "n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["one-0", "RECIPE"], "one.yaml', which is none"),
+        (["one-0", "two-0", "--budget", "9steps"], "without --budget"),
+        (["one-0", "two-0", "--seeds", "1"], "without --seeds"),
+        (["one-0", "two-0", "train.batch=4"], "without key=value"),
+        (["one-0", "one-0"], "stands twice"),
+        (["one-0", "two-1/bundle"], "give --data"),
+        (["one-0", "empty"], "'empty', which is none"),
+    ],
+)
+def test_finished_runs_that_cannot_be_compared(
+    words: list[str], said: str, compared: Path, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [
+        files[0] if word == "RECIPE" else str(compared / word) if word[:4] in ("one-", "two-") else word
+        for word in words
+    ]
+    assert main(["compare", *places, "--out", str(tmp_path / "out"), "--quiet"]) != 0
+    assert said in capsys.readouterr().err and not (tmp_path / "out" / "report.html").exists()
+
+
 def test_asked_again_it_does_nothing_twice(
     compared: Path, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

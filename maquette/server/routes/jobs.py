@@ -163,8 +163,8 @@ async def wish(request: Request, caller: Caller, what: str, id: str) -> Job:
 
 def told(job: Job) -> dict[str, Any]:
     """A job as a client sees it."""
-    shown = ("model", "recipe", "recipes", "file", "dataset", "budget", "overrides", "seed", "seeds", "n", "codec",
-             "judge", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
+    shown = ("model", "recipe", "recipes", "models", "file", "dataset", "budget", "overrides", "seed", "seeds", "n",
+             "codec", "judge", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
              "max_tokens")  # fmt: skip
     failed = job.state == "failed"
     return {

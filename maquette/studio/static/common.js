@@ -178,7 +178,7 @@ export function chip(node, job) {
 }
 
 export const jobName = (job) => {
-  const about = job.asked.recipes?.join(", ") ?? job.asked.model ?? job.asked.recipe ?? job.asked.dataset ?? "";
+  const about = (job.asked.recipes ?? job.asked.models)?.join(", ") ?? job.asked.model ?? job.asked.recipe ?? job.asked.dataset ?? "";
   return `${maybe(`kind_${job.kind}`, job.kind)}${about ? ` · ${about}` : ""}`;
 };
 

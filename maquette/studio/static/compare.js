@@ -1,14 +1,28 @@
-// Compare: several recipes as one job, and its report in a frame that runs nothing.
+// Compare: several recipes to be trained, or models as they are, as one job, and its report in a frame that runs nothing.
 
 import { artefactPath, ask, byId, byMedium, chosenSet, el, fillSets, guarded, jobRow, medium, often, option, readSettings, show, t, wish, OVER } from "./common.js";
 
-let kinds = new Map();
+let offered = { recipes: new Map(), models: new Map() };
+
+const what = () => byId("what").value;
+const ticked = () => [...document.querySelectorAll("[name='one']:checked")].map(({ value }) => value);
 
 function choose() {
-  byId("recipes").replaceChildren(...(kinds.get(byId("medium").value) ?? []).map(({ id, about }) =>
-    el("label", { class: "check", title: about }, el("input", { type: "checkbox", name: "recipe", value: id }), id.split("/").pop())));
+  const kinds = offered[what()], held = byId("medium").value;
+  byId("medium").replaceChildren(...[...kinds.keys()].map((name) => option(name, medium(name))));
+  if (kinds.has(held)) byId("medium").value = held;
+  else if (kinds.has("image")) byId("medium").value = "image";
+  for (const field of document.querySelectorAll(".training")) show(field, what() === "recipes");
+  byId("choose").textContent = t(`choose_${what()}`);
+  tick();
 }
-byId("medium").addEventListener("change", choose);
+
+function tick() {
+  byId("ones").replaceChildren(...(offered[what()].get(byId("medium").value) ?? []).map(({ id, about }) =>
+    el("label", { class: "check", title: about ?? "" }, el("input", { type: "checkbox", name: "one", value: id }), what() === "recipes" ? id.split("/").pop() : id)));
+}
+byId("what").addEventListener("change", choose);
+byId("medium").addEventListener("change", tick);
 
 byId("start").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -16,16 +30,16 @@ byId("start").addEventListener("submit", (event) => {
 });
 
 async function start() {
-  const recipes = [...document.querySelectorAll("[name='recipe']:checked")].map(({ value }) => value);
-  if (recipes.length < 2) throw new Error(t("choose_two"));
+  const ones = ticked();
+  if (ones.length < 2) throw new Error(t("choose_two"));
   const overrides = readSettings(byId("settings").value);
+  const training = {
+    budget: `${byId("amount").value}${byId("unit").value}`, seeds: byId("seeds").value.split(",").map(Number),
+    ...(Object.keys(overrides).length ? { overrides } : {}),
+  };
   await ask("/v1/jobs", {
     method: "POST",
-    json: {
-      kind: "compare", recipes, ...chosenSet(byId("set").value), budget: `${byId("amount").value}${byId("unit").value}`,
-      seeds: byId("seeds").value.split(",").map(Number), n: Number(byId("n").value),
-      ...(Object.keys(overrides).length ? { overrides } : {}),
-    },
+    json: { kind: "compare", [what()]: ones, ...chosenSet(byId("set").value), n: Number(byId("n").value), ...(what() === "recipes" ? training : {}) },
   });
   await list();
   byId("list").scrollIntoView({ block: "nearest" });
@@ -50,10 +64,9 @@ function open(id) {
 }
 
 guarded(async () => {
-  const listed = await ask("/v1/recipes");
-  kinds = byMedium(listed.data);
-  byId("medium").append(...[...kinds.keys()].map((name) => option(name, medium(name))));
-  if (kinds.has("image")) byId("medium").value = "image";
+  const [listed, models] = await Promise.all([ask("/v1/recipes"), ask("/v1/models")]);
+  const drawing = models.data.filter(({ can }) => can.includes("draws"));
+  offered = { recipes: byMedium(listed.data), models: Map.groupBy(drawing, (model) => model.medium) };
   choose();
   await fillSets(byId("set"), listed);
   const jobs = await list(), wanted = new URLSearchParams(location.search).get("job");

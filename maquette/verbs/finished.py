@@ -1,0 +1,134 @@
+"""Finished runs and bundles held against the same real samples, ranked, and written on one page: nothing is trained.
+
+What was scored stays in the folder of the report, so that a comparison that was stopped goes on when it is asked for
+again, and one more model costs only its own score.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maquette.bundle import CONFIG, find_bundle, read_outline
+from maquette.core import files
+from maquette.core.errors import MaquetteError
+from maquette.data.source import Data, open_data
+from maquette.evaluate.evaluate import Options
+from maquette.evaluate.reference import Reference, prepare
+from maquette.evaluate.report import REPORT, Report
+from maquette.pipeline import load
+from maquette.train.run import Run
+from maquette.verbs import compare, page, study
+from maquette.verbs.compare import CHINESE_NUMBERS, NUMBERS, Terms
+from maquette.verbs.evaluate import SAMPLES, measure, opened, source, speaker
+from maquette.verbs.recipes import recipes, title
+from maquette.verbs.study import Shown
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: what it is called, where it is, the hash of its weights, and the run if it is one."""
+
+    name: str
+    folder: Path
+    digest: str
+    run: Run | None
+
+
+def is_finished(word: str) -> bool:
+    """Whether `word` is the folder of a run or a bundle; the bare name of a recipe is the recipe."""
+    path, known = Path(word), {title(recipe.name) for recipe in recipes()}
+    there = any((path / name).exists() for name in ("bundle", "recipe.json", CONFIG))
+    return there and not (path.name == word and word in known)
+
+
+def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
+    """Score and rank `models`; `out/report.html` shows it all, the report of each is in `out/NAME`.
+
+    Raises:
+        MaquetteError: MQ-2119 terms that are for training; MQ-2117 two of one name; MQ-2120 they make different things;
+            MQ-2116 they learnt different data and `data` is not given; MQ-7032 when `out` holds another comparison.
+    """
+    unfit = {"--budget": terms.budget, "--seeds": tuple(terms.seeds) != (0,), "key=value": terms.overrides}
+    for what in (name for name, given in unfit.items() if given):
+        raise MaquetteError("MQ-2119", what=what)
+    entries = [_entry(Path(word)) for word in models]
+    for name, times in Counter(entry.name for entry in entries).items():
+        if times > 1:
+            raise MaquetteError("MQ-2117", name=name, what="the models")
+    data = _agreed(entries, terms.data)
+    with files.lock(out):
+        held = {entry.name: entry.digest for entry in entries}
+        compare.hold(out, {"format": FORMAT, "n": terms.n or SAMPLES, "data": data.to_tree(), "models": held})
+        pipeline = load(entries[0].folder, terms.device or "auto")
+        medium, dataset = pipeline.medium, open_data(data, pipeline.medium)
+        reference: Reference | None = None
+        for number, entry in enumerate(entries, 1):
+            speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.name}")
+            if not (out / entry.name / REPORT).exists():
+                pipeline = load(entry.folder, terms.device or "auto")
+                reference = reference or prepare(
+                    dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
+                )
+                how = Options(name=entry.name)
+                report = measure(pipeline, dataset, terms.n, 0, entry.run, reference, how, terms.quiet)
+                report.write(out / entry.name)
+    reports = [Report.read(out / entry.name) for entry in entries]
+    runs = {entry.name: entry.run for entry in entries if entry.run is not None}
+    options = {"--data": terms.data, "-n": terms.n, "--out": out}
+    words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
+    met = compare.studied(
+        data.source, reports, runs, dataset, medium, shlex.join(["maquette", "compare", *models, *words])
+    )
+    met = replace(met, facts=[(("Data", "数据"), data.source), *study.facts(dataset, reports, [])])
+    return study.show(out, _heading(len(entries)), _lede(met), [met])
+
+
+def _entry(path: Path) -> Entry:
+    folder = find_bundle(path)
+    named = path.resolve()
+    name = named.parent.name if named.name == "bundle" else named.name
+    return Entry(name, path, read_outline(folder).digest, opened(path))
+
+
+def _agreed(entries: Sequence[Entry], asked: str | None) -> Data:
+    """The real samples that all are held against.
+
+    Raises:
+        MaquetteError: MQ-2120 what they make differs, MQ-2116 their data do.
+    """
+    media = {entry.name: read_outline(find_bundle(entry.folder)).medium_config for entry in entries}
+    first, *others = media.values()
+    if any(other != first for other in others):
+        differing = ", ".join(f"{name} {medium.build().space}" for name, medium in media.items())
+        raise MaquetteError("MQ-2120", differing=differing)
+    learnt = {
+        entry.name: source(load(entry.folder, "cpu"), entry.run, asked) if entry.run is None else entry.run.recipe.data
+        for entry in entries
+    }
+    if asked is not None:
+        learnt = {name: replace(data, source=asked) for name, data in learnt.items()}
+    sources = {name: data.source for name, data in learnt.items()}
+    if len(set(sources.values())) > 1:
+        differing = ", ".join(f"{name} {one}" for name, one in sources.items())
+        raise MaquetteError("MQ-2116", what="data.source", differing=differing, option="--data")
+    return next((data for data in learnt.values() if data.conditional), next(iter(learnt.values())))
+
+
+def _heading(n: int) -> page.Words:
+    english = NUMBERS[n].capitalize() if n < len(NUMBERS) else str(n)
+    chinese = CHINESE_NUMBERS[n] if n < len(CHINESE_NUMBERS) else str(n)
+    return (f"{english} model{'s' * (n != 1)}, the same real samples", f"{chinese}个模型，同一批真实样本")
+
+
+def _lede(met: page.Study) -> page.Words:
+    names = [report.name for report in met.reports]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    made = next(score.stamp.made for score in met.reports[0].scores)
+    return (
+        f"{listed}, each as it was trained: {made:,} of each were held against real ones of {met.title}.",
+        f"{'、'.join(names)}：各按其原有训练，各取 {made:,} 个与 {met.title} 的真实样本对照。",
+    )

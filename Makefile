@@ -70,13 +70,13 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Maquette and its test tools into $(VENV) (a minute or two)"
-	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres]"
+	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres,tune]"
 	@touch $(VENV)/base.stamp $@
 
 $(BENCH_VENV)/bin/python:
 	$(PYTHON) -m venv $(BENCH_VENV)
 
 $(BENCH_VENV)/stamp: pyproject.toml constraints.txt benchmarks/requirements.txt | $(BENCH_VENV)/bin/python
-	$(BENCH)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres]" -r benchmarks/requirements.txt
+	$(BENCH)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres,tune]" -r benchmarks/requirements.txt
 	$(BENCH)/python -m pip install -qq --disable-pip-version-check --no-deps torch-fidelity==0.4.0
 	@touch $@

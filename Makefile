@@ -40,6 +40,7 @@ crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; wha
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash --every-call --only diffusion
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.serving
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.searching
 
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
 	$(BENCH)/python -m benchmarks.speed

@@ -19,9 +19,10 @@ from maquette.evaluate.report import PICTURES, REPORT
 from maquette.train.recipe import Budget
 from maquette.verbs import data, rounds, study
 from maquette.verbs.compare import Terms, hold, meet
+from maquette.verbs.compare import plan as planned
 from maquette.verbs.evaluate import SAMPLES, speaker
 from maquette.verbs.page import Aside
-from maquette.verbs.recipes import read, title
+from maquette.verbs.recipes import title
 from maquette.verbs.rounds import Round
 from maquette.verbs.study import Shown
 from maquette.verbs.tune import Tuned, library, seconds, tune
@@ -95,14 +96,15 @@ def cooperate(file: Path | str, out: Path | str = "pipeline", device: str | None
     library()  # before hours of training, not after
     tree, lines = read_yaml(Path(file))
     plan, out = Plan.from_tree(tree, lines=lines), Path(out)
-    settings = {"data.source": plan.data, "train.budget": plan.rounds[0], "train.seed": plan.seed}
-    recipes = {name: read(name, plan.overrides, **settings, **{"train.device": device}) for name in plan.recipes}
+    terms = Terms(data=plan.data, budget=plan.rounds[0], seeds=(plan.seed,), overrides=plan.overrides, device=device)
+    entries = planned(plan.recipes, out, terms)
     with files.lock(out):
-        kept = {name: recipe.to_tree() for name, recipe in recipes.items()}
-        hold(out / PLAN, {"format": FORMAT, "plan": plan.to_tree(), "recipes": kept})
-        contestants = {title(name): out / "recipes" / f"{title(name)}.yaml" for name in plan.recipes}
-        for path, recipe in zip(contestants.values(), recipes.values(), strict=True):
-            files.write_file(path, f"# {path.stem}, as {file} has it.\n{describe(recipe)}\n".encode())
+        recipes = {entry.name: entry.recipe.to_tree() for entry in entries}
+        hold(out / PLAN, {"format": FORMAT, "plan": plan.to_tree(), "recipes": recipes})
+        contestants = {entry.name: out / "recipes" / f"{entry.name}.yaml" for entry in entries}
+        for entry in entries:
+            about = f"# {entry.name}, as {file} has it.\n{describe(entry.recipe)}\n"
+            files.write_file(contestants[entry.name], about.encode())
         pipe = Pipe(plan, out, device, quiet, shlex.join(["maquette", "pipeline", str(file), "--out", str(out)]))
         found = pipe.look_over(contestants)
         done: list[Round] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from maquette.evaluate.ranking import Place, Ranking
 from maquette.evaluate.words import number
 from maquette.train.recipe import Budget
-from maquette.verbs.page import Aside, Cell, Study, Words
+from maquette.verbs.page import CHINESE, Aside, Cell, Study, Words
 from maquette.verbs.trials import figure, written
 from maquette.verbs.tune import Tuned
 
@@ -74,21 +74,23 @@ def ordered(rounds: Sequence[Round]) -> list[tuple[Round, Place]]:
 def choice(rounds: Sequence[Round], out: Path) -> Aside:
     """The best model of any round, why it is, and what to type next."""
     (where, best), *others = ordered(rounds)
-    n, figures = len(others) + 1, _figure(where, best)
+    n, (english, chinese) = len(others) + 1, _figure(where, best)
     told: list[Words] = [
         (
-            f"Chosen: {best.name} of round {where.number}. {figures}, the best of {n} models.",
-            f"选定第 {where.number} 轮的 {best.name}：{figures}，是 {n} 个模型中最好的。",
+            f"Chosen: {best.name} of round {where.number}. {english}, the best of {n} models.",
+            f"选定第 {where.number} 轮的 {best.name}：{chinese}，是 {n} 个模型中最好的。",
         )
     ]
     rival = next(((one, place) for one, place in others if place.name != best.name), None)
     if rival is not None:
         one, place = rival
-        english = f"The next is {place.name} of round {one.number}: {_figure(one, place)}"
-        chinese = f"其次是第 {one.number} 轮的 {place.name}：{_figure(one, place)}"
-        apart = not best.overlaps(place)
-        english += "." if apart else "; the intervals overlap, so these figures do not tell the two apart."
-        told.append((english, chinese + ("。" if apart else "；两者的区间重叠，这些数字分不出高下。")))
+        english, chinese = _figure(one, place)
+        english = f"The next is {place.name} of round {one.number}: {english}"
+        chinese = f"其次是第 {one.number} 轮的 {place.name}：{chinese}"
+        if best.overlaps(place):
+            english += "; the intervals overlap, so these figures do not tell the two apart"
+            chinese += "；两者的区间重叠，这些数字分不出高下"
+        told.append((f"{english}.", f"{chinese}。"))
     if where is not rounds[-1]:
         told.append(("More training did not better it.", "更多的训练没有让它变得更好。"))
     told.append(("One training seed: another may order them otherwise.", "只用一个训练种子：换一个，次序可能不同。"))
@@ -113,12 +115,8 @@ def figures(rounds: Sequence[Round]) -> Aside:
     for name in dict.fromkeys(place.name for one in rounds for place in one.ranking.places):
         places = [next((place for place in one.ranking.places if place.name == name), None) for one in rounds]
         rows.append([name, *map(_cell, rounds, places)])
-    links: list[Cell] = [
-        (one.last.name, f"{one.search}/report.html") if one.tuned is not None else "" for one in rounds
-    ]
-    rows.append(["tuned", *links])
-    by = rounds[0].ranking
-    head = [(by.title, by.title), *((f"Round {one.number}", f"第 {one.number} 轮") for one in rounds)]
+    ranking = rounds[0].ranking
+    head = [(ranking.title, CHINESE[ranking.by]), *((f"Round {one.number}", f"第 {one.number} 轮") for one in rounds)]
     return Aside(("The rounds", "各轮"), told, head=head, rows=rows)
 
 
@@ -127,24 +125,28 @@ def changes(rounds: Sequence[Round]) -> Aside:
     told: list[Words] = []
     rows: list[list[Cell]] = []
     for one, tuned in ((one, one.tuned) for one in rounds if one.tuned is not None):
-        name, n = one.last.name, len(tuned.trials)
-        was = f" ({figure(tuned.own.score)})" if tuned.own is not None and tuned.own.score is not None else ""
-        if tuned.better and tuned.best.score is not None:
-            now, new = figure(tuned.best.score), tuned.recipe.stem
-            english = f"{name}{was} became {new} in {n} trials of equal budget: {now}."
-            chinese = f"{name}{was} 经 {n} 次同预算的试验成为 {new}：{now}。"
+        name, n, page = one.last.name, len(tuned.trials), f"{one.search}/report.html"
+        by, best = one.ranking.by, tuned.best.score
+        assert best is not None, "who is best has a score"
+        now = figure(by, best.value)
+        was = figure(by, tuned.own.score.value) if tuned.own is not None and tuned.own.score is not None else ("–", "–")
+        if tuned.better:
+            english = (
+                f"{name} became {tuned.recipe.stem} in {n} trials of equal budget: {was[0]} before, {now[0]} after."
+            )
+            chinese = f"{name} 经 {n} 次同预算的试验成为 {tuned.recipe.stem}：之前 {was[1]}，之后 {now[1]}。"
+            rows += [[(name, page), key, written(a), written(b)] for key, (a, b) in tuned.changes.items()]
         else:
-            english = f"{name}{was}: nothing better in {n} trials, so it stayed behind."
-            chinese = f"{name}{was}：{n} 次试验没有找到更好的设置，因此不再继续。"
+            english = f"{name} ({now[0]}): nothing better in {n} trials, so it stayed behind."
+            chinese = f"{name}（{now[1]}）：{n} 次试验没有找到更好的设置，因此不再继续。"
+            rows.append([(name, page), "–", "–", "–"])
         told.append((english, chinese))
-        for key, (before, after) in tuned.changes.items():
-            rows.append([(name, f"{one.search}/report.html"), key, written(before), written(after)])
     head = [("Recipe", "配方"), ("Field", "字段"), ("as it was", "原来"), ("now", "现在")]
     return Aside(("What was tuned", "调优了什么"), told, head=head, rows=rows)
 
 
-def _figure(one: Round, place: Place) -> str:
-    return f"{one.ranking.title} {number(place.estimate.value)}"
+def _figure(one: Round, place: Place) -> Words:
+    return figure(one.ranking.by, place.estimate.value)
 
 
 def _cell(one: Round, place: Place | None) -> Cell:

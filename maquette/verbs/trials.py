@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maquette.evaluate.report import Score
+from maquette.evaluate.report import KINDS, Score
 from maquette.evaluate.words import number
 from maquette.verbs import charts
-from maquette.verbs.page import Aside, Cell, Chart, Words, duration
+from maquette.verbs.page import CHINESE, Aside, Cell, Chart, Words, duration
 
 PANELS = 6
 """Fields that are charted at most."""
@@ -40,24 +40,26 @@ class Trial:
         return float("inf") if self.score is None else self.score.order(self.score.value)
 
 
-def figure(score: Score) -> str:
-    """A score as a sentence has it."""
-    return f"{score.title} {number(score.value)}" + (f" {score.unit}" if score.unit not in ("", "share") else "")
+def figure(name: str, value: float) -> Words:
+    """A score, a key of `KINDS`, as a sentence has it."""
+    return f"{KINDS[name].title} {number(value)}", f"{CHINESE.get(name, name)} {number(value)}"
 
 
 def found(best: Trial, own: Trial | None, trials: Sequence[Trial], changes: dict[str, Any], command: str) -> Aside:
     """The best trial beside the recipe as it was, and what to type next."""
     assert best.score is not None, "who is best has a score"
+    english, chinese = figure(best.score.name, best.score.value)
     told: list[Words] = [
         (
-            f"{best.name} is the best of {len(trials)}: {figure(best.score)}.",
-            f"{len(trials)} 次试验中 {best.name} 最好：{figure(best.score)}。",
+            f"{best.name} is the best of {len(trials)}: {english}.",
+            f"{len(trials)} 次试验中 {best.name} 最好：{chinese}。",
         )
     ]
     if own is best:
         told.append(("It is the recipe as it was: nothing better was found.", "它就是原来的配方：没有找到更好的设置。"))
     elif own is not None and own.score is not None:
-        told.append((f"The recipe as it was has {figure(own.score)}.", f"原来的配方为 {figure(own.score)}。"))
+        english, chinese = figure(own.score.name, own.score.value)
+        told.append((f"The recipe as it was: {english}.", f"原来的配方：{chinese}。"))
     told.append(
         (
             "The best of many figures is also the luckiest: another seed or more training may order them otherwise.",
@@ -74,13 +76,15 @@ def history(trials: Sequence[Trial]) -> Aside:
     good = [trial for trial in trials if trial.score is not None]
     best = min(good, key=lambda trial: trial.order)
     keys = list(trials[0].values)
-    scored, name = best.score, "" if best.score is None else best.score.title
+    assert best.score is not None, "who is best has a score"
+    name, better = best.score.title, best.score.better
     drawn = [Chart(("In order", "按次序"), _chart(name, "trial", good, [trial.place for trial in good], best, True))]
     for key in keys:
         if all(_is_number(trial.values[key]) for trial in good) and len(drawn) <= PANELS:
             values = [trial.values[key] for trial in good]
             drawn.append(Chart((key, key), _chart(name, _short(key), good, values, best)))
-    head = [("Trial", "试验"), *((_short(key), _short(key)) for key in keys), (name, name), ("Took", "用时")]
+    title = name, CHINESE.get(best.score.name, name)
+    head = [("Trial", "试验"), *((_short(key), _short(key)) for key in keys), title, ("Took", "用时")]
     rows: list[list[Cell]] = [
         [
             (trial.name, f"{trial.name}/"),
@@ -90,10 +94,8 @@ def history(trials: Sequence[Trial]) -> Aside:
         ]
         for trial in trials
     ]
-    assert scored is not None
-    better = {"lower": ("Lower is better.", "越低越好。"), "higher": ("Higher is better.", "越高越好。")}
-    sentences = [better[scored.better]] if scored.better in better else []
-    return Aside(("Trials", "各次试验"), sentences, drawn, head, rows)
+    told = ("Higher is better.", "越高越好。") if better == "higher" else ("Lower is better.", "越低越好。")
+    return Aside(("Trials", "各次试验"), [told], drawn, head, rows)
 
 
 def written(value: Any) -> str:
@@ -106,7 +108,7 @@ def written(value: Any) -> str:
 
 
 def _chart(
-    title: str, label: str, trials: Sequence[Trial], at: Sequence[float], best: Trial, rising: bool = False
+    title: str, label: str, trials: Sequence[Trial], at: Sequence[charts.Number], best: Trial, rising: bool = False
 ) -> str:
     points = [(x, trial.score.value) for x, trial in zip(at, trials, strict=True) if trial.score is not None]
     so_far: list[charts.Span] = []

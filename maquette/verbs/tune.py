@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from maquette.core import files
 from maquette.core.config import Tree, at, describe, read_yaml
 from maquette.core.errors import MaquetteError
@@ -48,8 +50,6 @@ LONGER = 10
 """The best recipe's budget is so many times that of a trial."""
 SHOWN = 4
 """Trials whose samples the page shows: the recipe as it was, and the best ones."""
-FAILING = ("2", "6")
-"""Kinds of mistake, config and numbers, that are a trial's own once the recipe itself is known to be good."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,8 @@ class Search:
         """Optuna's study in `study.db`, which is made whole or not at all."""
         path, aside = self.out / STUDY, self.out / f".{STUDY}.new"
         if not path.exists():
-            files.remove_file(aside)
+            for left in (aside, aside.with_name(f"{aside.name}-journal")):
+                files.remove_file(left)
             self.optuna.create_study(storage=self._storage(aside), study_name=self.name)
             files.move_file(aside, path)
         yield self.optuna.load_study(storage=self._storage(path), study_name=self.name)
@@ -224,7 +225,7 @@ class Search:
             say(f"[{len(finished) + 1}/{wanted}] " + " ".join(f"{k}={trials.written(v)}" for k, v in values.items()))
             trial = self.tried(len(finished), values)
             kept.add_trial(self.frozen(trial))
-            say(f"  {trial.reason if trial.score is None else figure(trial.score)}")
+            say(f"  {trial.reason if trial.score is None else figure(trial.score.name, trial.score.value)[0]}")
 
     def suggested(self, finished: Sequence[Any]) -> dict[str, Any]:
         """What to try after the trials `finished`: first the recipe's own values, if the space holds them."""
@@ -248,9 +249,11 @@ class Search:
             recipe = read(self.base, [assignment(key, value) for key, value in values.items()])
             score = judged(self.contest.report(Entry(trial.name, recipe, folder)))
         except MaquetteError as mistake:
-            if mistake.code[3] not in FAILING and mistake.code != "MQ-7011":
+            if not _is_own(mistake.code):
                 raise
             reason = mistake.render("en").splitlines()[0].partition(": ")[2]
+        except torch.OutOfMemoryError:
+            reason = "the device has too little memory"
         return dataclasses.replace(trial, score=score, seconds=clock.monotonic() - begun, reason=reason)
 
     # -- trials <-> Optuna --------------------------------------------------------------------------------------------
@@ -318,11 +321,12 @@ class Search:
         budget = Budget.parse(self.base.train.budget).times(LONGER)
         changed = [assignment(key, value) for key, value in best.values.items()]
         recipe = read(self.base, changed, **{"train.budget": budget})
-        assert best.score is not None
-        was = f"; as it was: {figure(own.score)}" if own is not None and own.score is not None else ""
+        assert best.score is not None, "who is best has a score"
+        by, now = best.score.name, best.score.value
+        was = f"; as it was: {figure(by, own.score.value)[0]}" if own is not None and own.score is not None else ""
         header = (
             f"# {self.name}, tuned on {recipe.data.source}: the best of {n} trials of {self.base.train.budget} each.\n"
-            f"# {figure(best.score)}{was}. The budget is {LONGER} times that of a trial.\n"
+            f"# {figure(by, now)[0]}{was}. The budget is {LONGER} times that of a trial.\n"
             f"#   maquette train {path}\n"
         )
         return header + describe(recipe) + "\n"
@@ -347,6 +351,11 @@ class Search:
             **study.real(self.contest.dataset, self.contest.medium),
             environment=study.environment(reports),
         )
+
+
+def _is_own(code: str) -> bool:
+    """Whether a mistake is a trial's own, the recipe itself being good: config, numbers, shapes that do not fit."""
+    return code == "MQ-7011" or (code[3] in "26" and code != "MQ-2085")
 
 
 def _trained(folder: Path) -> float:

@@ -253,7 +253,7 @@ VERBS: dict[str, Verb] = {
             QUIET,
         ),
         overrides=True,
-        example="maquette tune vae --data photos/ --trials 20 --time 1h model.beta=0.1..4 train.batch=32,64",
+        example="maquette tune dcgan --data photos/ --trials 20 --time 1h model.latent=64..256 train.batch=32,64",
     ),
     "pipeline": Verb(
         "let several recipes work together in rounds: check, train, judge, tune the worst, choose",

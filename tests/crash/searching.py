@@ -38,18 +38,18 @@ model: {model}
 train: {{budget: 6steps, batch: 32, samples: 8, sample_every: 1, validate_every: 1, checkpoint_every: 0.3}}
 """
 RECIPES = {
-    "game": "{kind: gan, generator: {kind: mlp, width: 8}, critic: {kind: mlp, width: 8}, latent: 2}",
-    "code": "{kind: vae, encoder: {kind: mlp, width: 8}, decoder: {kind: mlp, width: 8}, latent: 2}",
+    "narrow": "{kind: gan, generator: {kind: mlp, width: 4}, critic: {kind: mlp, width: 4}, latent: 2}",
+    "wide": "{kind: gan, generator: {kind: mlp, width: 16}, critic: {kind: mlp, width: 16}, latent: 2}",
 }
 FILE = """\
 data: ring8
-recipes: [game.yaml, code.yaml]
+recipes: [narrow.yaml, wide.yaml]
 rounds: [6steps, 12steps]
 n: 60
 tune: {trials: 2}
 """
 TUNE = (
-    "tune code.yaml --trials 4 -n 60 --seed 5 --out out --quiet model.latent=1..4 train.optimizers.model.lr=1e-4..1e-1"
+    "tune wide.yaml --trials 4 -n 60 --seed 5 --out out --quiet model.latent=1..4 train.optimizers.critic.lr=1e-4..1e-1"
 )
 PIPELINE = "pipeline plan.yaml --out out --quiet"
 
@@ -61,10 +61,10 @@ TUNE_KILLS = [
     "add after 1",
     "rename .*/trial-002/checkpoints/step-00000004",
     r"write .*/trial-002/\.report.json",
-    r"write .*/\.code-tuned.yaml",
+    r"write .*/\.wide-tuned.yaml",
 ]
 PIPELINE_KILLS = [
-    "rename .*/round-1/code-0/checkpoints/step-00000004",
+    "rename .*/round-1/wide-0/checkpoints/step-00000004",
     "add after 0",
     r"write .*/tuning-1/trial-001/\.report.json",
     r"rename .*/round-2/\w+-0$",

@@ -10,7 +10,8 @@ import maquette
 
 PUBLIC = {
     "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "caption", "compare",
-    "cooperate", "demo", "evaluate", "export_model", "import_model", "load", "recipes", "resume", "sample", "style", "train", "tune",
+    "cooperate", "demo", "evaluate", "export_model", "import_model", "load", "recipes", "resume", "sample", "style",
+    "train", "tune",
 }  # fmt: skip
 
 

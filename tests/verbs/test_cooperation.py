@@ -180,14 +180,14 @@ def test_kills_change_neither_the_best_trial_nor_the_choice(made: Path) -> None:
 def test_the_worst_is_tuned_and_the_other_learns_on(made: Path) -> None:
     out = made / "whole" / "out"
     fid = {}
-    for name in ("game", "code"):
+    for name in ("narrow", "wide"):
         score = Report.read(out / f"round-1/{name}-0").score("fid")
         assert score is not None
         fid[name] = score.value
     worst, best = max(fid, key=lambda name: fid[name]), min(fid, key=lambda name: fid[name])
     plan = json.loads((out / "tuning-1" / "tuning.json").read_text())
-    kinds = {"game": "gan", "code": "vae"}
-    assert plan["recipe"]["model"]["kind"] == kinds[worst] and plan["recipe"]["train"]["budget"] == "6steps"
+    widths = {"narrow": 4, "wide": 16}
+    assert plan["recipe"]["model"]["critic"]["width"] == widths[worst] and plan["recipe"]["train"]["budget"] == "6steps"
     assert {path.name for path in out.glob("round-2/*-0")} >= {f"{best}-0"} and not (
         out / f"round-2/{worst}-0"
     ).exists()
@@ -203,7 +203,7 @@ def test_its_page_leads_to_everything(made: Path) -> None:
     for title in ("The choice", "The rounds", "What was tuned", "The data", "Round 1", "Round 2"):
         assert title in page
     links = set(re.findall(r'href="([^"]*)"', page)) - {"data:,"}
-    assert links >= {"tuning-1/report.html", "round-1/game-0/", "round-1/code-0/"}
+    assert links >= {"tuning-1/report.html", "round-1/narrow-0/", "round-1/wide-0/"}
     assert all((out / link).exists() for link in links)
     assert "maquette sample out/round-" in page and "maquette pipeline plan.yaml --out out" in page
 

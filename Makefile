@@ -40,6 +40,7 @@ crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; wha
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash --every-call --only diffusion
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.serving
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.searching
 
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
 	$(BENCH)/python -m benchmarks.speed
@@ -70,13 +71,13 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Maquette and its test tools into $(VENV) (a minute or two)"
-	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres]"
+	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres,tune]"
 	@touch $(VENV)/base.stamp $@
 
 $(BENCH_VENV)/bin/python:
 	$(PYTHON) -m venv $(BENCH_VENV)
 
 $(BENCH_VENV)/stamp: pyproject.toml constraints.txt benchmarks/requirements.txt | $(BENCH_VENV)/bin/python
-	$(BENCH)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres]" -r benchmarks/requirements.txt
+	$(BENCH)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres,tune]" -r benchmarks/requirements.txt
 	$(BENCH)/python -m pip install -qq --disable-pip-version-check --no-deps torch-fidelity==0.4.0
 	@touch $@

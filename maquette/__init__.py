@@ -1,7 +1,8 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `demo`, `attention`, `caption`, `style`,
-`import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that answers.
+The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`, `attention`, `caption`,
+`style`, `import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that
+answers.
 They are imported when first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
@@ -19,6 +20,7 @@ _HOMES = {
     "attention": "verbs.attention",
     "caption": "verbs.caption",
     "compare": "verbs.compare",
+    "cooperate": "verbs.cooperation",
     "demo": "verbs.demo",
     "evaluate": "verbs.evaluate",
     "export_model": "verbs.exchange",
@@ -29,6 +31,7 @@ _HOMES = {
     "sample": "verbs.sample",
     "style": "verbs.style",
     "train": "verbs.train",
+    "tune": "verbs.tune",
 }
 """Public name -> the module it lives in."""
 
@@ -41,6 +44,7 @@ __all__ = [
     "attention",
     "caption",
     "compare",
+    "cooperate",
     "demo",
     "evaluate",
     "export_model",
@@ -51,6 +55,7 @@ __all__ = [
     "sample",
     "style",
     "train",
+    "tune",
 ]
 
 if TYPE_CHECKING:
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
     from maquette.verbs.caption import caption
     from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare
+    from maquette.verbs.cooperation import cooperate
     from maquette.verbs.demo import demo
     from maquette.verbs.evaluate import evaluate
     from maquette.verbs.exchange import export_model, import_model
@@ -67,6 +73,7 @@ if TYPE_CHECKING:
     from maquette.verbs.sample import sample
     from maquette.verbs.style import style
     from maquette.verbs.train import resume, train
+    from maquette.verbs.tune import tune
 
 
 def __getattr__(name: str) -> Any:

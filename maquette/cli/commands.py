@@ -270,6 +270,26 @@ def compare(asked: Namespace) -> None:
     _print_all(made.paths)
 
 
+def tune(asked: Namespace) -> None:
+    trials, seed, n = _number(asked.trials, "--trials"), _number(asked.seed, "--seed"), _number(asked.n, "-n")
+    from maquette.verbs.tune import tune
+
+    tuned = tune(
+        asked.RECIPE, asked.data, trials or 0, asked.time, asked.budget, asked.out, asked.space, asked.overrides,
+        seed or 0, n, asked.device, asked.quiet,
+    )  # fmt: skip
+    _say(tuned.shown.table)
+    _print_all(tuned.shown.paths)
+
+
+def pipeline(asked: Namespace) -> None:
+    from maquette.verbs.cooperation import cooperate
+
+    made = cooperate(asked.FILE, asked.out, asked.device, asked.quiet)
+    _say(made.table)
+    _print_all(made.paths)
+
+
 def import_model(asked: Namespace) -> None:
     from maquette.core.files import read_json
     from maquette.verbs.exchange import import_model
@@ -415,6 +435,8 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "style": style,
     "evaluate": evaluate,
     "compare": compare,
+    "tune": tune,
+    "pipeline": pipeline,
     "import": import_model,
     "export": export_model,
     "serve": serve,

@@ -235,6 +235,36 @@ VERBS: dict[str, Verb] = {
         overrides=True,
         example="maquette compare dcgan my.yaml --data photos/ --budget 10min --seeds 0,1 --out report/",
     ),
+    "tune": Verb(
+        "search for better settings of a recipe: key=LOW..HIGH and key=A,B,C say what may vary",
+        ("RECIPE",),
+        (
+            DATA,
+            Option("--trials", "N", "how many there are in the end", "20"),
+            Option("--time", "TIME", "for all of them, such as 30min: no trial begins that would not end in time"),
+            BUDGET._replace(help="of each trial (default: its part of --time, else the recipe's)"),
+            Option("--space", "FILE", "ranges and choices by field, as YAML (default: rates, batch, the model's own)"),
+            SEED._replace(help="of what is tried"),
+            Option("-n", "N", "how many samples of each are made and compared"),
+            Option(
+                "--out", "DIR", "folder of the best recipe, the report and the runs; run it again to continue", "tuning"
+            ),
+            DEVICE._replace(default=None),
+            QUIET,
+        ),
+        overrides=True,
+        example="maquette tune dcgan --data photos/ --trials 20 --time 1h model.latent=64..256 train.batch=32,64",
+    ),
+    "pipeline": Verb(
+        "let several recipes work together in rounds: check, train, judge, tune the worst, choose",
+        ("FILE",),
+        (
+            Option("--out", "DIR", "folder of everything that is made; run it again to continue", "pipeline"),
+            DEVICE._replace(default=None),
+            QUIET,
+        ),
+        example="maquette pipeline plan.yaml --out cooperation",
+    ),
     "import": Verb(
         "make a bundle of a model of the Hugging Face libraries",
         ("FOLDER|hf:NAME",),

@@ -467,6 +467,16 @@ CATALOGUE: dict[str, Entry] = {
         en=("this page no longer belongs to the session", "load the page again"),
         zh=("此页面已不属于当前会话", "请重新载入页面"),
     ),
+    "MQ-2240": Entry(
+        en=(
+            "a search cannot vary {key}: it is the same for all trials",
+            "name fields of model and train; not model.kind, train.budget, train.device or train.seed",
+        ),
+        zh=(
+            "搜索不能改变 {key}：所有试验的这一项相同",
+            "请列出 model 和 train 的字段；model.kind、train.budget、train.device、train.seed 除外",
+        ),
+    ),
     # -- 3xxx: data ---------------------------------------------------------------------------------------------
     "MQ-2170": Entry(
         en=(
@@ -665,6 +675,14 @@ CATALOGUE: dict[str, Entry] = {
             "请减小 beta、延长其预热，或减弱解码器",
         ),
     ),
+    "MQ-6030": Entry(
+        en=("all {n} trials failed; the last: {reason}", "narrow the space, or see whether the recipe trains alone"),
+        zh=("{n} 次试验全部失败，最后一次：{reason}", "请缩小搜索空间，或先看这个配方能否单独训练"),
+    ),
+    "MQ-6031": Entry(
+        en=("the score {name!r} is not finite", "look at the run's samples and losses"),
+        zh=("分数 {name!r} 不是有限数", "请查看此训练的样本和损失"),
+    ),
     "MQ-6080": Entry(
         en=("{share} of the samples are not finite numbers", "train it again at a lower rate, or draw in more steps"),
         zh=("{share} 的样本不是有限数", "请降低学习率重新训练，或增加采样步数"),
@@ -714,10 +732,10 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-7032": Entry(
         en=(
-            "another comparison was begun in this folder; it differs in {differences}",
+            "something else was begun in this folder; it differs in {differences}",
             "repeat its command to continue it, or choose another --out",
         ),
-        zh=("此文件夹中已开始了另一次比较，不同之处：{differences}", "请用原来的命令继续，或换一个 --out"),
+        zh=("此文件夹中已开始了别的工作，不同之处：{differences}", "请用原来的命令继续，或换一个 --out"),
     ),
     "MQ-7040": Entry(
         en=("this model cannot be taken over: {reason}", "{todo}"),

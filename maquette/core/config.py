@@ -244,6 +244,13 @@ def override(tree: Tree, texts: list[str]) -> Tree:
     return tree
 
 
+def at(tree: Any, path: str) -> Any:
+    """The value at a dotted path of `tree`, None where there is none."""
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
 def read_yaml(path: Path) -> tuple[Tree, Lines]:
     """The tree of a recipe file, and where its keys stand."""
     try:

@@ -17,7 +17,7 @@ import socket
 import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,6 +139,24 @@ def commit_folder(path: Path | str, fill: Callable[[Path], None]) -> None:
         sync_folder(path.parent)
         _about_to("delete", old)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def copy_folder(path: Path | str, to: Path | str, without: Collection[str] = ()) -> None:
+    """A copy of the folder `path` at `to`, where nothing is yet, whole or not at all; `without` are names in it that
+    are left out."""
+    path, to = Path(path), Path(to)
+    with storage_errors(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        aside = _aside(to)
+        shutil.rmtree(aside, ignore_errors=True)
+        _about_to("copy", aside)
+        shutil.copytree(path, aside, ignore=lambda at, names: without if Path(at) == path else ())
+        for file in sorted(aside.rglob("*")):
+            _sync_file(file)
+        sync_folder(aside)
+        _about_to("rename", to)
+        os.rename(aside, to)
+        sync_folder(to.parent)
 
 
 def settle(path: Path | str) -> None:

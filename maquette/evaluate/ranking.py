@@ -4,7 +4,7 @@ Only figures with like stamps (equal in all but the seed) are ordered; the other
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maquette.core.errors import MaquetteError, nearest
 from maquette.evaluate.report import Report, Score, Stamp
@@ -40,6 +40,13 @@ class Place:
     def seeds(self) -> tuple[int, ...]:
         return tuple(report.seed for report in self.reports)
 
+    def overlaps(self, other: "Place") -> bool:
+        """Whether both have intervals and these overlap."""
+        a, b = self.estimate, other.estimate
+        if a.low is None or a.high is None or b.low is None or b.high is None:
+            return False
+        return a.low <= b.high and b.low <= a.high
+
     def cost(self, name: str) -> float | None:
         """The mean over its reports of a key of `COSTS`; None where one does not know it."""
         values = [COSTS[name][1](report) for report in self.reports]
@@ -61,6 +68,12 @@ class Ranking:
     better: str
     places: tuple[Place, ...]
     unranked: tuple[tuple[str, str], ...] = ()
+
+
+def primary(report: Report) -> str:
+    """The score that tells how good a model like this one is: of answers and forecasts their own, else the Fréchet
+    distance."""
+    return next((name for name in ("chrf", "crps") if report.score(name)), "fid")
 
 
 def rank(reports: Sequence[Report], by: str = "fid") -> Ranking:
@@ -131,9 +144,4 @@ def _place(name: str, scored: Sequence[tuple[Report, Score]]) -> Place:
 
 
 def _tied(place: Place, before: Place | None) -> Place:
-    if before is None:
-        return place
-    a, b = before.estimate, place.estimate
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return place
-    return Place(place.name, b, place.floor, place.reports, tied=a.low <= b.high and b.low <= a.high)
+    return place if before is None else replace(place, tied=place.overlaps(before))

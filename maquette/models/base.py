@@ -23,6 +23,10 @@ class ModelConfig(config.Config, ABC):
     takes: ClassVar[tuple[str, ...]] = ("label",)
     """What it can be given with each sample: a label, or fields of `Beside`, in which case `build` takes one."""
 
+    search: ClassVar[dict[str, float | tuple]] = {}
+    """What a search varies unless it is told: fields, each with the factor by which it may be less or more than in the
+    recipe, or with choices. A number that is 0 in the recipe is something left out, and stays so."""
+
     draws: ClassVar[bool] = True
     """Whether it makes samples; one that only judges them is asked nothing else."""
 

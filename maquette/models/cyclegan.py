@@ -46,6 +46,7 @@ class Config(ModelConfig):
     """Two generators, one the way back of the other, against two critics."""
 
     takes: ClassVar[tuple[str, ...]] = ("image",)
+    search = {"cycle": 3.0, "identity": 3.0}
 
     generator: NetConfig = field(default_factory=unet.Config)
     critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="group"))

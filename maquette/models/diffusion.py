@@ -47,6 +47,7 @@ class Config(ModelConfig):
     """Diffusion models and flows."""
 
     takes: ClassVar[tuple[str, ...]] = ("label", "image", "text")
+    search = {"times": ("uniform", "normal"), "weight": ("unit", "min_snr")}
 
     net: NetConfig = field(default_factory=unet.Config)
     path: Literal["cosine", "linear", "edm", "flow"] = "flow"

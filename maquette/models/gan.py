@@ -50,6 +50,7 @@ class Config(GameConfig):
     """A generator against a critic."""
 
     takes: ClassVar[tuple[str, ...]] = ("label", "image")
+    search = {"r1": 10.0, "gradient_penalty": 3.0}
 
     generator: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="spectral"))

@@ -31,6 +31,8 @@ from maquette.nets.conditioning import LabelEmbedder
 class Config(ModelConfig):
     """A decoder-only Transformer."""
 
+    search = {"net.dropout": (0.0, 0.1, 0.2)}
+
     net: transformer.Config = field(default_factory=transformer.Config)
     tied: bool = True
     """Whether a token is written with the vector that it is read by."""

@@ -26,6 +26,8 @@ CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 class Config(ModelConfig):
     """A recurrent model of tokens."""
 
+    search = {"dropout": (0.0, 0.1, 0.3)}
+
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     width: int = 256
     """Of the state."""

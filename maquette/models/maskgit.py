@@ -29,6 +29,8 @@ from maquette.solvers import decoding
 class Config(ModelConfig):
     """Masked tokens, the surest first."""
 
+    search = {"choice": 2.0, "smoothing": (0.0, 0.1)}
+
     net: transformer.Config = field(default_factory=transformer.Config)
     steps: int = 12
     """In which a sample is uncovered, unless the request says otherwise."""

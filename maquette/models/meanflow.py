@@ -59,6 +59,8 @@ where samples have few dimensions and errors vary: with the paper's 1e-3 most we
 class Config(ModelConfig):
     """Average velocities, for samples in one to four steps."""
 
+    search = {"spans": 2.0}
+
     net: NetConfig = field(default_factory=unet.Config)
     spans: float = 0.25
     """Share of training rows that learn a span; the others learn the velocity, as in rectified flow."""

@@ -40,6 +40,8 @@ turns, and a short run would learn to be flat."""
 class Config(GameConfig):
     """Pictures of at least 4 pixels a side."""
 
+    search = {"r1": 10.0}
+
     width: int = 32
     """Channels of the largest map; each halving doubles them."""
     widest: int = 256

@@ -54,6 +54,8 @@ GREEDY = Sampling(top_k=1)
 class Config(ModelConfig):
     """A VAE of texts, one a window (`medium.alone`)."""
 
+    search = {"beta": 4.0, "word_dropout": (0.0, 0.2, 0.4)}
+
     encoder: transformer.Config = field(default_factory=lambda: transformer.Config(depth=2))
     decoder: transformer.Config = field(default_factory=lambda: transformer.Config(depth=2))
     latent: int = 32

@@ -48,6 +48,8 @@ from maquette.nets.conditioning import LabelEmbedder
 class Config(ModelConfig):
     """An encoder, a decoder and the law of what the decoder leaves open."""
 
+    search = {"beta": 4.0, "latent": 2.0}
+
     encoder: NetConfig = field(default_factory=convnet.Config)
     decoder: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     latent: int = 32

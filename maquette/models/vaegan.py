@@ -49,6 +49,8 @@ Seen = tuple[Float[Tensor, " b"], Float[Tensor, "b d"]]
 class Config(GameConfig):
     """An encoder, a decoder and a critic."""
 
+    search = {"gamma": 4.0, "latent": 2.0}
+
     encoder: NetConfig = field(default_factory=convnet.Config)
     decoder: NetConfig = field(default_factory=lambda: convnet.Config(activation="relu"))
     critic: NetConfig = field(default_factory=lambda: convnet.Config(norm="spectral"))

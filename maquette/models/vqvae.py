@@ -52,6 +52,8 @@ DEAD = 0.03
 class Config(ModelConfig):
     """An encoder, a quantiser and a decoder."""
 
+    search = {"commitment": 4.0}
+
     encoder: NetConfig = field(default_factory=resnet.Config)
     decoder: NetConfig = field(default_factory=resnet.Config)
     quantiser: Literal["vq", "fsq"] = "vq"

@@ -68,6 +68,10 @@ class Budget:
             return cls(amount, "epochs")
         return cls(amount * {"s": 1, "m": 60, "h": 3600}[unit[0]], "s")
 
+    def times(self, factor: int) -> str:
+        """One that is `factor` times as long, as `parse` reads it."""
+        return f"{factor * self.amount:.12g}{self.unit}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Config):

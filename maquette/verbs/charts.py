@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 Number = int | float
 Span = tuple[Number, Number]
@@ -136,6 +137,25 @@ def scatter(
         )
     told = "; ".join(f"{m.name}: {short(m.y)} at {short(m.x)}" for m in marks)
     return _svg(title, told, height, body)
+
+
+def dots(
+    title: str, points: Sequence[Span], x_label: str, chosen: int, line: Sequence[Span] = (), height: Number = 190
+) -> str:
+    """Points, of which one is marked as chosen, and a stepped line behind them; logarithmic where they span a lot."""
+    x = _fitting([a for a, _ in points], MARGIN["left"], WIDTH - MARGIN["right"])
+    y = _fitting([b for _, b in points], height - MARGIN["bottom"], 2 * MARGIN["top"] + 4)
+    body = _grid(x, y, height, x_label, title)
+    if line:
+        steps = [(line[0][0], line[0][1]), *((a, v) for (_, u), (a, b) in pairwise(line) for v in (u, b))]
+        path = " ".join(f"{x(a)},{y(b)}" for a, b in steps)
+        body.append(f'<polyline class="line second c0" points="{path}"/>')
+    for i, (a, b) in enumerate(points):
+        body.append(
+            f'<circle class="dot c{int(i == chosen)}" cx="{x(a)}" cy="{y(b)}" r="{5.5 if i == chosen else 4}"/>'
+        )
+    told = "; ".join(f"{short(b)} at {short(a)}" for a, b in points)
+    return _svg(f"{title} by {x_label}", told, height, body)
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

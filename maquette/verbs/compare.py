@@ -8,15 +8,18 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from maquette.core import files
+from maquette.core.config import at
+from maquette.core.devices import pick_device
 from maquette.core.errors import MaquetteError
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data
 from maquette.evaluate.evaluate import Options
-from maquette.evaluate.ranking import rank
+from maquette.evaluate.ranking import primary, rank
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
 from maquette.evaluate.words import traits, verdict
@@ -68,6 +71,41 @@ class Terms:
         return [str(word) for pair in options.items() if pair[1] is not None for word in pair]
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Where entries meet: the data that all learn, and the real samples that all are held against.
+
+    Attributes:
+        n: how many samples of each are made and compared.
+    """
+
+    dataset: Dataset
+    medium: Medium
+    n: int
+    device: str
+    quiet: bool
+
+    @classmethod
+    def of(cls, recipe: Recipe, n: int | None, device: str | None, quiet: bool) -> "Contest":
+        """One for entries that share the data and the medium of `recipe`."""
+        medium = recipe.medium.learnt(lambda medium: documents(recipe.data, medium)).build()
+        return cls(open_data(recipe.data, medium), medium, n or SAMPLES, device or "auto", quiet)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The real samples, with what is computed of them once."""
+        return prepare(self.dataset, self.medium, pick_device(self.device), self.n, say=speaker(self.quiet))
+
+    def report(self, entry: Entry) -> Report:
+        """What is known of an entry, which is trained and scored first unless it has been."""
+        if not (entry.folder / REPORT).exists():
+            run = trained(entry, self.quiet)
+            pipeline, options = load(entry.folder, self.device), Options(name=entry.name)
+            report = measure(pipeline, self.dataset, self.n, 0, run, self.reference, options, self.quiet)
+            report.write(entry.folder)
+        return Report.read(entry.folder)
+
+
 def compare(
     recipes: Sequence[str],
     data: str | None = None,
@@ -111,32 +149,22 @@ def meet(recipes: Sequence[str], out: Path, terms: Terms) -> page.Study:
     entries = plan(recipes, out, terms)
     with files.lock(out):
         held = {entry.folder.name: entry.recipe.to_tree() for entry in entries}
-        hold(out, {"format": FORMAT, "n": terms.n or SAMPLES, "recipes": held})
-        data = entries[0].recipe.data
-        medium = entries[0].recipe.medium.learnt(lambda medium: documents(data, medium)).build()
-        dataset = open_data(data, medium)
-        reference: Reference | None = None
+        hold(out / PLAN, {"format": FORMAT, "n": terms.n or SAMPLES, "recipes": held})
+        contest = Contest.of(entries[0].recipe, terms.n, terms.device, terms.quiet)
+        reports = []
         for number, entry in enumerate(entries, 1):
             speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.folder.name}")
-            if not (entry.folder / REPORT).exists():
-                run = trained(entry, terms.quiet)
-                pipeline = load(entry.folder, terms.device or "auto")
-                reference = reference or prepare(
-                    dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
-                )
-                report = measure(pipeline, dataset, terms.n, 0, run, reference, Options(name=entry.name), terms.quiet)
-                report.write(entry.folder)
-    reports = [Report.read(entry.folder) for entry in entries]
+            reports.append(contest.report(entry))
     runs = {entry.name: Run.open(entry.folder) for entry in reversed(entries)}
     words = ["maquette", "compare", *recipes, *terms.words(), "--out", str(out), *terms.overrides]
-    return studied(data.source, reports, runs, dataset, medium, shlex.join(words))
+    return studied(entries[0].recipe.data.source, reports, runs, contest.dataset, contest.medium, shlex.join(words))
 
 
 def studied(
     title: str, reports: Sequence[Report], runs: Mapping[str, Run], dataset: Dataset, medium: Medium, command: str
 ) -> page.Study:
     """What the page shows of reports that were taken alike: the ranking, in words too, the curves and the data."""
-    ranking = rank(reports, next((by for by in ("chrf", "crps") if reports[0].score(by)), "fid"))
+    ranking = rank(reports, primary(reports[0]))
     return page.Study(
         title=title,
         reports=list(reports),
@@ -176,20 +204,19 @@ def plan(recipes: Sequence[str], out: Path, terms: Terms) -> list[Entry]:
     paths = [*given, *sorted(media)]
     options = {"data.source": "--data", "train.budget": "--budget"} | {path: f"{path}=…" for path in paths}
     for path, option in options.items():
-        values = {name: str(_at(tree, path)) for name, tree in trees.items()}
+        values = {name: str(at(tree, path)) for name, tree in trees.items()}
         if len(set(values.values())) > 1:
             differing = ", ".join(f"{name} {value}" for name, value in values.items())
             raise MaquetteError("MQ-2116", what=path, differing=differing, option=option)
     return entries
 
 
-def hold(out: Path, tree: dict[str, Any]) -> None:
-    """Write down what is compared in `out`, or make sure that it is what was begun there (MQ-7032)."""
-    path = out / PLAN
+def hold(path: Path, tree: dict[str, Any]) -> None:
+    """Write down at `path` what its folder is for, or make sure that it is what was begun there (MQ-7032)."""
     if not path.exists():
         files.write_json(path, tree)
     elif differing := sorted(_differences(files.read_json(path), tree, "")):
-        raise MaquetteError("MQ-7032", str(out), differences=", ".join(differing[:5]))
+        raise MaquetteError("MQ-7032", str(path.parent), differences=", ".join(differing[:5]))
 
 
 def _differences(a: Any, b: Any, path: str) -> list[str]:
@@ -198,17 +225,10 @@ def _differences(a: Any, b: Any, path: str) -> list[str]:
     return [] if a == b else [path.lstrip(".")]
 
 
-def _at(tree: Any, path: str) -> Any:
-    """The value at a dotted path, None where there is none."""
-    for key in path.split("."):
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
 def trained(entry: Entry, quiet: bool) -> Run:
-    """The run of an entry: begun, or continued to its end."""
+    """The run of an entry: begun, or continued to the end of its budget."""
     if (entry.folder / "recipe.json").exists():
-        return session.resume(entry.folder, quiet)
+        return session.resume(entry.folder, quiet, entry.recipe.train.budget)
     return session.start(entry.recipe, entry.folder, quiet)
 
 

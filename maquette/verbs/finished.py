@@ -15,12 +15,11 @@ from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.data.source import Data, open_data
 from maquette.evaluate.evaluate import Options
-from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import REPORT, Report
 from maquette.pipeline import load
 from maquette.train.run import Run
 from maquette.verbs import compare, page, study
-from maquette.verbs.compare import CHINESE_NUMBERS, NUMBERS, Terms
+from maquette.verbs.compare import CHINESE_NUMBERS, NUMBERS, Contest, Terms
 from maquette.verbs.evaluate import SAMPLES, measure, opened, source, speaker
 from maquette.verbs.recipes import recipes, title
 from maquette.verbs.study import Shown
@@ -62,19 +61,18 @@ def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
     data = _agreed(entries, terms.data)
     with files.lock(out):
         held = {entry.name: entry.digest for entry in entries}
-        compare.hold(out, {"format": FORMAT, "n": terms.n or SAMPLES, "data": data.to_tree(), "models": held})
-        pipeline = load(entries[0].folder, terms.device or "auto")
-        medium, dataset = pipeline.medium, open_data(data, pipeline.medium)
-        reference: Reference | None = None
+        compare.hold(
+            out / compare.PLAN, {"format": FORMAT, "n": terms.n or SAMPLES, "data": data.to_tree(), "models": held}
+        )
+        medium = load(entries[0].folder, terms.device or "auto").medium
+        contest = Contest(open_data(data, medium), medium, terms.n or SAMPLES, terms.device or "auto", terms.quiet)
         for number, entry in enumerate(entries, 1):
             speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.name}")
             if not (out / entry.name / REPORT).exists():
-                pipeline = load(entry.folder, terms.device or "auto")
-                reference = reference or prepare(
-                    dataset, medium, pipeline.device, terms.n or SAMPLES, say=speaker(terms.quiet)
+                pipeline, how = load(entry.folder, contest.device), Options(name=entry.name)
+                report = measure(
+                    pipeline, contest.dataset, contest.n, 0, entry.run, contest.reference, how, terms.quiet
                 )
-                how = Options(name=entry.name)
-                report = measure(pipeline, dataset, terms.n, 0, entry.run, reference, how, terms.quiet)
                 report.write(out / entry.name)
     reports = [Report.read(out / entry.name) for entry in entries]
     runs = {entry.name: entry.run for entry in entries if entry.run is not None}
@@ -83,7 +81,7 @@ def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
     met = compare.studied(
         data.source, reports, runs, dataset, medium, shlex.join(["maquette", "compare", *models, *words])
     )
-    met = replace(met, facts=[(("Data", "数据"), data.source), *study.facts(dataset, reports, [])])
+    met = replace(met, facts=[(("Data", "数据"), data.source), *study.facts(contest.dataset, reports, [])])
     return study.show(out, _heading(len(entries)), _lede(met), [met])
 
 

@@ -208,6 +208,30 @@ class Study:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+Cell = str | tuple[str, str]
+"""A cell of a table: a text, or a text and where it leads."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An inline SVG and what stands above it."""
+
+    title: Words
+    svg: str
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a page tells before its studies: sentences, charts, a table, a command to type."""
+
+    title: Words
+    sentences: Sequence[Words] = ()
+    charts: Sequence[Chart] = ()
+    head: Sequence[Words] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    command: str = ""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """The reports of one name, one for each seed it was trained with."""
@@ -239,9 +263,9 @@ class Contestant:
         return None if None in values else sum(values) / len(values)
 
 
-def render(title: Words, lede: Words, studies: Sequence[Study]) -> bytes:
+def render(title: Words, lede: Words, studies: Sequence[Study], asides: Sequence[Aside] = ()) -> bytes:
     """The page as UTF-8 HTML."""
-    page = {"title": title, "lede": lede, "studies": [_study(study) for study in studies]}
+    page = {"title": title, "lede": lede, "asides": asides, "studies": [_study(study) for study in studies]}
     return _template().render(page=page, version=__version__).encode()
 
 

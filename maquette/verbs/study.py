@@ -62,9 +62,9 @@ class Shown:
     table: str
 
 
-def show(out: Path, title: Words, lede: Words, studies: Sequence[Study]) -> Shown:
+def show(out: Path, title: Words, lede: Words, studies: Sequence[Study], asides: Sequence[page.Aside] = ()) -> Shown:
     """Write `out/report.html`, and say the same as a table."""
-    files.write_file(out / PAGE, page.render(title, lede, studies))
+    files.write_file(out / PAGE, page.render(title, lede, studies, asides))
     reports = [report for study in studies for report in study.reports]
     return Shown(reports, [out / PAGE], "\n".join(table(study) for study in studies))
 

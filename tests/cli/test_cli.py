@@ -31,6 +31,8 @@ FROZEN = {
     "evaluate": "RUN -n --data --out --seed --guidance --solver --steps --temperature --inception "
     "--judge --exact --taught --precision --device --quiet",
     "compare": "RECIPE|RUN… --data --budget --seeds -n --out --device --quiet key=value",
+    "tune": "RECIPE --data --trials --time --budget --space --seed -n --out --device --quiet key=value",
+    "pipeline": "FILE --out --device --quiet",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "

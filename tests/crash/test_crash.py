@@ -33,6 +33,13 @@ def test_fifty_kills_in_each_family() -> None:
 
 
 @pytest.mark.crash
+def test_searches_and_pipelines() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.crash.searching"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert "tune: 8 kills, identical" in done.stdout and "pipeline: 6 kills, identical" in done.stdout
+
+
+@pytest.mark.crash
 @pytest.mark.timeout(3600)
 def test_a_kill_at_every_storage_call() -> None:
     said = killed("--every-call", "--only", "diffusion")

@@ -15,6 +15,7 @@ from tests.media.films import waves, written
 SMALL = [
     (r"--budget \S+", "--budget 2steps"),
     (r"-n \d+", "-n 4"),
+    (r"--trials \d+ --time \S+", "--trials 2 --budget 2steps"),
     (r"medium\.size=\d+", "medium.size=16"),
 ]
 TINY = "medium.size=16 train.batch=8 train.samples=4"
@@ -45,10 +46,10 @@ def shortened(command: str) -> list[str]:
     for pattern, small in SMALL:
         command = re.sub(pattern, small, command)
     verb = command.split()[1]
-    if verb in ("train", "compare"):
+    if verb in ("train", "compare", "tune"):
         small = WORDS if "-char" in command else TINY
         command += f" {small}" if "medium.size" not in command else " train.batch=8 train.samples=4"
-    if verb in ("evaluate", "compare"):
+    if verb in ("evaluate", "compare", "tune"):
         command += " -n 50"
     return shlex.split(command)[1:]
 
@@ -65,7 +66,13 @@ def test_the_commands_of_the_readme_work(place: Path, monkeypatch: pytest.Monkey
         ):  # goes on until it is told to stop; tests/server/test_guide.py starts it
             continue
         assert main(shortened(command)) == 0, f"{command}\n{capsys.readouterr().err}"
-    for made in "runs/photos/recipe.json", "sheet.png", "runs/photos/report.html", "comparison/report.html":
+    for made in (
+        "runs/photos/recipe.json",
+        "sheet.png",
+        "runs/photos/report.html",
+        "comparison/report.html",
+        "tuning/dcgan-tuned.yaml",
+    ):
         assert (place / made).stat().st_size > 0
 
 

@@ -9,8 +9,9 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "caption", "compare", "demo",
-    "evaluate", "export_model", "import_model", "load", "recipes", "resume", "sample", "style", "train",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "caption", "compare",
+    "cooperate", "demo", "evaluate", "export_model", "import_model", "load", "recipes", "resume", "sample", "style",
+    "train", "tune",
 }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "attention", "caption", "compare", "demo",
-    "evaluate", "export_model", "import_model", "load", "recipes", "resume", "sample", "style", "train",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "advise", "attention", "caption", "compare",
+    "demo", "evaluate", "export_model", "import_model", "load", "plan", "recipes", "resume", "sample", "style", "train",
 }  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def language() -> Iterator[Found]:
     tree = read_json(RESULTS / "language.json")
     if tree:
         ours = tree["maquette"]
-        told = about("speed.md", "tinyshakespeare", rounded(ours["loop"] / 60), tree["machine"]["cores"], "likelihood")
+        told = about("speed.md", "tinyshakespeare", round(ours["loop"] / 60, 4), tree["machine"]["cores"], "likelihood")
         told |= {"score": "loss", "unit": "nats per character"}
         peer = {f"nanoGPT in {tree['nanoGPT']['loop']:.0f} s": [rounded(tree["nanoGPT"]["loss"]), None, None]}
         yield told, {"recipe": "gpt-char", "value": rounded(ours["loss"]), "steps": ours["steps"], "simpler": peer}

@@ -123,7 +123,7 @@ def probe(recipe: Recipe, folder: Path) -> dict[str, float | str]:
     first = _looks(keeper)
     looks = first if (slow := sum(first.values()) > QUICK) else _looks(keeper)
     keeper.log.close()
-    device = learner.device
+    device, n = learner.device, torch.get_num_threads()
     return {
         "warm": max(0.0, warm - step) + max(0.0, sum(first.values()) - sum(looks.values())),
         "step": step,
@@ -132,7 +132,7 @@ def probe(recipe: Recipe, folder: Path) -> dict[str, float | str]:
         "gpu": devices.peak_memory(device) if device.type == "cuda" else 0,
         **_sizes(run, logged, 1 if slow else 2),
         "line": logged // lines,
-        "device": f"{device}, {torch.get_num_threads()} threads",
+        "device": f"{device}, {n} thread{'s' * (n > 1)}",
         "seconds": time.monotonic() - began,
     }
 

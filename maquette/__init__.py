@@ -1,9 +1,9 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`, `attention`, `caption`,
-`style`, `import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation` talks with one that
-answers.
-They are imported when first used, so that `import maquette` and `maquette --help` do not wait for torch.
+The verbs are `advise`, `plan`, `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`,
+`attention`, `caption`, `style`, `import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation`
+talks with one that answers. They are imported when first used, so that `import maquette` and `maquette --help` do not
+wait for torch.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ _HOMES = {
     "MaquetteError": "core.errors",
     "Pipeline": "pipeline",
     "Request": "pipeline",
+    "advise": "verbs.advise",
     "attention": "verbs.attention",
     "caption": "verbs.caption",
     "compare": "verbs.compare",
@@ -26,6 +27,7 @@ _HOMES = {
     "export_model": "verbs.exchange",
     "import_model": "verbs.exchange",
     "load": "pipeline",
+    "plan": "verbs.plan",
     "recipes": "verbs.recipes",
     "resume": "verbs.train",
     "sample": "verbs.sample",
@@ -41,6 +43,7 @@ __all__ = [
     "Pipeline",
     "Request",
     "__version__",
+    "advise",
     "attention",
     "caption",
     "compare",
@@ -50,6 +53,7 @@ __all__ = [
     "export_model",
     "import_model",
     "load",
+    "plan",
     "recipes",
     "resume",
     "sample",
@@ -61,6 +65,7 @@ __all__ = [
 if TYPE_CHECKING:
     from maquette.core.errors import MaquetteError
     from maquette.pipeline import Pipeline, Request, load
+    from maquette.verbs.advise import advise
     from maquette.verbs.attention import attention
     from maquette.verbs.caption import caption
     from maquette.verbs.chat import Conversation
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
     from maquette.verbs.demo import demo
     from maquette.verbs.evaluate import evaluate
     from maquette.verbs.exchange import export_model, import_model
+    from maquette.verbs.plan import plan
     from maquette.verbs.recipes import recipes
     from maquette.verbs.sample import sample
     from maquette.verbs.style import style

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from maquette.verbs.remote import Talk
 
 
+def advise(asked: Namespace) -> None:
+    examples = _number(asked.examples, "--examples")
+    from maquette.verbs.advise import advise
+
+    print("\n".join(advise(asked.medium, examples, asked.time, asked.device, asked.data, asked.given).lines()))
+
+
+def plan(asked: Namespace) -> None:
+    from maquette.verbs.plan import plan
+
+    print("\n".join(plan(asked.RECIPE, asked.data, asked.budget, asked.overrides, asked.device).lines()))
+
+
 def train(asked: Namespace) -> None:
     seed = _number(asked.seed, "--seed")  # before torch is imported: a mistake is told at once
     from maquette.verbs.train import train
@@ -426,6 +439,8 @@ def demo(asked: Namespace) -> None:
 
 
 COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
+    "advise": advise,
+    "plan": plan,
     "train": train,
     "resume": resume,
     "sample": sample,

@@ -67,6 +67,34 @@ SERVER = (
 )
 
 VERBS: dict[str, Verb] = {
+    "advise": Verb(
+        "which recipe suits what you have: all of a medium, ranked by what was measured, with reasons and commands",
+        (),
+        (
+            Option(
+                "--medium", "MEDIUM", "image, text, audio, video, music, series or points (default: what --data holds)"
+            ),
+            Option("--examples", "N", "how many files or rows you have (default: those of --data are counted)"),
+            DATA._replace(help="look what is there"),
+            Option(
+                "--given",
+                "WHAT",
+                "what samples are made from: nothing, text, label, pair, other, weights, or what is taken from them: "
+                "shrink, mask, grey, edges, blur, noise, gap",
+                "nothing",
+            ),
+            Option("--time", "TIME", "of training: 90s, 10min or 1h", "30min"),
+            DEVICE,
+        ),
+        example="maquette advise --medium image --examples 500 --device cpu --time 30min",
+    ),
+    "plan": Verb(
+        "how long a recipe will train here, and what memory and disk it takes, from some seconds of it",
+        ("RECIPE",),
+        (DATA, BUDGET, DEVICE._replace(default=None)),
+        overrides=True,
+        example="maquette plan dcgan --data photos/ --budget 10min medium.size=64",
+    ),
     "train": Verb(
         "learn a recipe from your files",
         ("RECIPE",),

@@ -463,6 +463,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this is no file of rules: {reason}", "write a category, a colon and a list of phrases on each line"),
         zh=("这不是规则文件：{reason}", "请在每行写类别、冒号和短语列表"),
     ),
+    "MQ-2250": Entry(
+        en=("this machine could not take the first steps: {reason}", "lower train.batch, or the sizes of the model"),
+        zh=("这台机器无法完成最初几步：{reason}", "请减小 train.batch，或减小模型的尺寸"),
+    ),
     "MQ-2230": Entry(
         en=("this page no longer belongs to the session", "load the page again"),
         zh=("此页面已不属于当前会话", "请重新载入页面"),

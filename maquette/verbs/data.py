@@ -28,11 +28,11 @@ def check(
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
     """
-    name, *changes = (recipe,) if recipe else _suited(Path(folder))
+    name, *changes = (recipe,) if recipe else suited(Path(folder))
     return look(folder, read(name, [*changes, *overrides]).medium.build(), move_bad)
 
 
-def _suited(path: Path) -> tuple[str, ...]:
+def suited(path: Path) -> tuple[str, ...]:
     """The recipe that reads what is there, by its suffixes."""
     text, found = text_medium.Config().suffixes, Counter[str]()
     for name in _names(path):

@@ -16,6 +16,8 @@ from maquette.cli.parser import VERBS, parse
 from maquette.core.errors import MaquetteError
 
 FROZEN = {
+    "advise": "--medium --examples --data --given --time --device",
+    "plan": "RECIPE --data --budget --device key=value",
     "train": "RECIPE --data --from --budget --out --seed --device --quiet key=value",
     "resume": "RUN --budget --quiet",
     "sample": "RUN|BUNDLE? -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "

@@ -1,0 +1,445 @@
+"""Which recipe suits what somebody has: those of a medium, ranked by what was measured and by nothing else.
+
+`measured.json` holds the measured tables of docs/, and is written by `python -m benchmarks.measured`. Only figures of
+one table, taken alike, are held against each other: the table that was measured most nearly as is asked for leads, what
+only other tables have follows, and what was not measured comes last and says so.
+"""
+
+import contextlib
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from maquette.core.config import Config, read_yaml
+from maquette.core.errors import MaquetteError, nearest
+from maquette.verbs.recipes import Listed, read, recipes
+
+MEASURED = Path(__file__).with_name("measured.json")
+NOTHING = "nothing"
+"""What a recipe's samples are made from where nothing is given."""
+ALONG = (
+    ("label", "labels", "data.conditional=true makes samples by label"),
+    ("text", "captions", "--given text ranks what makes samples from words"),
+)
+"""What data may have beside samples, and what can be done with it."""
+OTHERWISE = 10.0
+"""So many times fewer or more examples, or less time, than were measured are told as not measured."""
+FULL = 3
+"""Places whose reasons are printed in full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Config):
+    """What was measured of one recipe.
+
+    Attributes:
+        overrides: what was set behind it.
+        low, high: the interval of the score, where there is one.
+        items: how many samples a second it learnt from.
+        sample: seconds that one takes to draw.
+        simpler: value, low and high of simpler ways of doing the same, by name.
+        bound: whether the score is only known to be at most this.
+    """
+
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    value: float
+    low: float | None = None
+    high: float | None = None
+    steps: int | None = None
+    items: float | None = None
+    sample: float | None = None
+    simpler: dict[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
+    bound: bool = False
+
+    @property
+    def name(self) -> str:
+        return " ".join((self.recipe, *self.overrides))
+
+    def told_apart(self, low: float | None, high: float | None) -> bool:
+        """Whether its interval lies apart from another; what has none is told apart."""
+        if None in (self.low, self.high, low, high):
+            return True
+        return self.low > high or low > self.high  # type: ignore[operator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Config):
+    """Figures that were taken alike, and can so be ranked.
+
+    Attributes:
+        page: of docs/, where they stand with all that belongs to them.
+        medium, given: of its recipes: see `given_to`.
+        examples: files or rows that were learnt from.
+        minutes: of training, on `cores` of a processor.
+        score, unit, better: which figure; lower or higher.
+        floor: the figure of real samples against real ones.
+    """
+
+    page: str
+    medium: str
+    given: str
+    data: str
+    examples: int
+    minutes: float
+    cores: int
+    score: str
+    unit: str
+    better: str
+    floor: float | None = None
+    entries: tuple[Entry, ...]
+
+    def distance(self, examples: int, minutes: float) -> float:
+        """How unlike what is asked for it was measured: by how many times in examples and in time, as logarithms."""
+        return abs(math.log(self.examples / examples)) + abs(math.log(self.minutes / minutes))
+
+    def sorted(self) -> list[Entry]:
+        """Its entries by their score, the best first."""
+        return sorted(self.entries, key=lambda entry: entry.value, reverse=self.better == "higher")
+
+    def groups(self) -> Iterator[list[Entry]]:
+        """Its entries, best first; those that the score does not tell apart from the best that is left come together,
+        the quickest to draw first."""
+        left = self.sorted()
+        while left:
+            alike = [entry for entry in left if entry is left[0] or not left[0].told_apart(entry.low, entry.high)]
+            yield sorted(alike, key=lambda entry: entry.sample or 0.0)
+            left = [entry for entry in left if entry not in alike]
+
+    def shown(self, value: float, low: float | None = None, high: float | None = None) -> str:
+        """A figure of its score as a person reads it."""
+        between = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
+        return f"{value:.3g}{between}{f' {self.unit}' if self.unit not in ('', 'share') else ''}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody has: `examples` of `medium`, `minutes` on a kind of `device`, and from what samples are made."""
+
+    medium: str
+    given: str
+    examples: int
+    minutes: float
+    device: str
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One place of the ranking: `reasons` in words, the `commands` to run in order, and the figures behind them."""
+
+    name: str
+    reasons: tuple[str, ...]
+    commands: tuple[str, ...]
+    table: Table | None = None
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Advised:
+    """All places, best first."""
+
+    asked: Asked
+    places: tuple[Advice, ...]
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """A page for a person: the ranking, then why and how for the first of it."""
+        asked = self.asked
+        made = f" made from what is given ({asked.given})" if asked.given != NOTHING else ""
+        yield f"{asked.medium}{made}: {_examples(asked.examples)}, {_time(asked.minutes)} on {asked.device}"
+        yield from (f"note: {note}" for note in self.notes)
+        width = max(len(place.name) for place in self.places)
+        last: Table | str | None = ""
+        for number, place in enumerate(self.places, 1):
+            if place.table is not last:
+                last = place.table
+                yield ""
+                yield _heading(last) if last else "not measured, in the order of their names:"
+            yield f"{number:>3}  {place.name:<{width}}  {_figures(place)}".rstrip()
+        for number, place in enumerate(self.places[:FULL], 1):
+            yield ""
+            yield f"{number}. {place.name}"
+            yield from (f"   - {reason}" for reason in place.reasons)
+            yield from (f"     {command}" for command in place.commands)
+        yield ""
+        yield f"How long and how much memory here: maquette plan {self.places[0].name}"
+
+
+def advise(
+    medium: str | None = None,
+    examples: int | None = None,
+    time: str = "30min",
+    device: str = "auto",
+    data: str | None = None,
+    given: str = NOTHING,
+) -> Advised:
+    """The recipes of a medium, ranked for somebody who has so many examples and so much time.
+
+    Args:
+        medium: image, text, audio, video, music, series or points; default: what `data` holds.
+        examples: how many files or rows there are to learn from; default: as many as `data` has.
+        time: of training: 90s, 10min or 1h.
+        data: a folder or the name of a set.
+        given: what samples are made from: `nothing`, `text`, `label`, `pair`, `other`, `weights`, or what is taken from
+            them, such as `mask`.
+
+    Raises:
+        MaquetteError: MQ-2003 no such medium, or no recipe of it is given that; MQ-2002 a time or number that is none;
+            MQ-2009 the device is not here; MQ-3002 there are no data, and what opening them says.
+    """
+    from maquette.core.devices import pick_device
+
+    minutes = minutes_of(time)
+    medium = medium_of(data) if data and not medium else medium or ""
+    media = {_medium(recipe) for recipe in recipes()}
+    if medium not in media:
+        raise MaquetteError("MQ-2003", path="--medium", kind=medium, near=nearest(medium, media))
+    givens = {given_to(recipe) for recipe in advised() if _medium(recipe) == medium}
+    if given not in givens:
+        raise MaquetteError("MQ-2003", path="--given", kind=given, near=nearest(given, givens))
+    counted, has = look(data, medium) if data else (0, set[str]())
+    examples = counted if examples is None else examples
+    if examples < 1:
+        wanted = "how many files or rows there are (or give --data, for them to be counted)"
+        raise MaquetteError("MQ-2002", path="--examples", wanted=wanted, value=examples)
+    notes = [
+        f"the data have {plural}: {todo}" for name, plural, todo in ALONG if name in has and name in {*givens, "label"}
+    ]
+    asked = Asked(medium, given, examples, minutes, pick_device(device).type, data or "")
+    return Advised(asked, tuple(ranked(asked, tables(), device)), tuple(notes))
+
+
+def minutes_of(time: str) -> float:
+    """The minutes of `90s`, `10min` or `1h`; raises MQ-2002 for anything else."""
+    from maquette.train.recipe import Budget
+
+    with contextlib.suppress(MaquetteError):
+        budget = Budget.parse(time)
+        if budget.unit == "s":
+            return budget.amount / 60
+    raise MaquetteError("MQ-2002", path="--time", wanted="like 90s, 10min or 1h", value=repr(time))
+
+
+def ranked(asked: Asked, measured: Sequence[Table], device: str = "auto") -> Iterator[Advice]:
+    """Every recipe of the medium that is given what is asked for: measured ones by their tables, then the others."""
+    known = {_stem(recipe): recipe for recipe in advised()}
+    fitting = [table for table in measured if (table.medium, table.given) == (asked.medium, asked.given)]
+    # of tables measured equally nearly the one that holds more against each other leads
+    fitting.sort(key=lambda table: (table.distance(asked.examples, asked.minutes), -len(table.entries)))
+    placed: set[str] = set()
+    for table in fitting:
+        before = placed.copy()  # a table may have a recipe several times, with other overrides
+        for group in table.groups():
+            for entry in group:
+                if entry.recipe in known and entry.recipe not in before:
+                    placed.add(entry.recipe)
+                    recipe = known[entry.recipe]
+                    why = (*reasons(asked, table, entry, group), *_before(recipe))
+                    yield Advice(entry.name, why, commands(asked, recipe, entry.overrides, device), table, entry)
+    for stem, recipe in sorted(known.items()):
+        if (_medium(recipe), given_to(recipe)) == (asked.medium, asked.given) and stem not in placed:
+            why = ("not measured", _about(recipe), *_before(recipe))
+            yield Advice(stem, why, commands(asked, recipe, (), device))
+
+
+# -- why --------------------------------------------------------------------------------------------------------------
+
+
+def reasons(asked: Asked, table: Table, entry: Entry, group: Sequence[Entry]) -> Iterator[str]:
+    """What the figures say for and against a recipe, a sentence each.
+
+    Args:
+        group: those that its score does not tell it apart from, and itself.
+    """
+    best = table.sorted()[0]
+    most = "at most " if entry.bound else ""
+    yield (
+        f"{table.score} {most}{table.shown(entry.value, entry.low, entry.high)} after {_time(table.minutes)} of "
+        f"{_examples(table.examples)} of {table.data} (docs/{table.page})"
+    )
+    others = [other.name for other in group if other is not entry]
+    if others:
+        quickest = ": the quickest to draw comes first" if entry.sample is not None else ""
+        yield f"the score does not tell it apart from {', '.join(others)}{quickest}"
+    elif entry is best and len(table.entries) > 1:
+        yield f"the best of {len(table.entries)} measured alike"
+    if best not in group:
+        yield f"the best there is {best.name} with {table.shown(best.value)}"
+    for way, (value, low, high) in entry.simpler.items():
+        ahead = (entry.value < value) == (table.better == "lower")
+        place = ("ahead of" if ahead else "behind") if entry.told_apart(low, high) else "not told apart from"
+        yield f"{place} {way}: {table.shown(value)}"
+    if entry.sample is not None:
+        yield f"a sample takes {_short(entry.sample)} to draw there"
+    if entry.items is not None:
+        here, there = (
+            60 * entry.items * minutes / examples
+            for minutes, examples in ((asked.minutes, asked.examples), (table.minutes, table.examples))
+        )
+        yield (
+            f"at its pace there {_time(asked.minutes)} go {_times(here)} through {_examples(asked.examples)}; "
+            f"measured was after {_times(there)}"
+        )
+    if asked.examples * OTHERWISE <= table.examples or asked.examples >= OTHERWISE * table.examples:
+        yield f"not measured with {'as few' if asked.examples < table.examples else 'as many'} examples"
+    if asked.minutes * OTHERWISE <= table.minutes:
+        yield "not measured after so short a time"
+    if asked.device != "cpu":
+        yield f"measured on a processor, not on {asked.device}"
+
+
+def _before(recipe: Listed) -> Iterator[str]:
+    """What has to be learnt before."""
+    if codec := codec_of(recipe):
+        yield f"it learns the codes of {codec}, which takes a third of the time before it"
+
+
+# -- how --------------------------------------------------------------------------------------------------------------
+
+
+def commands(asked: Asked, recipe: Listed, overrides: Sequence[str] = (), device: str = "auto") -> tuple[str, ...]:
+    """What to type, in order. FOLDER and OTHER stand for what only the user knows."""
+    tree, seconds = _tree(recipe), 60 * asked.minutes
+    shared = ["--data", asked.data or "FOLDER", *(() if device == "auto" else ("--device", device))]
+    stem, codec, made = _stem(recipe), codec_of(recipe), []
+    if codec:
+        made.append(["maquette", "train", codec, *shared, "--budget", _budget(seconds / 3), "--out", tree["codec"]])
+        seconds *= 2 / 3
+    own = {"pair": "data.pair.source=OTHER", "other": "data.other=OTHER", "weights": "--from RUN"}.get(asked.given, "")
+    settings = [word for word in overrides if word.startswith(("model.", "train."))]
+    made.append(["maquette", "train", stem, *shared, *own.split(), "--budget", _budget(seconds), *settings])
+    return tuple(shlex.join(words) for words in made)
+
+
+def _budget(seconds: float) -> str:
+    return f"{seconds / 60:g}min" if seconds % 60 == 0 else f"{seconds:g}s"
+
+
+# -- what recipes there are, and what they are given ------------------------------------------------------------------
+
+
+def advised() -> list[Listed]:
+    """The recipes that make something, by what their headers say; those that only serve others make no samples."""
+    listed = recipes()
+    codecs = {codec_of(recipe) for recipe in listed}
+    return [one for one in listed if _stem(one) not in codecs and "makes nothing" not in " ".join(one.about.split())]
+
+
+def given_to(recipe: Listed) -> str:
+    """What its samples are made from: `text` (captions, questions), a craft's name where something was taken from them,
+    `pair` or `other` where they are made from other samples, `label` where it has to be told one, `weights` that it
+    goes on from, else `nothing`."""
+    tree = _tree(recipe)
+    data: Mapping[str, Any] = tree["data"]
+    if data.get("captions") or tree["medium"].get("asks"):
+        return "text"
+    if data.get("given") and _medium(recipe) != "series":  # all of those are given the past, however it is said
+        return data["given"]["kind"]
+    named = next((name for name in ("pair", "other") if data.get(name)), "")
+    return named or ("weights" if "--from" in recipe.about else "label" if data.get("conditional") else NOTHING)
+
+
+def codec_of(recipe: Listed) -> str:
+    """The recipe whose run a recipe's codec is; "" where it has none, or a fixed one."""
+    codec = Path(_tree(recipe).get("codec", ""))
+    return codec.name if len(codec.parts) > 1 else ""
+
+
+@cache
+def _tree(recipe: Listed) -> dict[str, Any]:
+    return read_yaml(recipe.path)[0]
+
+
+def _stem(recipe: Listed) -> str:
+    return recipe.name.rpartition("/")[2]
+
+
+def _medium(recipe: Listed) -> str:
+    return recipe.name.partition("/")[0]
+
+
+# -- the user's data --------------------------------------------------------------------------------------------------
+
+
+def medium_of(data: str) -> str:
+    """The medium of the recipes that learn from a set of this name, or of what lies in a folder, by its suffixes."""
+    from maquette.verbs.data import suited
+    from maquette.verbs.recipes import find
+
+    named = next((recipe for recipe in recipes() if _tree(recipe)["data"]["source"] == data), None)
+    return _medium(named) if named else find(suited(Path(data))[0]).parent.name
+
+
+def look(data: str, medium: str) -> tuple[int, set[str]]:
+    """How many files or rows there are to learn from, and whether they have a `label` or `text`; none is decoded.
+
+    Raises:
+        MaquetteError: as opening the source does; MQ-3002 when there is nothing.
+    """
+    from maquette.data.dataset import TEST
+    from maquette.data.source import find
+
+    plain = read(next(one for one in advised() if (_medium(one), given_to(one)) == (medium, NOTHING)).name)
+    rows = [row for row in find(data, plain.medium.build(), plain.data.seed).read().rows if row.split != TEST]
+    if not rows:
+        raise MaquetteError("MQ-3002", data, what="sample", todo="give a folder that has some")
+    has = {"label": any(row.label for row in rows), "text": medium != "text" and any(row.text for row in rows)}
+    return len(rows), {name for name, there in has.items() if there}
+
+
+# -- the measured tables ----------------------------------------------------------------------------------------------
+
+
+def tables(path: Path = MEASURED) -> list[Table]:
+    """The measured tables that come along."""
+    return [Table.from_tree(tree) for tree in json.loads(path.read_text(encoding="utf-8"))["tables"]]
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def _heading(table: Table) -> str:
+    floor = "" if table.floor is None else f"; real against real {table.floor:.3g}"
+    return (
+        f"{table.score}, {table.better} is better{floor}: {_examples(table.examples)} of {table.data}, "
+        f"{_time(table.minutes)} on {table.cores} core{'s' * (table.cores > 1)} (docs/{table.page})"
+    )
+
+
+def _figures(place: Advice) -> str:
+    if place.table is None or place.entry is None:
+        return shorten(place.reasons[1], 80, placeholder=" …")
+    sample = "" if place.entry.sample is None else f"  {_short(place.entry.sample)} a sample"
+    return f"{place.table.shown(place.entry.value, place.entry.low, place.entry.high):<22}{sample}"
+
+
+def _time(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+
+
+def _examples(n: int) -> str:
+    return f"{n:,} example{'s' * (n != 1)}"
+
+
+def _times(n: float) -> str:
+    return f"{n:,.0f} times" if n >= 100 else f"{n:.3g} times"
+
+
+def _about(recipe: Listed) -> str:
+    """What its header says, without the commands."""
+    lines = takewhile(lambda line: not line.startswith("maquette "), recipe.about.splitlines())
+    return " ".join(" ".join(lines).split())

@@ -1,8 +1,8 @@
 """What the site needs beyond Markdown; MkDocs calls `on_config` and `on_page_markdown`.
 
-The pages stay as a repository shows them: a link may lead to a source file or to the page in the other language, a fence
-may hold Mermaid or LaTeX, a docstring a doctest. A site that asks no other host for a script has in their place the
-reference, the page itself in the other language, SVG, MathML and a fence.
+The pages stay as a repository shows them: a link may lead to a source file or to the page in the other language, a
+fence may hold Mermaid or LaTeX, a docstring a doctest. A site that asks no other host for a script has in their place
+the reference, the page itself in the other language, SVG, MathML and a fence.
 """
 
 import html

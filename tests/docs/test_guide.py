@@ -1,4 +1,4 @@
-"""The guide as a web site: it builds without a warning, in both languages, asks no other host, and its links lead somewhere."""
+"""The guide as a web site: it builds without a warning, in both languages, asks no other host, its links lead on."""
 
 import importlib.util
 import os

@@ -1,56 +1,18 @@
 """The commands of README.md do what they say: each is run in order, with its budget and numbers made small."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from maquette.cli.main import main
-from tests.docs.test_pages import ROOT, commands
-from tests.media.films import waves, written
-
-SMALL = [
-    (r"--budget \S+", "--budget 2steps"),
-    (r"-n \d+", "-n 4"),
-    (r"medium\.size=\d+", "medium.size=16"),
-]
-TINY = "medium.size=16 train.batch=8 train.samples=4"
-WORDS = "medium.length=32 train.batch=8 train.samples=2"
+from tests.docs.commands import ROOT, commands, reader, shortened
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`photos/`, two classes of coloured noise, enough to score; `notes/`, a few texts; `clips/`, a few films."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "notes").mkdir()
-    for number in range(20):
-        (folder / "notes" / f"{number}.txt").write_text(f"Once upon a time there was number {number}.\n" * 9)
-    (folder / "clips").mkdir()
-    for number in range(12):
-        (folder / "clips" / f"{number}.mp4").write_bytes(written(np.roll(waves(), number, 1)))
-    rng = np.random.default_rng(0)
-    for number in range(120):
-        kind = ("dark", "light")[number % 2]
-        (folder / "photos" / kind).mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 128, (20, 20, 3)) + 127 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / kind / f"{number}.png")
-    return folder
-
-
-def shortened(command: str) -> list[str]:
-    """The command's words after `maquette`, small enough for a test."""
-    for pattern, small in SMALL:
-        command = re.sub(pattern, small, command)
-    verb = command.split()[1]
-    if verb in ("train", "compare"):
-        small = WORDS if "-char" in command else TINY
-        command += f" {small}" if "medium.size" not in command else " train.batch=8 train.samples=4"
-    if verb in ("evaluate", "compare"):
-        command += " -n 50"
-    return shlex.split(command)[1:]
+    return reader(tmp_path_factory.mktemp("readme"))
 
 
 def of_maquette(page: str) -> list[str]:

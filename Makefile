@@ -42,7 +42,7 @@ crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; wha
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.serving
 
 guide: $(VENV)/dev.stamp  ## the guide as a web site in site/, English and Chinese; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 notebooks: $(VENV)/dev.stamp  ## the notebooks of docs/notebooks as .ipynb files beside them
 	$(BIN)/jupytext --quiet --to ipynb docs/notebooks/*.py

@@ -23,6 +23,8 @@ TINY = {
 }
 """By the folder that a recipe lies in; points are small as they are."""
 SCORED = "-n 50"
+TO_COME = {"advise"}
+"""Verbs that pages speak of and that are not there yet; `test_pages.py` says when one is."""
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The chapters of the guide are true: excerpts and figures are of their sources, both languages agree, all can be run."""
+"""The chapters of the guide are true: excerpts and figures are of their sources, both languages agree, all runs."""
 
 import re
 import runpy
@@ -10,12 +10,12 @@ from unittest import mock
 import pytest
 
 from maquette.cli.main import main
-from tests.docs.commands import ROOT, blocks, outputs, reader, shortened
+from tests.docs.commands import ROOT, TO_COME, blocks, outputs, reader, shortened
 
 GUIDE = ROOT / "docs" / "guide"
 CHAPTERS = sorted(page for page in GUIDE.glob("*.md") if page.with_suffix(".zh.md").exists())
 BOTH = [*CHAPTERS, *(page.with_suffix(".zh.md") for page in CHAPTERS)]
-INTERVAL = re.compile(r"\d[\d.]*(?:e-?\d+)? \([\d.]+ to [\d.]+\)")
+INTERVAL = re.compile(r"\d[\d.]*(?:e-?\d+)? (?:\([\d.]+ to [\d.]+\)|± [\d.]+)")
 MEASURED = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pictures.md", "quality.md"))
 
 
@@ -52,7 +52,7 @@ def test_both_languages_run_and_show_the_same(page: Path) -> None:
 
 # -- run --------------------------------------------------------------------------------------------------------------
 
-CHEAP = {"judging.md"}
+CHEAP = {"attention.md", "diffusion.md", "idea.md", "judging.md", "start.md", "vae.md"}
 """Chapters whose commands the default suite runs; those of the others are left to `make slow`."""
 ELSEWHERE = ("pip install ", "make ")
 """Installing is tried by benchmarks/newcomer.py, what `make` does by continuous integration."""
@@ -64,16 +64,17 @@ def test_what_it_says_can_be_done(page: Path, tmp_path: Path, monkeypatch: pytes
     """Every command and every program of a chapter, in order, tiny; a program prints what the page says."""
     monkeypatch.chdir(reader(tmp_path))
     text, printed = page.read_text(encoding="utf-8"), dict(outputs(page))
+    names: dict[str, object] = {"__name__": "__main__"}
     for language, block in re.findall(r"^```(sh|python)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         if language == "python":
             capsys.readouterr()
-            exec(compile(block, page.name, "exec"), {"__name__": "__main__"})
+            exec(compile(block, page.name, "exec"), names)
             if block in printed:
                 assert capsys.readouterr().out == printed[block]
             continue
         for line in block.splitlines():
             command, _, said = (part.strip() for part in line.partition("#"))
-            if not command.startswith(ELSEWHERE):
+            if not command.startswith(ELSEWHERE) and command.split()[1] not in TO_COME:
                 ended = run(command)
                 assert ended == expected(said), f"{command} ended with {ended}\n{capsys.readouterr().err}"
 

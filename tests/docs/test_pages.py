@@ -10,7 +10,7 @@ from maquette.cli.parser import VERBS
 from maquette.core.catalogue import CATALOGUE
 from maquette.data.embedded import NAMES
 from maquette.verbs.recipes import recipes
-from tests.docs.commands import ROOT, commands
+from tests.docs.commands import ROOT, TO_COME, commands
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
 COMMAND = re.compile(r"(?:^|`)maquette ([a-z][a-z-]*)", re.MULTILINE)
@@ -25,8 +25,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_verbs_and_codes_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert set(COMMAND.findall(text)) <= set(VERBS)
+    assert set(COMMAND.findall(text)) <= set(VERBS) | TO_COME
     assert set(re.findall(r"MQ-\d{4}", text)) <= set(CATALOGUE)
+
+
+def test_what_is_to_come_is_not_there_yet() -> None:
+    assert TO_COME & set(VERBS) == set(), "take it out of TO_COME: from now on its commands are run"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

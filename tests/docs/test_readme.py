@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import newcomer
 from maquette.cli.main import main
 from tests.docs.commands import ROOT, commands, reader, shortened
 
@@ -37,3 +38,16 @@ def test_the_python_of_the_readme_works(place: Path, monkeypatch: pytest.MonkeyP
     names: dict[str, object] = {}
     exec(block.replace("2000steps", "2steps"), names)
     assert isinstance(names["items"], np.ndarray) and len(names["items"]) == 4
+
+
+def test_a_newcomer_needs_five_commands() -> None:
+    """What benchmarks/newcomer.py takes out of README.md and runs in a new environment."""
+    typed = newcomer.commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [command.split()[:2] for command in typed] == [
+        ["pip", "install"],
+        ["maquette", "data"],
+        ["maquette", "train"],
+        ["maquette", "sample"],
+        ["maquette", "evaluate"],
+    ]
+    assert len(typed) <= newcomer.MOST

@@ -2,7 +2,7 @@
 
     python benchmarks/newcomer.py                   # as README says, ten minutes of training
     python benchmarks/newcomer.py --budget 90s      # shorter
-    python benchmarks/newcomer.py --table           # and write what it took into docs/guide/start.md
+    python benchmarks/newcomer.py --table           # and write what it took into the guide
 
 The commands are those of README.md for installing and for one's own pictures. Nothing but Python is needed.
 """
@@ -48,20 +48,28 @@ def commands(readme: str) -> list[str]:
     return [install[1], *block[1].strip().splitlines()]
 
 
-def told(place: Path) -> str:
-    """What the report says, in a sentence."""
-    scores = {one["name"]: one for one in json.loads((place / "runs" / "photos" / "report.json").read_text())["scores"]}
-    fid = scores["fid"]
-    return (
-        f"Fréchet distance {fid['value']:.3g}, real against real {fid['floor']:.3g}; precision "
-        f"{scores['precision']['value']:.2f}, recall {scores['recall']['value']:.2f}."
-    )
+PAGES = {
+    "start.md": (
+        "command | took",
+        "Fréchet distance {fid}, real against real {floor}; precision {precision}, recall {recall}.",
+    ),
+    "start.zh.md": ("命令 | 用时", "Fréchet 距离 {fid}，真实对真实 {floor}；精确率 {precision}，召回率 {recall}。"),
+}
+"""What says it in each language: a table's head, and what the report found."""
+
+
+def found(report: Path) -> dict[str, str]:
+    """The figures of a report that are told."""
+    scores = {one["name"]: one for one in json.loads(report.read_text(encoding="utf-8"))["scores"]}
+    figures = {"fid": scores["fid"]["value"], "floor": scores["fid"]["floor"]}
+    figures |= {name: scores[name]["value"] for name in ("precision", "recall")}
+    return {name: f"{value:.3g}" for name, value in figures.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", help="instead of README's")
-    parser.add_argument("--table", action="store_true", help="write the outcome into docs/guide/start.md")
+    parser.add_argument("--table", action="store_true", help="write the outcome into docs/guide/start*.md")
     asked = parser.parse_args()
     typed = commands((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(typed) <= MOST, f"README.md wants {len(typed)} commands"
@@ -81,10 +89,12 @@ def main() -> None:
             lines.append(f"| {number + 1} | `{command}` | {time.monotonic() - begun:.0f} s |")
             if number == 0:  # the newcomer's own, which only need something that can draw
                 subprocess.run(["python", "-c", PICTURES], cwd=place, env=environment, check=True)
-        table = "\n".join(["| | command | took |", "|---|---|---|", *lines, "", told(place)])
-    print(table)
-    if asked.table:
-        put_between(ROOT / "docs" / "guide" / "start.md", "newcomer", table)
+        figures = found(place / "runs" / "photos" / "report.json")
+    for page, (head, sentence) in PAGES.items():
+        table = "\n".join([f"| | {head} |", "|---|---|---|", *lines, "", sentence.format(**figures)])
+        print(table)
+        if asked.table:
+            put_between(ROOT / "docs" / "guide" / page, "newcomer", table)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types slow crash bench bench-quality bench-serving constraints clean
+.PHONY: help demo test check lint types slow crash guide notebooks bench bench-quality bench-serving constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -42,6 +42,12 @@ crash: $(VENV)/dev.stamp  ## kill training at random moments in each family; wha
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.serving
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash.searching
 
+guide: $(VENV)/dev.stamp  ## the guide as a web site in site/, English and Chinese; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+notebooks: $(VENV)/dev.stamp  ## the notebooks of docs/notebooks as .ipynb files beside them
+	$(BIN)/jupytext --quiet --to ipynb docs/notebooks/*.py
+
 bench: $(BENCH_VENV)/stamp  ## speed against peers, interleaved; writes benchmarks/results/
 	$(BENCH)/python -m benchmarks.speed
 
@@ -57,7 +63,7 @@ constraints:  ## resolve constraints.txt again (needs uv)
 	mv constraints.new constraints.txt
 
 clean:  ## remove the virtual environments and what the tools left
-	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .ruff_cache .hypothesis build dist site
 
 # The stamp of the larger set also covers the smaller one, so `make test` after `make demo` only adds what is missing.
 $(VENV)/bin/python:
@@ -71,7 +77,7 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Maquette and its test tools into $(VENV) (a minute or two)"
-	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,hf,text,fast,serve,postgres,tune]"
+	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,docs,hf,text,fast,serve,postgres,tune]"
 	@touch $(VENV)/base.stamp $@
 
 $(BENCH_VENV)/bin/python:

@@ -10,8 +10,8 @@ from maquette.cli.parser import VERBS
 from maquette.core.catalogue import CATALOGUE
 from maquette.data.embedded import NAMES
 from maquette.verbs.recipes import recipes
+from tests.docs.commands import ROOT, commands
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
 COMMAND = re.compile(r"(?:^|`)maquette ([a-z][a-z-]*)", re.MULTILINE)
 
@@ -44,12 +44,6 @@ def test_readme_names_recipes_and_data_that_exist(name: str) -> None:
     table = [line.split("|")[2] for line in text.splitlines() if line.startswith("|") and line.count("|") == 4]
     assert {recipe for cell in table for recipe in re.findall(r"`([a-z][a-z0-9-]+)`", cell)} == stems
     assert set(NAMES) <= set(re.findall(r"`([a-z0-9-]+)`", text))
-
-
-def commands(page: Path) -> list[str]:
-    """The shell lines of a page, without their comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    return [line.partition("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def test_both_languages_give_the_same_commands() -> None:

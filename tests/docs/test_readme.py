@@ -1,57 +1,19 @@
 """The commands of README.md do what they say: each is run in order, with its budget and numbers made small."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from benchmarks import newcomer
 from maquette.cli.main import main
-from tests.docs.test_pages import ROOT, commands
-from tests.media.films import waves, written
-
-SMALL = [
-    (r"--budget \S+", "--budget 2steps"),
-    (r"-n \d+", "-n 4"),
-    (r"--trials \d+ --time \S+", "--trials 2 --budget 2steps"),
-    (r"medium\.size=\d+", "medium.size=16"),
-]
-TINY = "medium.size=16 train.batch=8 train.samples=4"
-WORDS = "medium.length=32 train.batch=8 train.samples=2"
+from tests.docs.commands import ROOT, commands, reader, shortened
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`photos/`, two classes of coloured noise, enough to score; `notes/`, a few texts; `clips/`, a few films."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "notes").mkdir()
-    for number in range(20):
-        (folder / "notes" / f"{number}.txt").write_text(f"Once upon a time there was number {number}.\n" * 9)
-    (folder / "clips").mkdir()
-    for number in range(12):
-        (folder / "clips" / f"{number}.mp4").write_bytes(written(np.roll(waves(), number, 1)))
-    rng = np.random.default_rng(0)
-    for number in range(120):
-        kind = ("dark", "light")[number % 2]
-        (folder / "photos" / kind).mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 128, (20, 20, 3)) + 127 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / kind / f"{number}.png")
-    return folder
-
-
-def shortened(command: str) -> list[str]:
-    """The command's words after `maquette`, small enough for a test."""
-    for pattern, small in SMALL:
-        command = re.sub(pattern, small, command)
-    verb = command.split()[1]
-    if verb in ("train", "compare", "tune"):
-        small = WORDS if "-char" in command else TINY
-        command += f" {small}" if "medium.size" not in command else " train.batch=8 train.samples=4"
-    if verb in ("evaluate", "compare", "tune"):
-        command += " -n 50"
-    return shlex.split(command)[1:]
+    return reader(tmp_path_factory.mktemp("readme"))
 
 
 def of_maquette(page: str) -> list[str]:
@@ -82,3 +44,16 @@ def test_the_python_of_the_readme_works(place: Path, monkeypatch: pytest.MonkeyP
     names: dict[str, object] = {}
     exec(block.replace("2000steps", "2steps"), names)
     assert isinstance(names["items"], np.ndarray) and len(names["items"]) == 4
+
+
+def test_a_newcomer_needs_five_commands() -> None:
+    """What benchmarks/newcomer.py takes out of README.md and runs in a new environment."""
+    typed = newcomer.commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [command.split()[:2] for command in typed] == [
+        ["pip", "install"],
+        ["maquette", "data"],
+        ["maquette", "train"],
+        ["maquette", "sample"],
+        ["maquette", "evaluate"],
+    ]
+    assert len(typed) <= newcomer.MOST

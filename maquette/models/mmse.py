@@ -70,7 +70,7 @@ class MMSE(Model):
         return Condition(grid=self.show(given, n))
 
     def predictor(self, condition: Condition) -> Predictor:
-        """Anything -> E[x | y] [b, *space.shape]; what is given is the condition."""
+        """Anything -> the mean of x given y: what is given is the condition."""
         y = condition.grid
         assert y is not None, "there is always something given, zeros if need be"
         return lambda start: self.net(y).float() + (y[:, : self.space.shape[0]] if self.config.residual else 0.0)

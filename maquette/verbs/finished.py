@@ -79,7 +79,7 @@ def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
     options = {"--data": terms.data, "-n": terms.n, "--out": out}
     words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     met = compare.studied(
-        data.source, reports, runs, dataset, medium, shlex.join(["maquette", "compare", *models, *words])
+        data.source, reports, runs, contest.dataset, medium, shlex.join(["maquette", "compare", *models, *words])
     )
     met = replace(met, facts=[(("Data", "数据"), data.source), *study.facts(contest.dataset, reports, [])])
     return study.show(out, _heading(len(entries)), _lede(met), [met])

@@ -82,9 +82,11 @@ def table(tree: dict[str, Any]) -> str:
         "",
         f"Within {GOAL:.0%}: time {within['seconds']} of {len(tree)}, memory {within['memory']} of {len(tree)}.",
     ]
+    disk = [one["ratio"]["disk"] for one in tree.values()]
+    lines.append(f"Disk: plan to taken {min(disk):.2f} to {max(disk):.2f}; first sheets are noise, which packs badly.")
     machines = [one["machine"] for one in tree.values()]
     loads = f"load {min(m['load'] for m in machines):.1f} to {max(m['load'] for m in machines):.1f}"
-    about = {f"{m['processor']}, {m['cores']} core(s), torch {m['torch']}" for m in machines}
+    about = {f"{m['processor']}, {m['cores']} core{'s' * (m['cores'] > 1)}, torch {m['torch']}" for m in machines}
     return "\n".join([*lines, *(f"{one}; {loads}." for one in sorted(about))])
 
 

@@ -193,7 +193,7 @@ def advise(
 
     Raises:
         MaquetteError: MQ-2003 no such medium, or no recipe of it is given that; MQ-2002 a time or number that is none;
-            MQ-2009 the device is not here; MQ-3002 there are no data, and what opening them says.
+            MQ-2009 the device is not here; and what opening the data says.
     """
     from maquette.core.devices import pick_device
 
@@ -205,7 +205,7 @@ def advise(
     givens = {given_to(recipe) for recipe in advised() if _medium(recipe) == medium}
     if given not in givens:
         raise MaquetteError("MQ-2003", path="--given", kind=given, near=nearest(given, givens))
-    counted, has = look(data, medium) if data else (0, set[str]())
+    counted, has = look(data, medium, given) if data else (0, set[str]())
     examples = counted if examples is None else examples
     if examples < 1:
         wanted = "how many files or rows there are (or give --data, for them to be counted)"
@@ -378,21 +378,33 @@ def medium_of(data: str) -> str:
     return _medium(named) if named else find(suited(Path(data))[0]).parent.name
 
 
-def look(data: str, medium: str) -> tuple[int, set[str]]:
+def look(data: str, medium: str, given: str = NOTHING) -> tuple[int, set[str]]:
     """How many files or rows there are to learn from, and whether they have a `label` or `text`; none is decoded.
 
+    Args:
+        given: what the recipes are given that would learn from them: the first that can reads them.
+
     Raises:
-        MaquetteError: as opening the source does; MQ-3002 when there is nothing.
+        MaquetteError: as opening the source does, of the first recipe where none can.
     """
     from maquette.data.dataset import TEST
     from maquette.data.source import find
 
-    plain = read(next(one for one in advised() if (_medium(one), given_to(one)) == (medium, NOTHING)).name)
-    rows = [row for row in find(data, plain.medium.build(), plain.data.seed).read().rows if row.split != TEST]
-    if not rows:
-        raise MaquetteError("MQ-3002", data, what="sample", todo="give a folder that has some")
-    has = {"label": any(row.label for row in rows), "text": medium != "text" and any(row.text for row in rows)}
-    return len(rows), {name for name, there in has.items() if there}
+    fitting = [one for one in advised() if (_medium(one), given_to(one)) == (medium, given)]
+    readers = {str((_tree(one)["medium"].get("suffixes"), _tree(one)["data"].get("columns"))): one for one in fitting}
+    refused = None
+    for recipe in readers.values():  # which files they read, and which columns: the rest is the same
+        plain = read(recipe.name)
+        try:
+            reading = find(data, plain.medium.build(), plain.data.seed, plain.data.columns).read()
+            rows = [row for row in reading.rows if row.split != TEST]
+        except MaquetteError as bad:
+            refused = refused or bad
+            continue
+        has = {"label": any(row.label for row in rows), "text": medium != "text" and any(row.text for row in rows)}
+        return len(rows), {name for name, there in has.items() if there}
+    assert refused is not None, "some recipe is given this"
+    raise refused
 
 
 # -- the measured tables ----------------------------------------------------------------------------------------------

@@ -123,10 +123,23 @@ def test_the_parts_of_a_probe(recipe: Path, run: Run, tmp_path: Path, monkeypatc
     assert costs.sheet > (run.samples / "step-00000040.png").stat().st_size
 
 
+def here(command: list[str], input: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """The child's part in this process, for which tests/docs/test_readme.py starts one."""
+    assert command == [sys.executable, "-m", "maquette.train.probe"]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO(input))
+        patch.setattr(sys, "stdout", said)
+        probe.main()
+    return subprocess.CompletedProcess(command, 0, said.getvalue(), "")
+
+
 def test_the_command_says_all_and_leaves_nothing(
     recipe: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(probe, "SECONDS", 0.3)
+    monkeypatch.setattr(probe.subprocess, "run", here)
     before = {path.name for path in Path.cwd().iterdir()}
     assert main(["plan", str(recipe), "--budget", "400steps", "train.batch=16", "--device", "cpu"]) == 0
     out, err = capsys.readouterr()

@@ -15,6 +15,7 @@ SMALL = [
     (r"--budget \S+", "--budget 2steps"),
     (r"-n \d+", "-n 4"),
     (r"--trials \d+ --time \S+", "--trials 2 --budget 2steps"),
+    (r"--max-tokens \d+", "--max-tokens 8"),
     (r"medium\.size=\d+", "medium.size=16"),
 ]
 TINY = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import maquette
 from maquette.cli.main import main
@@ -17,7 +18,7 @@ from maquette.models.base import ModelConfig
 from maquette.train import session
 from maquette.train.recipe import Budget, Recipe
 from maquette.verbs import recipes, tune
-from maquette.verbs.compare import Contest
+from maquette.verbs.compare import Contest, Entry
 from maquette.verbs.space import Choices, Range, given, separate, usual
 from maquette.verbs.trials import Trial, history
 from tests.verbs.test_page import report
@@ -293,6 +294,23 @@ def test_trials_that_cannot_be_trained_have_failed(file: Path, tmp_path: Path, c
     assert main(words) == 6
     said = capsys.readouterr().err
     assert "MQ-6030" in said and "all 2 trials failed" in said and "not finite" in said
+
+
+def test_a_device_that_is_too_small_fails_a_trial_and_a_full_disk_ends_the_search(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mistake in (torch.OutOfMemoryError("CUDA out of memory"), MaquetteError("MQ-5001", reason="No space left")):
+
+        def refused(self: Contest, entry: Entry, mistake: Exception = mistake) -> Report:
+            raise mistake
+
+        monkeypatch.setattr(Contest, "report", refused)
+        if isinstance(mistake, MaquetteError):
+            with pytest.raises(MaquetteError, match="No space left"):
+                search(recipe, tmp_path).tried(0, {LR: 1e-3})
+        else:
+            failed = search(recipe, tmp_path).tried(0, {LR: 1e-3})
+            assert failed.score is None and "too little memory" in failed.reason
 
 
 def test_what_is_no_trials_fault_ends_the_search(file: Path, tmp_path: Path, capsys) -> None:

@@ -27,8 +27,8 @@ REFERENCE = {page.stem for page in (DOCS / "reference").glob("*.md")}
 
 @event_priority(100)  # before the plugins, which copy the list of extensions
 def on_config(config: Any) -> Any:
-    if not any(isinstance(one, Doctests) for one in config.markdown_extensions):  # each language is configured anew
-        config.markdown_extensions.append(Doctests())
+    if not any(isinstance(one, Docstrings) for one in config.markdown_extensions):  # each language is configured anew
+        config.markdown_extensions.append(Docstrings())
     fences = [{"name": "mermaid", "class": "drawn", "format": drawn}, {"name": "math", "class": "math", "format": math}]
     config.mdx_configs.setdefault("pymdownx.superfences", {})["custom_fences"] = fences
     return config
@@ -62,19 +62,23 @@ def link(here: str, text: str, target: str, anchor: str) -> str:
 # -- fences -----------------------------------------------------------------------------------------------------------
 
 
-class Doctests(Extension, Preprocessor):
-    """A doctest in a docstring is a fence, not a quotation."""
+class Docstrings(Extension, Preprocessor):
+    """A doctest in a docstring is a fence and not a quotation, and `[b, d] [b]` are two shapes and not a link."""
+
+    CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
     def __init__(self) -> None:
         Extension.__init__(self)
         Preprocessor.__init__(self)
 
     def extendMarkdown(self, md: Markdown) -> None:
-        md.preprocessors.register(self, "doctests", 30)  # superfences' own is at 25
+        md.preprocessors.register(self, "docstrings", 30)  # superfences' own is at 25
 
     def run(self, lines: list[str]) -> list[str]:
         text = re.sub(r"^(>>> .*\n(?:.+\n?)*)", r"```pycon\n\1\n```\n", "\n".join(lines), flags=re.MULTILINE)
-        return text.split("\n")
+        parts = self.CODE.split(text)  # every second one is code
+        parts[::2] = [re.sub(r"(\] ?)\[(?!maquette\.)", r"\1&#91;", part) for part in parts[::2]]
+        return "".join(parts).split("\n")
 
 
 def math(source: str, language: str, css_class: str, options: dict, md: Markdown, **_: Any) -> str:

@@ -9,6 +9,7 @@ import html
 import posixpath
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from mkdocs.plugins import event_priority
 DOCS = Path(__file__).parent
 OTHER_LANGUAGE = re.compile(r"^\[(?:中文|English)\]\([^)]*\).*\n", re.MULTILINE)
 LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+BROKEN = re.compile(
+    r"(?<=[\u3000-\u303f\uff00-\uffef])\n(?=[^\s\d|#>!<:-])(?!```)|(?<=[\u4e00-\u9fff])\n(?=[\u3000-\u9fff\uff00-\uffef])"
+)
+"""The end of a line of Chinese within a paragraph, which a browser would show as a space."""
+FENCES = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 REFERENCE = {page.stem for page in (DOCS / "reference").glob("*.md")}
 """The packages that have a page there."""
 
@@ -41,7 +48,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """The text of a page as the site shows it."""
     here = page.file.src_uri
     text = OTHER_LANGUAGE.sub("", markdown, count=1)
-    return LINK.sub(lambda found: link(here, *found.groups(default="")), text)
+    text = LINK.sub(lambda found: link(here, *found.groups(default="")), text)
+    return apart(FENCES, text, lambda words: BROKEN.sub("", words)) if here.endswith(".zh.md") else text
+
+
+def apart(code: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
+    """`text` with all that is not `code` changed."""
+    parts = code.split(text)  # every second one is code
+    parts[::2] = map(change, parts[::2])
+    return "".join(parts)
 
 
 def link(here: str, text: str, target: str, anchor: str) -> str:
@@ -65,8 +80,6 @@ def link(here: str, text: str, target: str, anchor: str) -> str:
 class Docstrings(Extension, Preprocessor):
     """A doctest in a docstring is a fence and not a quotation, and `[b, d] [b]` are two shapes and not a link."""
 
-    CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-
     def __init__(self) -> None:
         Extension.__init__(self)
         Preprocessor.__init__(self)
@@ -76,9 +89,7 @@ class Docstrings(Extension, Preprocessor):
 
     def run(self, lines: list[str]) -> list[str]:
         text = re.sub(r"^(>>> .*\n(?:.+\n?)*)", r"```pycon\n\1\n```\n", "\n".join(lines), flags=re.MULTILINE)
-        parts = self.CODE.split(text)  # every second one is code
-        parts[::2] = [re.sub(r"(\] ?)\[(?!maquette\.)", r"\1&#91;", part) for part in parts[::2]]
-        return "".join(parts).split("\n")
+        return apart(CODE, text, lambda words: re.sub(r"(\] ?)\[(?!maquette\.)", r"\1&#91;", words)).split("\n")
 
 
 def math(source: str, language: str, css_class: str, options: dict, md: Markdown, **_: Any) -> str:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
@@ -94,6 +94,12 @@ def test_links_of_the_repository_become_links_of_the_site(hooks: ModuleType) -> 
     assert led("serve.md", "../deploy/nginx.conf") == "there (`deploy/nginx.conf`)"
     assert led("guide/gan.zh.md", "vae.zh.md") == "[there](vae.zh.md)"
     assert led("guide/gan.zh.md", "../pictures.md", "#words") == '<a href="../../pictures.html#words">there</a>'
+
+
+def test_a_line_of_chinese_ends_without_a_space(hooks: ModuleType) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="guide/gan.zh.md"))
+    lines = "学习，\n`再`学\n习。\n- 一\n- 二：\n\n```text\n一\n二\n```\n| 表 |\n| 格 |\n"
+    assert hooks.on_page_markdown(lines, page) == lines.replace("学习，\n", "学习，").replace("学\n习", "学习")
 
 
 def test_a_drawing_goes_from_left_to_right(hooks: ModuleType) -> None:

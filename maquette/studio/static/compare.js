@@ -13,7 +13,7 @@ function choose() {
   if (kinds.has(held)) byId("medium").value = held;
   else if (kinds.has("image")) byId("medium").value = "image";
   for (const field of document.querySelectorAll(".training")) show(field, what() === "recipes");
-  byId("choose").textContent = t(`choose_${what()}`);
+  byId("choose").textContent = what() === "recipes" ? t("choose_recipes") : t("choose_models");
   tick();
 }
 

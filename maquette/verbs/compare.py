@@ -237,21 +237,31 @@ def trained(entry: Entry, quiet: bool) -> Run:
 
 def heading(n: int) -> page.Words:
     """The title of a comparison of `n` recipes."""
-    english = NUMBERS[n].capitalize() if n < len(NUMBERS) else str(n)
-    chinese = CHINESE_NUMBERS[n] if n < len(CHINESE_NUMBERS) else str(n)
+    english, chinese = counted(n)
     return (f"{english} recipe{'s' * (n != 1)}, one budget", f"{chinese}个配方，同一预算")
 
 
 def lede(met: page.Study) -> page.Words:
     """What was done, in a sentence."""
     names = list(dict.fromkeys(report.name for report in met.reports))
-    listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
     told = {english: value for (english, _), value in met.facts}
     made = next(score.stamp.made for score in met.reports[0].scores)
     what, chinese = ("samples", "样本") if met.reports[0].score("chrf") is None else ("answers", "回答")
     return (
-        f"{listed}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} {what} of each were held "
-        "against real ones.",
+        f"{listed(names)}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} {what} of each "
+        "were held against real ones.",
         f"{'、'.join(names)}：各用 {told['Budget']} 的预算学习 {met.title}，"
         f"并各取 {made:,} 个{chinese}与真实{chinese}对照。",
     )
+
+
+def counted(n: int) -> page.Words:
+    """A number as a title begins with it."""
+    english = NUMBERS[n].capitalize() if n < len(NUMBERS) else str(n)
+    return english, CHINESE_NUMBERS[n] if n < len(CHINESE_NUMBERS) else str(n)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in an English sentence."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

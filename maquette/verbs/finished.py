@@ -16,10 +16,11 @@ from maquette.core.errors import MaquetteError
 from maquette.data.source import Data, open_data
 from maquette.evaluate.evaluate import Options
 from maquette.evaluate.report import REPORT, Report
+from maquette.media.base import MediumConfig
 from maquette.pipeline import load
 from maquette.train.run import Run
 from maquette.verbs import compare, page, study
-from maquette.verbs.compare import CHINESE_NUMBERS, NUMBERS, Contest, Terms
+from maquette.verbs.compare import Contest, Terms
 from maquette.verbs.evaluate import SAMPLES, measure, opened, source, speaker
 from maquette.verbs.recipes import recipes, title
 from maquette.verbs.study import Shown
@@ -29,11 +30,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """One model: what it is called, where it is, the hash of its weights, and the run if it is one."""
+    """One model: what it is called, where it is, the hash of its weights, what it makes, and the run if it is one."""
 
     name: str
     folder: Path
     digest: str
+    medium: MediumConfig
     run: Run | None
 
 
@@ -64,7 +66,7 @@ def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
         compare.hold(
             out / compare.PLAN, {"format": FORMAT, "n": terms.n or SAMPLES, "data": data.to_tree(), "models": held}
         )
-        medium = load(entries[0].folder, terms.device or "auto").medium
+        medium = entries[0].medium.build()
         contest = Contest(open_data(data, medium), medium, terms.n or SAMPLES, terms.device or "auto", terms.quiet)
         for number, entry in enumerate(entries, 1):
             speaker(terms.quiet)(f"[{number}/{len(entries)}] {entry.name}")
@@ -86,10 +88,9 @@ def compare_finished(models: Sequence[str], out: Path, terms: Terms) -> Shown:
 
 
 def _entry(path: Path) -> Entry:
-    folder = find_bundle(path)
-    named = path.resolve()
+    outline, named = read_outline(find_bundle(path)), path.resolve()
     name = named.parent.name if named.name == "bundle" else named.name
-    return Entry(name, path, read_outline(folder).digest, opened(path))
+    return Entry(name, path, outline.digest, outline.medium_config, opened(path))
 
 
 def _agreed(entries: Sequence[Entry], asked: str | None) -> Data:
@@ -98,10 +99,8 @@ def _agreed(entries: Sequence[Entry], asked: str | None) -> Data:
     Raises:
         MaquetteError: MQ-2120 what they make differs, MQ-2116 their data do.
     """
-    media = {entry.name: read_outline(find_bundle(entry.folder)).medium_config for entry in entries}
-    first, *others = media.values()
-    if any(other != first for other in others):
-        differing = ", ".join(f"{name} {medium.build().space}" for name, medium in media.items())
+    if any(entry.medium != entries[0].medium for entry in entries):
+        differing = ", ".join(f"{entry.name} {entry.medium.build().space}" for entry in entries)
         raise MaquetteError("MQ-2120", differing=differing)
     learnt = {
         entry.name: source(load(entry.folder, "cpu"), entry.run, asked) if entry.run is None else entry.run.recipe.data
@@ -117,16 +116,15 @@ def _agreed(entries: Sequence[Entry], asked: str | None) -> Data:
 
 
 def _heading(n: int) -> page.Words:
-    english = NUMBERS[n].capitalize() if n < len(NUMBERS) else str(n)
-    chinese = CHINESE_NUMBERS[n] if n < len(CHINESE_NUMBERS) else str(n)
+    english, chinese = compare.counted(n)
     return (f"{english} model{'s' * (n != 1)}, the same real samples", f"{chinese}个模型，同一批真实样本")
 
 
 def _lede(met: page.Study) -> page.Words:
     names = [report.name for report in met.reports]
-    listed = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
     made = next(score.stamp.made for score in met.reports[0].scores)
     return (
-        f"{listed}, each as it was trained: {made:,} of each were held against real ones of {met.title}.",
+        f"{compare.listed(names)}, each as it was trained: {made:,} of each were held against real ones of "
+        f"{met.title}.",
         f"{'、'.join(names)}：各按其原有训练，各取 {made:,} 个与 {met.title} 的真实样本对照。",
     )

@@ -10,10 +10,7 @@ from maquette.evaluate.words import number
 from maquette.train.recipe import Budget
 from maquette.verbs.page import CHINESE, Aside, Cell, Study, Words
 from maquette.verbs.trials import figure, written
-from maquette.verbs.tune import Tuned
-
-LONGER = 10
-"""The command that goes on with the chosen model trains it so many times as long."""
+from maquette.verbs.tune import LONGER, Tuned
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ AT_RANDOM = 5
 TRAINING = 0.75
 """Share of its part of the time that a trial trains, where a time is given and no budget; the rest is for scoring."""
 LONGER = 10
-"""The best recipe's budget is so many times that of a trial."""
+"""What is chosen after short trials or rounds is trained so many times as long."""
 SHOWN = 4
 """Trials whose samples the page shows: the recipe as it was, and the best ones."""
 

@@ -1,17 +1,18 @@
 """Sound and films that lack a span of time: what a model is given that fills gaps, interpolates frames or goes on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts import hiding, lpc
+from maquette.crafts import hiding, lpc, period
 from maquette.crafts.base import FILMS, SOUND, Given, Samples
 
 
@@ -26,9 +27,10 @@ class Config(hiding.HidingConfig):
     time; of films also between: every other frame; still: all frames but the first."""
     share: tuple[float, float] = (0.05, 0.2)
     """Of the shortest and the longest span, inside or at the end, as shares of the whole."""
-    begin: Literal["nothing", "autoregressive"] = "nothing"
-    """What a model is given in place of what is hidden; of sound also what an autoregressive process makes of it, for
-    the model to better."""
+    begin: Literal["nothing", "guesses"] = "nothing"
+    """What a model is given in place of what is hidden, for it to better; of sound also guesses: what an autoregressive
+    process makes of it, and in channels of their own the last period before it and the first after it, again and
+    again."""
 
     def __post_init__(self) -> None:
         low, high = self.share
@@ -42,7 +44,8 @@ class Config(hiding.HidingConfig):
             raise self.impossible(of, f"begin={self.begin} is for sound")
         if of.shape[1] < 3:
             raise self.impossible(of, "it is too short to have a gap")
-        return space
+        c, *sides = of.shape
+        return replace(space, shape=(3 * c + 1, *sides)) if self.begin == "guesses" else space
 
     def take(self, x: Samples, rng: Seeds) -> Given:
         n = x.shape[2]
@@ -76,10 +79,10 @@ class Config(hiding.HidingConfig):
         return longest.take(sample, Seeds.for_samples(0, len(sample)))
 
     def shown(self, given: Given, of: Real) -> Samples:
-        return super().shown(hiding.hide(given[:, :-1], given[:, -1:]), of)
+        return super().shown(hiding.hide(given[:, : of.shape[0]], given[:, -1:]), of)
 
     def simpler(self, given: Given, of: Real) -> dict[str, Samples]:
-        given = hiding.hide(given[:, :-1], given[:, -1:])
+        given = hiding.hide(given[:, : of.shape[0]], given[:, -1:])
         if len(of.shape) == SOUND:
             return _of_sound(given)
         frames = {"last frame repeated": hiding.held(given)}
@@ -90,31 +93,43 @@ class Config(hiding.HidingConfig):
         hidden = hidden.view(len(x), 1, -1, *[1] * (x.ndim - 3))
         return self._begun(hiding.hide(x, hidden.to(x).expand(-1, -1, *x.shape[2:])))
 
-    def _begun(self, given: Given) -> Given:
+    def _begun(self, given: Given) -> Float[Tensor, "b more *given"]:
         """`given` with what a model begins from in place of what is hidden."""
-        return given if self.begin == "nothing" else torch.cat([_process(given), given[:, -1:]], 1)
-
-
-def _process(given: Given) -> Samples:
-    """Sound whose hidden samples are those of an autoregressive process, which runs on where nothing is known after."""
-    found = torch.stack([_predicted(row) for row in given.double().cpu()]).to(given).clamp(-1, 1)
-    return hiding.keep_known(found, given)
+        if self.begin == "nothing":
+            return given
+        return torch.cat([_filled(given, _process), _filled(given, _periods), given[:, -1:]], 1)
 
 
 def _of_sound(given: Given) -> dict[str, Samples]:
     """A straight line and an autoregressive process; at the end, where both come to rest, silence and the process."""
     after = bool((given[:, -1, -1] > 0.5).all())
-    found = _process(given)
+    found = _filled(given, _process)
     if after:
         return {"silence": given[:, :-1], "autoregressive continuation": found}
     return {"linear interpolation": hiding.bridged(given), "autoregressive interpolation": found}
 
 
-def _predicted(row: Tensor) -> Tensor:
-    """Run across what is hidden, or run on from what is known where nothing is known after it."""
-    channels, gone = row[:-1].numpy(), row[-1].numpy() > 0.5
+def _filled(given: Given, way: Callable[[np.ndarray, np.ndarray], list[np.ndarray]]) -> Samples:
+    """What a `way` makes of each row [c, n], of which some samples [n] are gone, in its place."""
+    rows = [way(row[:-1].numpy(), row[-1].numpy() > 0.5) for row in given.double().cpu()]
+    found = torch.from_numpy(np.stack([np.stack(row) for row in rows])).to(given).clamp(-1, 1)
+    shown = given[:, :-1].repeat(1, found.shape[1] // (given.shape[1] - 1), 1)
+    return hiding.keep_known(found, torch.cat([shown, given[:, -1:]], 1))
+
+
+def _process(row: np.ndarray, gone: np.ndarray) -> list[np.ndarray]:
+    """An autoregressive process run across what is gone, or run on where nothing is known after it."""
     known = int(gone.argmax())
     if not gone[known:].all():
-        return torch.from_numpy(np.stack([lpc.across(channel, gone) for channel in channels]))
-    made = [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in channels]
-    return torch.from_numpy(np.stack(made))
+        return [lpc.across(channel, gone) for channel in row]
+    return [np.append(channel[:known], lpc.onward(channel[:known], len(gone) - known)) for channel in row]
+
+
+def _periods(row: np.ndarray, gone: np.ndarray) -> list[np.ndarray]:
+    """The last period before what is gone run on, of each channel, and then the first after it run backwards."""
+    first, last = int(gone.argmax()), len(gone) - int(gone[::-1].argmax())
+    made = np.zeros((2, *row.shape))
+    for number, channel in enumerate(row):
+        made[0, number, first:last] = period.repeated(channel[:first], last - first)
+        made[1, number, first:last] = period.repeated(channel[last:][::-1], last - first)[::-1]
+    return list(made.reshape(-1, row.shape[1]))

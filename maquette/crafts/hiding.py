@@ -42,7 +42,7 @@ def hide(x: Samples, hidden: Hidden) -> Given:
 
 
 def keep_known(made: Samples, given: Given) -> Samples:
-    return torch.where(given[:, -1:] > 0.5, made, given[:, :-1].to(made.dtype))
+    return torch.where(given[:, -1:] > 0.5, made, given[:, : made.shape[1]].to(made.dtype))
 
 
 def fills(given: Given) -> dict[str, Samples]:

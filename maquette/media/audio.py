@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image as pillow
 from torch import Tensor
+from torch.nn import functional as F
 
 from maquette.core.config import Config as AnyConfig
 from maquette.core.errors import MaquetteError
@@ -75,12 +76,16 @@ class Augment(AnyConfig):
     """Share of items turned upside down, which nobody hears."""
     noise: float = 0.0
     """Largest standard deviation of white noise that is added."""
+    speed: float = 0.0
+    """Largest change of speed as a share, each way: of length and pitch together, as of a record (Ko et al. 2015). What
+    becomes longer than an item loses its end."""
 
     def __post_init__(self) -> None:
         self.check(0 <= self.gain <= 40, "gain", "decibels, from 0 to 40")
         self.check(0 <= self.shift <= 1, "shift", "a share in [0, 1]")
         self.check(0 <= self.polarity <= 1, "polarity", "a share in [0, 1]")
         self.check(0 <= self.noise <= 1, "noise", "a standard deviation in [0, 1]")
+        self.check(0 <= self.speed < 1, "speed", "a share in [0, 1)")
 
 
 class Audio(Medium):
@@ -206,8 +211,10 @@ def cue_of(rate: int) -> np.ndarray:
 def augmented(x: Tensor, how: Augment, uniform: Tensor) -> Tensor:
     """Samples [b, c, l] in [-1, 1], changed by `uniform` [b, 8] in [0, 1).
 
-    Columns: 0 gain; 1 shift; 2 polarity; 3 how loud the noise is; 4, 5 which noise.
+    Columns: 0 gain; 1 shift; 2 polarity; 3 how loud the noise is; 4, 5 which noise; 6 speed.
     """
+    if how.speed:
+        x = _played(x, 1 + (2 * uniform[:, 6] - 1) * how.speed)
     if how.gain:
         x = x * (10 ** (how.gain / 20 * (2 * uniform[:, 0] - 1)))[:, None, None]
     if how.shift:
@@ -225,6 +232,16 @@ def _shifted(x: Tensor, by: Tensor) -> Tensor:
     inside = (source >= 0) & (source < x.shape[2])
     moved = x.gather(2, source.clamp(0, x.shape[2] - 1)[:, None].expand_as(x))
     return torch.where(inside[:, None], moved, 0.0)
+
+
+def _played(x: Tensor, speed: Tensor) -> Tensor:
+    """Rows played at their `speed` [b] from the beginning, by cubic interpolation (Catmull-Rom); then silence."""
+    at = torch.arange(x.shape[2], device=x.device) * speed[:, None]
+    first = at.floor()
+    t, padded = (at - first)[:, None], F.pad(x, (1, 4))
+    index = first.long().clamp(max=x.shape[2] + 1)[:, None].expand_as(x)
+    a, b, c, d = (padded.gather(2, index + i) for i in range(4))
+    return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
 def _noise(x: Tensor, uniform: Tensor) -> Tensor:

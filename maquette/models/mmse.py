@@ -3,9 +3,14 @@
     min_f  E |x - f(y)|^2,    which is least for f(y) = E[x | y]
 
 It is how Dong et al. (2016) enlarge pictures and Zhang et al. (2017) take noise away, whose network says what is
-missing from the given picture, as `residual` does. Nothing scores better in decibels (PSNR and SNR count squares), and
-where much may have been its answer is faint: it is no sample. One that is drawn from p(x | y) errs by twice as much
-(Blau and Michaeli 2018, section 4): take `gan` or `diffusion` for what shall look or sound real.
+missing from the given picture, as `residual` does; it may say besides how much of what is given to add at each place,
+
+    f(y) = y + h(y) + g(y) y,
+
+as Wiener filters fade what cannot be trusted, and choose between guesses where y has several. Nothing scores better in
+decibels (PSNR and SNR count squares), and where much may have been its answer is faint: it is no sample. One that is
+drawn from p(x | y) errs by twice as much (Blau and Michaeli 2018, section 4): take `gan` or `diffusion` for what shall
+look or sound real.
 """
 
 from dataclasses import dataclass, field
@@ -32,8 +37,8 @@ class Config(ModelConfig):
 
     net: NetConfig = field(default_factory=unet.Config)
     residual: bool = False
-    """Whether the network says what is missing from the given picture, and not the sample anew: for what is given
-    nearly right."""
+    """Whether the network says what is missing from the first channels of the given picture (h, g), and not the sample
+    anew: for what is given nearly right."""
 
     def build(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "MMSE":
         """Without `beside.image` what is given is of the samples' space."""
@@ -57,7 +62,9 @@ class MMSE(Model):
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
         self.classes, self.beside = 0, beside
         self.show = ImageEmbedder(beside.image, space)
-        self.net = config.net.build((self.show.channels, *space.shape[1:]), space.shape)
+        self.said = 1 + self.show.channels if config.residual else 1
+        made = (self.said * space.shape[0], *space.shape[1:])
+        self.net = config.net.build((self.show.channels, *space.shape[1:]), made)
 
     def turns(self) -> list[Turn]:
         return [Turn("model", self.loss)]
@@ -73,7 +80,12 @@ class MMSE(Model):
         """Anything -> the mean of x given y: what is given is the condition."""
         y = condition.grid
         assert y is not None, "there is always something given, zeros if need be"
-        return lambda start: self.net(y).float() + (y[:, : self.space.shape[0]] if self.config.residual else 0.0)
+        return lambda start: self.bettered(y) if self.config.residual else self.net(y).float()
+
+    def bettered(self, y: Float[Tensor, "b k *sides"]) -> Float[Tensor, "b c *sides"]:
+        """y + h(y) + g(y) y; g has a gain of each channel of y for each of the sample's."""
+        said = self.net(y).float().unflatten(1, (-1, self.said))
+        return y[:, : self.space.shape[0]] + said[:, :, 0] + (said[:, :, 1:] * y[:, None]).sum(2)
 
     def start(self, n: int, how: Sampling, rng: Seeds) -> Float[Tensor, "b 0"]:
         return torch.zeros(n, 0, device=rng.device)

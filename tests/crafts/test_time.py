@@ -9,7 +9,7 @@ from torch import Tensor
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Real
-from maquette.crafts import gap, hiding, lpc, mask, mel, noise, shrink
+from maquette.crafts import gap, hiding, lpc, mask, mel, noise, period, shrink
 
 SOUND, FILM = Real((1, 2000), levels=65536), Real((1, 9, 8, 8), levels=256)
 TIME = np.arange(SOUND.shape[1])
@@ -72,22 +72,36 @@ def test_what_is_hidden_at_the_end_between_and_after_the_first() -> None:
         gap.Config().space(Real((1, 2, 8, 8)))
 
 
-def test_a_model_may_begin_from_what_an_autoregressive_process_makes_of_a_gap() -> None:
+def test_a_model_may_begin_from_guesses_of_what_is_in_a_gap() -> None:
+    """An autoregressive process run across it, and the period before and after it: tones go on in all of them."""
     x, plain = tones(), gap.Config(share=(0.1, 0.2))
-    begun = gap.Config(share=(0.1, 0.2), begin="autoregressive")
+    begun = gap.Config(share=(0.1, 0.2), begin="guesses")
     empty, given = plain.take(x, rng(len(x))), begun.take(x, rng(len(x)))
     hidden = empty[:, -1:] > 0.5
-    assert given.shape == empty.shape and torch.equal(given[:, -1:], empty[:, -1:])
-    assert torch.equal(given[:, :-1][~hidden], x[~hidden]) and not empty[:, :-1][hidden].any()
-    assert (given[:, :-1] - x)[hidden].abs().max() < 0.05  # tones go on
+    assert given.shape[1:] == begun.space(SOUND).shape and torch.equal(given[:, -1:], empty[:, -1:])
+    for guess, most in zip(given[:, :-1].split(1, 1), (1e-3, 0.8, 0.8), strict=True):
+        assert torch.equal(guess[~hidden], x[~hidden]) and not empty[:, :-1][hidden].any()
+        assert error(guess[hidden], x[hidden]) < most * x[hidden].square().mean()  # tones have no common period
     assert torch.equal(begun.shown(given, SOUND), plain.shown(empty, SOUND))
+    assert torch.equal(begun.keep(x, given), x) and torch.equal(begun.keep(-x, given)[~hidden], x[~hidden])
     for one, other in zip(begun.simpler(given, SOUND).items(), plain.simpler(empty, SOUND).items(), strict=True):
         assert one[0] == other[0] and torch.equal(one[1], other[1])
     assert torch.equal(begun.bring(x, SOUND, hidden[:1]), begun._begun(plain.bring(x, SOUND, hidden[:1])))
-    after = gap.Config(share=(0.2, 0.2), place="end", begin="autoregressive").take(x, rng(len(x)))
-    assert after[:, 0, -400:].abs().amax(1).min() > 0.01  # and run on
+    after = gap.Config(share=(0.2, 0.2), place="end", begin="guesses").take(x, rng(len(x)))
+    assert after[:, :2, -400:].abs().amax(2).min() > 0.01 and not after[:, 2, -400:].any()  # and run on
     with pytest.raises(MaquetteError, match="begin"):
         begun.space(FILM)
+
+
+def test_the_last_period_goes_on() -> None:
+    """A wave of 50 samples is itself one period later; noise is like nothing before it and fades; silence stays."""
+    at = np.arange(1000)
+    wave = np.sin(2 * np.pi * at / 50) + 0.3 * np.cos(4 * np.pi * at / 50)
+    np.testing.assert_allclose(period.repeated(wave[:700], 300), wave[700:], atol=1e-9)
+    noise = np.random.default_rng(0).normal(size=1000)
+    made = period.repeated(noise, 400)
+    assert 0 < made.std() < 0.4
+    assert not period.repeated(np.zeros(1000), 5).any() and not period.repeated(wave[:200], 5).any()
 
 
 def test_a_person_brings_a_gap_an_end_frames_or_a_still() -> None:

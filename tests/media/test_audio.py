@@ -260,6 +260,20 @@ def test_noise_belongs_to_its_row() -> None:
     assert not torch.equal(noisy[0], noisy[1])
 
 
+def test_speed_changes_pitch_and_length_together() -> None:
+    """A wave of 200 Hz that ends after 500 samples, played a quarter faster, is one of 250 Hz that ends after 400."""
+    at = torch.arange(1000)
+    x = (torch.sin(2 * torch.pi * 200 * at / 8000) * (at < 500)).view(1, 1, -1)
+    uniform = torch.full((1, 8), 0.75)
+    faster = augmented(x, Augment(speed=0.5), uniform)
+    wanted = torch.sin(2 * torch.pi * 250 * at / 8000) * (at < 400)
+    torch.testing.assert_close(faster[0, 0, :399], wanted[:399], rtol=0, atol=1e-3)
+    assert not faster[0, 0, 402:].any()
+    slower = augmented(x, Augment(speed=0.5), torch.full((1, 8), 0.25))  # three quarters
+    wanted = torch.sin(2 * torch.pi * 150 * at / 8000)
+    torch.testing.assert_close(slower[0, 0, 2:660], wanted[2:660], rtol=0, atol=1e-3)
+
+
 def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(MaquetteError, match="MQ-2001"):
         MEDIUM.augment(torch.zeros(1, 1, 1000), {"flip": 0.5}, torch.zeros(1, 8))

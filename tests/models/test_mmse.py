@@ -57,6 +57,20 @@ def test_it_may_say_what_is_missing_from_the_given(given: Real) -> None:
     assert torch.equal(answers(model, x), condition.grid[:, :1])
 
 
+def test_it_may_choose_between_guesses() -> None:
+    """Given the sample in one of three channels beside two of noise, a gain of each is all it needs: -1, 1 and 0."""
+    space, given = Real((1, 4)), Real((3, 4))
+    model = mmse.Config(net=unet.Config.tiny(), residual=True).build(space, beside=Beside(image=given))
+
+    class Gains(torch.nn.Module):
+        def forward(self, y: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.5, -1.0, 1.0, 0.0]).view(1, 4, 1).expand(len(y), 4, 4)
+
+    model.net = Gains()  # type: ignore[assignment]
+    y = Seeds.for_samples(0, 5).normal(3, 4)
+    torch.testing.assert_close(answers(model, y), y[:, 1:2] + 0.5)
+
+
 def test_what_it_cannot_be_given() -> None:
     with pytest.raises(MaquetteError, match="sound, pictures or films"):
         mmse.Config().build(Tokens((6,), 5))

@@ -26,7 +26,7 @@ from maquette.core.types import Batch, Beside, Captioner, Condition, Given, Spac
 from maquette.models.base import ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
-from maquette.nets.conditioning import Embedder, LabelEmbedder
+from maquette.nets.conditioning import Embedder, LabelEmbedder, untold
 
 ASKED_BY = 1 / 8
 """Share of the loss of what stands first in the stream."""
@@ -73,6 +73,7 @@ class Words(Embedder):
 
     def forward(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """With `rng` some captions become nothing but gaps, and some labels the null."""
+        given = untold(given, self.drop, rng)
         text = self.shown(self.tokens(given, n), rng)
         return Condition(self.labels(given, n, rng).vector, self.entered(text))
 
@@ -111,9 +112,10 @@ class DALLE(Tokenwise, Captioner):
         """Nats per token, of captions and of pictures, each a mean over all places."""
         rng, n = batch.rng.fork(0), len(batch)
         text, back = self.embed.tokens(batch.given, n), rng.uniform() < self.config.backwards
+        told = untold(batch.given, self.config.drop, rng)
         # a caption is written of the picture alone: it is not withheld, and the label is
-        text = torch.where(back[:, None], text, self.embed.shown(text, rng))
-        label = None if batch.given.label is None else batch.given.label.masked_fill(back, -1)
+        text = torch.where(back[:, None], text, self.embed.shown(self.embed.tokens(told, n), rng))
+        label = None if told.label is None else told.label.masked_fill(back, -1)
         vector = self.embed.labels(Given(label=label), n, rng).vector
         words, codes = torch.zeros(n, device=text.device), torch.zeros(n, device=text.device)
         for rows, order in ((~back, self._caption_first), (back, self._picture_first)):

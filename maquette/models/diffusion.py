@@ -36,7 +36,7 @@ from maquette.core.types import (
 from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.nets import unet
 from maquette.nets.base import NetConfig
-from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder, joined
+from maquette.nets.conditioning import ImageEmbedder, LabelEmbedder, joined, untold
 from maquette.nets.reading import Reading, TextEmbedder
 from maquette.solvers import likelihood, ode, paths
 from maquette.solvers.paths import per_sample
@@ -115,6 +115,7 @@ class Diffusion(Model, Likelihood, Denoiser):
     def condition(self, given: Given, n: int, rng: Seeds | None = None) -> Condition:
         """With `rng`, some labels and captions are hidden. A given picture never is: it is concatenated to what is
         denoised (Saharia et al. 2022)."""
+        given = untold(given, self.config.drop, rng)
         told = joined(self.embed(given, n, rng), self.read(given, n, rng))
         return replace(told, grid=self.show(given, n))
 

@@ -30,3 +30,15 @@ def test_without_a_picture_there_is_no_grid() -> None:
 def test_what_has_other_axes_is_refused(given: tuple[int, ...], space: tuple[int, ...]) -> None:
     with pytest.raises(MaquetteError, match="MQ-2009.*data.given.*other axes"):
         ImageEmbedder(Real(given), Real(space))
+
+
+def test_a_tenth_of_rows_is_told_neither_label_nor_caption() -> None:
+    given = Given(label=torch.zeros(4000, dtype=torch.int64), text=torch.ones(4000, 3, dtype=torch.int64))
+    rest = untold(given, 0.1, Seeds.for_samples(0, 4000))
+    assert rest.label is not None and rest.text is not None
+    gone = rest.label < 0
+    assert torch.equal(gone, (rest.text == 0).all(1)) and torch.equal(rest.text[~gone], given.text[~gone])  # type: ignore[index]
+    assert gone.float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert untold(given, 0.1, None) is given  # while drawing
+    alone = Given(label=given.label)
+    assert untold(alone, 0.1, Seeds.for_samples(0, 4000)) is alone  # its embedder withholds it

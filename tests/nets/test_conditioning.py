@@ -1,11 +1,12 @@
-"""What is given with a sample becomes a grid of the sample's own sides."""
+"""What is given becomes what a network receives: pictures a grid of the samples' sides; words and labels, or none."""
 
 import pytest
 import torch
 
 from maquette.core.errors import MaquetteError
+from maquette.core.seeds import Seeds
 from maquette.core.types import Given, Real
-from maquette.nets.conditioning import ImageEmbedder
+from maquette.nets.conditioning import ImageEmbedder, untold
 
 
 @pytest.mark.parametrize(

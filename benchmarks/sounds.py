@@ -55,14 +55,15 @@ ROWS = {
     "forecasts": ("crps", "mase", "pinball", "interval_80", "interval_95"),
 }  # fmt: skip
 """The scores that are shown of each row."""
-TOLD = ("mel-gpt", "wavenet", "mel-diffusion", "speech")
+TOLD = ("mel-gpt", "wavenet", "mel-diffusion")
 """Recipes that can be guided."""
 WAYS = {name: GUIDED for name, one in CONTESTANTS.items() if one.recipe in TOLD}
+WAYS["speech"] = {f"guidance {scale}": f"guidance={scale}" for scale in (2, 4)}
 
 CLAIMS = [
     *(Claim(name, "label_accuracy", "", 0.85) for name, one in CONTESTANTS.items() if one.row == "digits"),
     *(Claim(f"{name}, {way}", "label_accuracy", "", 0.85) for name in WAYS if "digits" in name for way in GUIDED),
-    *(Claim(f"speech{way}", "words_heard", "", 0.9) for way in ("", *(f", {way}" for way in GUIDED))),
+    *(Claim(f"speech{way}", "words_heard", "", 0.9) for way in ("", *(f", {way}" for way in WAYS["speech"]))),
     *(
         Claim(f"{task} {data}", "answer_snr", way, 0.0, less=True)
         for task, ways in {

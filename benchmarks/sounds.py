@@ -25,7 +25,14 @@ PIECES = ("chorales-lstm", "chorales-gpt", "harmonise")
 CONTESTANTS = {
     **{f"{row} {name}": Contestant(row, name, data, (LABELLED,)) for row, data in SAID.items() for name in MODELS},
     "speech": Contestant(
-        "speech", "speech", "fsdd", ("data.columns={label: speaker}", "data.combinations={labels: true, share: 0.2}")
+        "speech",
+        "speech",
+        "fsdd",
+        (
+            "data.columns={label: speaker}",
+            "data.combinations={labels: true, share: 0.2}",
+            "data.augment={speed: 0.15}",
+        ),
     ),
     "gaps digits": Contestant("repair", "sound-gaps", "fsdd", (*SPOKEN, "data.given.share=[0.0977, 0.0977]")),
     "gaps tones": Contestant("repair", "sound-gaps", "tones"),

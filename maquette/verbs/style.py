@@ -43,7 +43,8 @@ def style(
         size: of the picture's side, with VGG-19.
 
     Raises:
-        MaquetteError: MQ-5004 no such picture, MQ-5004 or MQ-5011 no such run, MQ-3001 an unreadable picture, and what the importer says.
+        MaquetteError: MQ-5004 no such picture, MQ-5004 or MQ-5011 no such run, MQ-3001 an unreadable picture, and what
+            the importer says.
     """
     say, place = speaker(quiet), devices.pick_device(device)
     out = Path(out)

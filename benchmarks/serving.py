@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving                     all loads, 3 rounds of 10 seconds a contestant
     python -m benchmarks.serving text --seconds 5    some loads, shorter
-    python -m benchmarks.serving --table             write the table of docs/serve.md from what was measured last
+    python -m benchmarks.serving --table             write the table of docs/serve.md, both languages, from the last
 
 Clients ask again as soon as they are answered. `text` is 16 of them with 64 new tokens each from a GPT of 10 M
 parameters; its peer is what a tutorial builds, a FastAPI route around transformers' `generate`. `gan` and `diffusion`
@@ -360,7 +360,9 @@ def main() -> None:
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"of {', '.join(LOADS)}; default: all")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant")
     parser.add_argument("--seconds", type=float, default=10, help="of each turn")
-    parser.add_argument("--table", action="store_true", help="only write docs/serve.md from the results")
+    parser.add_argument(
+        "--table", action="store_true", help="only write docs/serve.md and serve.zh.md from the results"
+    )
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--naive", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -371,7 +373,8 @@ def main() -> None:
     elif asked.naive:
         naive(asked.naive)
     elif asked.table:
-        put_between(ROOT / "docs" / "serve.md", "serving", table(read_json(FILE)))
+        for page in ("serve.md", "serve.zh.md"):
+            put_between(ROOT / "docs" / page, "serving", table(read_json(FILE)))
     else:
         for load in asked.loads or LOADS:
             tree = measure(load, asked.rounds, asked.seconds)

@@ -1,9 +1,9 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
 The verbs are `advise`, `plan`, `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`,
-`attention`, `caption`, `style`, `import_model` and `export_model`; `load` opens a run or a bundle, and a `Conversation`
-talks with one that answers. They are imported when first used, so that `import maquette` and `maquette --help` do not
-wait for torch.
+`attention`, `caption`, `style`, `import_model`, `export_model` and `recipes`; `load` opens a run or a bundle as a
+`Pipeline`, which answers a `Request`, and a `Conversation` talks with one that answers. They are imported when first
+used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module

@@ -20,7 +20,7 @@ from maquette.bundle import Bundle, find_bundle, read_bundle
 from maquette.core import cancel, devices
 from maquette.core.colour import LUMA, luma
 from maquette.core.devices import Storage
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, Phrase, nearest
 from maquette.core.exit import Mark
 from maquette.core.seeds import VALIDATE, Between, Seeds
 from maquette.core.types import (
@@ -53,7 +53,7 @@ from maquette.solvers.guidance import guide
 from maquette.solvers.saying import Recorder, answering, going_on, only, until
 from maquette.solvers.tasks import colourise, deblur, enlarge, inpaint
 
-DENOISING = "which needs one that is drawn by denoising"
+DENOISING = Phrase("which needs one that is drawn by denoising", "这需要以去噪生成的模型")
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 """Rows drawn together: enough to fill the device, few enough that one sample need not wait long."""
@@ -598,7 +598,8 @@ class Pipeline:
             )
         tokens, denoises = isinstance(self.model.space, Tokens), isinstance(self.model, Denoiser)
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
-            raise MaquetteError("MQ-2104", "sampling", task=f"be drawn by a solver in steps, {DENOISING}")
+            task = Phrase(f"be drawn by a solver in steps, {DENOISING}", f"由求解器分步生成，{DENOISING.zh}")
+            raise MaquetteError("MQ-2104", "sampling", task=task)
         if request.guidance_interval is not None and not denoises:
             raise MaquetteError("MQ-2104", "guidance_interval", task=f"be guided at some levels alone, {DENOISING}")
         if how.of_tokens and not tokens:
@@ -732,7 +733,8 @@ class Pipeline:
         if request.image is None or started:
             return lambda predict: predict
         if not isinstance(self.model, Denoiser):
-            raise MaquetteError("MQ-2104", task=f"begin from a picture, {DENOISING}")
+            task = Phrase(f"begin from a picture, {DENOISING}", f"从图片开始，{DENOISING.zh}")
+            raise MaquetteError("MQ-2104", task=task)
         if request.factor:
             small = self._known(request.image, self.medium_config.smaller(request.factor).build())
             return lambda predict: enlarge(predict, small, request.factor)

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from maquette.core.config import Config
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.types import Sampling
 from maquette.media import forms
 
@@ -28,6 +28,7 @@ EACH = "each"
 class Request(Config):
     """What is asked of a pipeline: the flags of `maquette sample` and the keywords of `maquette.sample`."""
 
+    whole: ClassVar[Phrase] = Phrase("the request", "请求")
     n: int = 1
     """How many samples; with `between`, how many starts."""
     seed: int = 0

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Start here 从这里开始
 #
-# Handwritten digits by a small GAN: train, draw, judge. 用一个小 GAN 学手写数字：训练、抽样、评价。
+# Handwritten digits by a small GAN: train, draw, judge. 用一个小 GAN 学手写数字：训练、采样、评价。
 
 # %%
 from PIL import Image

@@ -2,7 +2,7 @@
 # # The idea 核心思想
 #
 # Learning is turns. Here the turns of a GAN are taken by hand, without our loop, to show that nothing is hidden in it.
-# 学习就是轮流走棋。这里不用我们的循环，亲手走 GAN 的回合，可见其中没有藏着什么。
+# 学习就是轮流行动。这里不用我们的循环，亲手执行 GAN 的各个回合，可见其中没有藏着什么。
 
 # %%
 import torch
@@ -54,7 +54,7 @@ for step in range(STEPS):
             optimizers[turn.player].step()
 
 # %% [markdown]
-# Drawing: condition, predictor, start, draw. 抽样：条件、预测器、起点、抽取。
+# Drawing: condition, predictor, start, draw. 采样：条件、预测器、起点、抽取。
 
 # %%
 how, rng = Sampling(), Seeds.for_samples(0, 1000)

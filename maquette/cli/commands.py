@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.config import parse_yaml
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 
 if TYPE_CHECKING:
     from maquette.verbs.chat import Conversation
@@ -355,7 +355,9 @@ def keys(asked: Namespace) -> None:
     if what not in ("create", "list", "revoke"):
         raise MaquetteError("MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke")
     if (name is None) != (what == "list"):
-        raise MaquetteError("MQ-2105", first=f"keys {what}", second="nothing" if what == "list" else "a name or an id")
+        wanted = {"create": ("a name", "名称"), "revoke": ("an id", "编号"), "list": ("nothing else", "空")}[what]
+        reason = Phrase(f"keys {what} takes {wanted[0]}", f"keys {what} 后面应为{wanted[1]}")
+        raise MaquetteError("MQ-2110", reason=reason, prog="maquette keys")
     from maquette.verbs import keys
 
     if what == "create":
@@ -402,7 +404,9 @@ def show(asked: Namespace) -> None:
 
 def data(asked: Namespace) -> int:
     if asked.check != "check":
-        raise MaquetteError("MQ-2111", verb=f"data {asked.check}", near="nearest: data check")
+        raise MaquetteError(
+            "MQ-2111", verb=f"data {asked.check}", near=Phrase("nearest: data check", "最接近的是 data check")
+        )
     from maquette.verbs.data import check
 
     found = check(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
@@ -482,7 +486,9 @@ def _number(text: str | None, flag: str) -> int | None:
         return None
     value = _value(text)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise MaquetteError("MQ-2002", path=flag, wanted="a whole number", value=repr(text))
+        raise MaquetteError(
+            "MQ-2002", path=flag, wanted=Phrase("a whole number, 0 or more", "不小于 0 的整数"), value=repr(text)
+        )
     return value
 
 

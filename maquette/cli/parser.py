@@ -9,7 +9,7 @@ import difflib
 from typing import NamedTuple, NoReturn
 
 from maquette import __version__
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 
 
 class Option(NamedTuple):
@@ -169,7 +169,11 @@ VERBS: dict[str, Verb] = {
             Option("--transpose", "N", "of music: N semitones higher than it was made, or lower where N is negative"),
             Option("--clip", "FILE", "of sound, films and music: the first few of them in one file that plays"),
             Option("--grid", "FILE", "all of them on one sheet, a PNG file"),
-            Option("--out", "DIR", "one file each, into this folder (default: samples)"),
+            Option(
+                "--out",
+                "DIR",
+                "one file each, into this folder (default: samples, where neither --grid nor --clip is given)",
+            ),
             Option("--visible", "TEXT", "a visible note on every item"),
             *SERVER,
             PRECISION,
@@ -404,6 +408,15 @@ _ABOUT = "Train, sample, evaluate and compare generative models of your own file
 _CLOSING = "Any field of a recipe can follow as key=value. Paths made go to stdout, progress and tables to stderr."
 
 
+_ARGPARSE = {
+    "the following arguments are required: ": "缺少 ",
+    "argument ": "",
+    "expected one argument": "后面需要一个值",
+    "expected at least one argument": "后面至少需要一个值",
+}
+"""What argparse says, in Chinese."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that raises `MaquetteError` and never guesses at an abbreviation."""
 
@@ -411,7 +424,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **keywords)
 
     def error(self, message: str) -> NoReturn:
-        raise MaquetteError("MQ-2110", self.prog, reason=message, prog=self.prog)
+        chinese = message
+        for english, words in _ARGPARSE.items():
+            chinese = chinese.replace(english, words)
+        raise MaquetteError("MQ-2110", self.prog, reason=Phrase(message, chinese), prog=self.prog)
 
 
 def build() -> Parser:
@@ -463,10 +479,12 @@ def _unknown(flag: str, prog: str, flags: list[str]) -> MaquetteError:
     return MaquetteError("MQ-2114", prog, flag=flag, near=_near(flag, flags))
 
 
-def _near(name: str, names) -> str:
+def _near(name: str, names) -> Phrase:
     # lower than errors.nearest: `--grids` and `trian` are short, and one letter of five is much
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"nearest: {close[0]}" if close else "one of " + ", ".join(names)
+    if close:
+        return Phrase(f"nearest: {close[0]}", f"最接近的是 {close[0]}")
+    return Phrase("one of " + ", ".join(names), "可用的有：" + ", ".join(names))
 
 
 def _help(option: Option) -> str:

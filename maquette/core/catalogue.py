@@ -60,8 +60,8 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{path}：{value} 不可用：{reason}", "{todo}"),
     ),
     "MQ-2119": Entry(
-        en=("finished runs are compared as they are, without {what}", "leave {what} out"),
-        zh=("已完成的训练按原样比较，不能带 {what}", "请去掉 {what}"),
+        en=("finished runs are compared as they are, without {what}", "leave that out"),
+        zh=("已完成的训练按原样比较，不能带 {what}", "请去掉它"),
     ),
     "MQ-2120": Entry(
         en=("these models make different things: {differing}", "compare models of one medium and one size"),
@@ -103,8 +103,11 @@ CATALOGUE: dict[str, Entry] = {
         zh=("无法转换此文件：{reason}", "请提供完整的 pt_inception-2015-12-05-6726825d.pth"),
     ),
     "MQ-2083": Entry(
-        en=("{n} samples are too few to score", "ask for, and bring, at least {least} of each split"),
-        zh=("{n} 个样本太少，无法评价", "请至少要求并提供每个划分 {least} 个样本"),
+        en=(
+            "{n} samples are too few to score",
+            "ask for at least {least}, and bring at least twice as many: real ones are compared with real ones too",
+        ),
+        zh=("{n} 个样本太少，无法评价", "请至少要求 {least} 个，并提供至少两倍的样本：真实样本之间也要比较"),
     ),
     "MQ-2084": Entry(
         en=(
@@ -507,11 +510,11 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-3003": Entry(
         en=(
             "{bad} of {total} files cannot be read, more than the {share} allowed (first: {first})",
-            "mend or remove them (`maquette data check FOLDER` lists them), or allow more with data.max_bad",
+            "`maquette data check FOLDER --move-bad DIR` moves them away, or allow more with data.max_bad=0.1",
         ),
         zh=(
             "{total} 个文件中有 {bad} 个无法读取，超过允许的 {share}（第一个：{first}）",
-            "请修复或移除（`maquette data check FOLDER` 可列出），或调大 data.max_bad",
+            "`maquette data check FOLDER --move-bad DIR` 可把它们移走，或用 data.max_bad=0.1 允许更多",
         ),
     ),
     "MQ-3010": Entry(

@@ -14,14 +14,14 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, Phrase, nearest
 
 MAX_DEPTH = 32
 """Recipes and bundles nest a few levels; deeper input is refused before it can exhaust the stack."""
@@ -36,6 +36,8 @@ class Config:
     """Base of every configuration. A subclass with a `home` is a slot: its subclasses are named by `kind`."""
 
     home: ClassVar[str] = ""
+    whole: ClassVar[Phrase] = Phrase("the recipe", "配方")
+    """What a person calls a tree of it that is no part of another."""
 
     @classmethod
     def kind(cls) -> str:
@@ -59,13 +61,19 @@ class Config:
 
 @dataclass
 class Lines:
-    """Where each key of a YAML file stands, so that a mistake can be shown as `file:line`."""
+    """Where each key of a YAML file stands, so that a mistake can be shown as `file:line`, or as the `key=value` that
+    was put over it."""
 
     file: str = ""
     of: dict[str, int] = field(default_factory=dict)
+    over: dict[str, str] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
+        if path in self.over:
+            return self.over[path]
         while path and path not in self.of:
+            if inside := next((text for key, text in self.over.items() if key.startswith(f"{path}.")), ""):
+                return inside
             path = path.rpartition(".")[0]
         return f"{self.file}:{self.of[path]}" if path in self.of else self.file
 
@@ -97,7 +105,7 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
     if not isinstance(tree, dict):
         tree = {"kind": tree} if cls.home and isinstance(tree, str) else tree
     if not isinstance(tree, dict):
-        raise _mistyped(path or "recipe", f"a set of fields ({_title(cls)})", tree, lines)
+        raise _mistyped(path or cls.whole, Phrase("a set of fields", "一组字段"), tree, lines)
     if path.count(".") > MAX_DEPTH:
         raise MaquetteError("MQ-2005", lines.at(path), format="config", reason=f"deeper than {MAX_DEPTH} levels")
     tree = dict(tree)
@@ -113,12 +121,12 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
     for key in tree:
         if key not in known:
             at = lines.at(_join(path, str(key)))
-            raise MaquetteError("MQ-2001", at, path=path or "the recipe", key=key, near=nearest(str(key), known))
+            raise MaquetteError("MQ-2001", at, path=path or cls.whole, key=key, near=nearest(str(key), known))
     tree = {key: _over_default(known[key], value) for key, value in tree.items()}
     values = {key: _read(hints[key], value, _join(path, key), lines) for key, value in tree.items()}
     for name, f in known.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise MaquetteError("MQ-2004", lines.at(path), path=path or "the recipe", key=name)
+            raise MaquetteError("MQ-2004", lines.at(path), path=path or cls.whole, key=name)
     try:
         return cls(**values)
     except MaquetteError as mistake:
@@ -149,18 +157,18 @@ def _read(hint: Any, value: Any, path: str, lines: Lines) -> Any:
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:
             return value
-        raise _mistyped(path, "one of " + ", ".join(map(str, args)), value, lines)
+        raise _mistyped(path, _title(hint), value, lines)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise _mistyped(path, "a list", value, lines)
+            raise _mistyped(path, Phrase("a list", "一个列表"), value, lines)
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_read(args[0], v, f"{path}[{i}]", lines) for i, v in enumerate(value))
         if len(value) != len(args):
-            raise _mistyped(path, f"a list of {len(args)}", value, lines)
+            raise _mistyped(path, Phrase(f"a list of {len(args)}", f"含 {len(args)} 项的列表"), value, lines)
         return tuple(_read(a, v, f"{path}[{i}]", lines) for i, (a, v) in enumerate(zip(args, value, strict=True)))
     if origin is dict:
         if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
-            raise _mistyped(path, "a set of fields", value, lines)
+            raise _mistyped(path, Phrase("a set of fields", "一组字段"), value, lines)
         return {key: _read(args[1], v, _join(path, key), lines) for key, v in value.items()}
     if is_dataclass(hint) and isinstance(hint, type) and issubclass(hint, Config):
         return _read_config(hint, value, path, lines)
@@ -171,7 +179,7 @@ def _read_union(options: tuple, value: Any, path: str, lines: Lines) -> Any:
     if value is None:
         if type(None) in options:
             return None
-        raise _mistyped(path, " or ".join(map(_title, options)), value, lines)
+        raise _mistyped(path, _either(options), value, lines)
     options = tuple(o for o in options if o is not type(None))
     if len(options) == 1:
         return _read(options[0], value, path, lines)
@@ -180,7 +188,7 @@ def _read_union(options: tuple, value: Any, path: str, lines: Lines) -> Any:
             return _read(option, value, path, lines)
         except MaquetteError:
             continue
-    raise _mistyped(path, " or ".join(map(_title, options)), value, lines)
+    raise _mistyped(path, _either(options), value, lines)
 
 
 def _read_scalar(hint: Any, value: Any, path: str, lines: Lines) -> Any:
@@ -200,11 +208,26 @@ def _mistyped(path: str, wanted: str, value: Any, lines: Lines) -> MaquetteError
     return MaquetteError("MQ-2002", lines.at(path) or path, path=path, wanted=wanted, value=repr(value))
 
 
-def _title(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+TITLES = {
+    int: Phrase("a whole number", "整数"),
+    float: Phrase("a number", "数"),
+    str: Phrase("text", "文字"),
+    bool: Phrase("true or false", "true 或 false"),
+    type(None): Phrase("null", "null"),
+}
+
+
+def _title(hint: Any) -> Phrase:
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    return names.get(hint) or getattr(hint, "__name__", str(hint))
+        names = ", ".join(map(str, get_args(hint)))
+        return Phrase(f"one of {names}", f"{names} 之一")
+    name = getattr(hint, "__name__", str(hint))
+    return TITLES.get(hint) or Phrase(name, name)
+
+
+def _either(hints: Iterable[Any]) -> Phrase:
+    titles = [_title(hint) for hint in hints]
+    return Phrase(" or ".join(titles), " 或 ".join(title.zh for title in titles))
 
 
 def _join(path: str, key: str) -> str:

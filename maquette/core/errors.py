@@ -14,34 +14,51 @@ from maquette.core.catalogue import CATALOGUE
 EXIT_CODES = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "7": 7, "8": 8}
 
 
+class Phrase(str):
+    """A value that is words: itself in English, and `zh` for a sentence in Chinese. One short line each."""
+
+    zh: str
+
+    def __new__(cls, english: str, chinese: str):
+        phrase = super().__new__(cls, shown(english))
+        phrase.zh = shown(chinese)
+        return phrase
+
+
 class MaquetteError(Exception):
     """A mistake that a person can mend.
 
     Args:
         code: `MQ-xxxx`, a key of `CATALOGUE`.
         where: file, field, step or row, written as a person would (`recipes/a.yaml:14`, `model.net.width`).
-        values: what the catalogue's sentences name in braces.
+        values: what the catalogue's sentences name in braces; a `Phrase` for words in both languages.
     """
 
     def __init__(self, code: str, where: str = "", **values: object):
         self.code = code
         self.where = where
-        self.values = {name: shown(value) for name, value in values.items()}
+        self.values = {name: value if isinstance(value, Phrase) else shown(value) for name, value in values.items()}
         super().__init__(self.render("en"))
 
     @property
     def exit_code(self) -> int:
         return EXIT_CODES[self.code[3]]
 
+    def values_in(self, language: str) -> dict[str, str]:
+        """`values` as a sentence in `language` ("en" or "zh") says them."""
+        return {name: getattr(value, "zh", value) if language == "zh" else value for name, value in self.values.items()}
+
     def render(self, language: str | None = None) -> str:
         """The whole message, a few lines, in `language` ("en" or "zh"; default: the environment's)."""
         entry = CATALOGUE[self.code]
-        what, todo = entry.zh if (language or preferred_language()) == "zh" else entry.en
-        lines = [f"error[{self.code}]: {what.format(**self.values)}"]
+        chinese = (language or preferred_language()) == "zh"
+        what, todo = entry.zh if chinese else entry.en
+        values = self.values_in("zh" if chinese else "en")
+        lines = [f"error[{self.code}]: {what.format(**values)}"]
         if self.where:
             lines.append(f"  --> {shown(self.where, 200)}")
         if todo:
-            lines.append(f"  do: {todo.format(**self.values)}")
+            lines.append(f"  {'建议' if chinese else 'do'}: {todo.format(**values)}")
         return "\n".join(lines)
 
 
@@ -59,10 +76,12 @@ def shown(value: object, limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint for a misspelt `name`: `; nearest: 'width'`, or all valid names when none is near."""
+def nearest(name: str, names: Iterable[str]) -> Phrase:
+    """A hint for a misspelt `name`: `nearest: 'width'`, or all valid names when none is near."""
     names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
-        return f"nearest: {close[0]!r}"
-    return "valid: " + ", ".join(names) if names else "there is none"
+        return Phrase(f"nearest: {close[0]!r}", f"最接近的是 {close[0]!r}")
+    if not names:
+        return Phrase("there is none", "一个也没有")
+    return Phrase("valid: " + ", ".join(names), "可用的有：" + ", ".join(names))

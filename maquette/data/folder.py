@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source, in_order
 from maquette.data.table import METADATA, Entry, read_metadata, stamp
 from maquette.media.base import Medium
@@ -217,10 +217,13 @@ def _named_for_splits(names: Iterable[str]) -> dict[str, str]:
 
 def _nothing(path: Path, medium: Medium, ignored: Counter[str]) -> MaquetteError:
     kind = type(medium).__name__.lower()
+    suffixes = ", ".join(sorted(medium.suffixes))
     others = ", ".join(f"{n} {what}" for what, n in sorted(ignored.items()))
-    todo = f"{kind} files end in {', '.join(sorted(medium.suffixes))}"
+    english, chinese = f"{kind} files end in {suffixes}", f"{kind} 文件的后缀是 {suffixes}"
+    if others:
+        english, chinese = f"{english}; passed over: {others}", f"{chinese}；跳过了：{others}"
     return MaquetteError(
-        "MQ-3002", str(path), what=f"{kind} file", todo=todo + (f"; passed over: {others}" if others else "")
+        "MQ-3002", str(path), what=Phrase(f"{kind} file", f"{kind} 文件"), todo=Phrase(english, chinese)
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from maquette.core import files
 from maquette.core.config import Config
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, Phrase, nearest
 from maquette.core.types import Real
 from maquette.crafts.base import CraftConfig
 from maquette.data import embedded, folder, hf, table
@@ -166,10 +166,15 @@ def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] 
         return hf.find(str(path), medium, columns)
     if path.is_file() and path.suffix.lower() in medium.suffixes and (medium.piece or isinstance(medium, InTime)):
         return folder.find(path, medium, columns)
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
         return table.find(path, medium, columns)
+    if path.is_file():
+        near = Phrase("a file of this kind is none by itself", "单个这样的文件不能作为数据集")
+        raise MaquetteError("MQ-3013", source, source=source, near=near, names=", ".join(embedded.NAMES))
     there = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
     near = nearest(source, [*embedded.NAMES, *(str(path.with_name(name)) for name in there)])
+    if not near.startswith("nearest"):  # all that lie there are no help
+        near = Phrase("no folder, file or embedded set is called so", "没有这样的文件夹、文件或内置数据集")
     raise MaquetteError("MQ-3013", source, source=source, near=near, names=", ".join(embedded.NAMES))
 
 

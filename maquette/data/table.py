@@ -14,6 +14,8 @@ from maquette.data.dataset import Reading, Row, Source
 from maquette.media.base import Medium
 
 METADATA = ("metadata.jsonl", "metadata.csv")
+SUFFIXES = (".csv", ".jsonl")
+"""Of tables that are data sets by themselves."""
 MAX_BYTES = 1 << 30
 MAX_ROW = 16 << 20
 """Characters in a line of JSON."""
@@ -79,12 +81,7 @@ def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
     Raises:
         MaquetteError: MQ-3014 when it is neither.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".jsonl"):
-        raise MaquetteError(
-            "MQ-3014", str(path), reason="only .csv, .jsonl and .parquet files are data sets by themselves"
-        )
-    text = _text(path)
+    suffix, text = path.suffix.lower(), _text(path)
     if medium.columns and (medium.talks or "file_name" not in text.partition("\n")[0]):
         rows, stamps = _records(path, text, medium, columns), [dict(columns)]
     elif suffix == ".csv" and suffix in medium.suffixes:

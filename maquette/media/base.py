@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from maquette.core import config, files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark, Writer
 from maquette.core.types import Real, Space
 from maquette.media.heard import Heard
@@ -162,7 +162,7 @@ class Medium(ABC):
         Args:
             history: questions and answers that came before.
         """
-        raise MaquetteError("MQ-2104", "prompt", task="go on from words")
+        raise MaquetteError("MQ-2104", "prompt", task=Phrase("go on from words", "接着文字续写"))
 
     def words(self, item: np.ndarray) -> str | None:
         """What an item says, or None for a medium without words."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
 from maquette.core.config import parse_json
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark
 from maquette.core.sequences import counted
 from maquette.core.types import Marks, Tokens
@@ -174,7 +174,7 @@ class Text(Medium, Wording):
                 when a history is given to those who do not answer.
         """
         if history and not self.asks:
-            raise MaquetteError("MQ-2104", "history", task="hold a conversation")
+            raise MaquetteError("MQ-2104", "history", task=Phrase("hold a conversation", "对话"))
         if self.asks and not prompt.strip():
             raise MaquetteError("MQ-2130", "prompt")
         turns = [(mark, text) for turn in history for mark, text in zip(self.marks[1:], turn, strict=True)]

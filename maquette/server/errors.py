@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from maquette.core.catalogue import CATALOGUE
-from maquette.core.errors import MaquetteError, nearest, shown
+from maquette.core.errors import MaquetteError, Phrase, nearest, shown
 
 
 class Told(NamedTuple):
@@ -120,7 +120,7 @@ def sentence(mistake: MaquetteError, language: str = "en") -> str:
     """What is wrong and what to do, without anything that was sent."""
     entry = CATALOGUE[mistake.code]
     what, todo = entry.zh if language == "zh" else entry.en
-    values = mistake.values | {name: MASK for name in ECHOES & mistake.values.keys()}
+    values = mistake.values_in(language) | {name: MASK for name in ECHOES & mistake.values.keys()}
     if values.get("path") and not FIELD.fullmatch(values["path"]):
         values["path"] = MASK
     parts = [part.format(**values) for part in (what, todo) if part]
@@ -145,7 +145,8 @@ def misread(faults: Sequence[Any], fields: Sequence[str]) -> MaquetteError:
     unknown = [fault["loc"] for fault in faults if fault["type"] == "extra_forbidden"]
     if unknown:
         near = nearest(str(unknown[0][-1]), fields) if len(unknown[0]) == 1 else ""
-        near = near if near.startswith("nearest") else "the documentation names those that there are"
+        if not near.startswith("nearest"):
+            near = Phrase("the documentation names those that there are", "文档列出了所有字段")
         return MaquetteError("MQ-2203", count=len(unknown), near=near)
     first = min(faults, key=lambda fault: fault["type"] == "missing")
     path = _path(first["loc"])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from maquette.core.config import Config
 from maquette.core.devices import Layout, Precision
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.data.source import Data
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
@@ -58,9 +58,8 @@ class Budget:
         """`2000steps`, `90s`, `10min`, `1h`, `5epochs`."""
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(steps?|s|sec|seconds?|m|min|minutes?|h|hours?|epochs?)\s*", text)
         if not match or float(match[1]) <= 0:
-            raise MaquetteError(
-                "MQ-2002", path="budget", wanted="like 2000steps, 90s, 10min, 1h or 5epochs", value=repr(text)
-            )
+            wanted = Phrase("like 2000steps, 90s, 10min, 1h or 5epochs", "2000steps、90s、10min、1h 或 5epochs 的形式")
+            raise MaquetteError("MQ-2002", path="budget", wanted=wanted, value=repr(text))
         amount, unit = float(match[1]), match[2]
         if unit.startswith("step"):
             return cls(amount, "steps")

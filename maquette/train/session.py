@@ -128,6 +128,7 @@ def _work(learner: Learner, run: Run, quiet: bool, warnings: Sequence[MaquetteEr
     try:
         for warning in warnings if learner.ranks.main else ():
             keeper.log.warn(warning)
+        keeper.log.say(told_of(learner.dataset))
         with listening() as signals:
             train(learner, keeper, signals)
             keeper.finish()
@@ -170,6 +171,12 @@ def inspect(learner: Learner) -> None:
 def checkpoint_bytes(learner: Learner) -> int:
     """About what a checkpoint takes: weights, averaged weights and two moments of each."""
     return 4 * sum(t.numel() * t.element_size() for t in learner.model.state_dict().values())
+
+
+def told_of(dataset: Dataset) -> str:
+    """How much there is to learn from, and whether anything had to be left out."""
+    left = f"; left out: {len(dataset.bad):,} that cannot be read, by name in recipe.json" if dataset.bad else ""
+    return f"{len(dataset.train.items):,} samples to learn from, {len(dataset.test.items):,} held out{left}"
 
 
 def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.types import Stream
 from maquette.pipeline import Pipeline, load
 from maquette.request import Request
@@ -35,7 +35,7 @@ class Conversation:
     def __init__(self, source: Pipeline | Path | str, device: str = "auto", **request: Any):
         self.pipeline = source if isinstance(source, Pipeline) else load(source, device)
         if not self.pipeline.medium.talks:
-            raise MaquetteError("MQ-2104", task="hold a conversation")
+            raise MaquetteError("MQ-2104", task=Phrase("hold a conversation", "对话"))
         if not self.pipeline.medium.asks:
             raise MaquetteError("MQ-2133")
         given = {name: value for name, value in request.items() if value is not None}

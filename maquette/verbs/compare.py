@@ -15,7 +15,7 @@ from typing import Any
 from maquette.core import files
 from maquette.core.config import at
 from maquette.core.devices import pick_device
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data
 from maquette.evaluate.evaluate import Options
@@ -139,7 +139,7 @@ def compare(
         return compare_finished(recipes, Path(out), terms)
     if any(finished):
         stranger = next(word for word, run in zip(recipes, finished, strict=True) if not run)
-        raise MaquetteError("MQ-2119", what=f"{stranger!r}, which is none")
+        raise MaquetteError("MQ-2119", what=Phrase(f"{stranger!r}, which is none", f"{stranger!r}，它不是已完成的训练"))
     met = meet(recipes, Path(out), terms)
     return study.show(Path(out), heading(len(recipes)), lede(met), [met])
 

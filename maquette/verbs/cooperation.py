@@ -11,10 +11,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from maquette.core import files
 from maquette.core.config import Config, describe, read_yaml
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.evaluate.report import PICTURES, REPORT
 from maquette.train.recipe import Budget
 from maquette.verbs import data, rounds, study
@@ -52,6 +53,8 @@ class Tuning(Config):
 @dataclass(frozen=True, kw_only=True)
 class Plan(Config):
     """What the file of a pipeline says."""
+
+    whole: ClassVar[Phrase] = Phrase("the plan", "计划")
 
     data: str
     """What all learn: a folder, or the name of an embedded set."""

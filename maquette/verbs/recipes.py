@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.core.config import override, read_yaml
+from maquette.core.config import Lines, override, read_yaml
 from maquette.core.errors import MaquetteError, nearest
 
 if TYPE_CHECKING:
@@ -55,13 +55,15 @@ def read(recipe: "str | Recipe", overrides: Sequence[str] = (), **settings: obje
     """
     from maquette.train.recipe import Recipe
 
-    tree, lines = read_yaml(find(recipe)) if isinstance(recipe, str) else (recipe.to_tree(), None)
+    tree, lines = read_yaml(find(recipe)) if isinstance(recipe, str) else (recipe.to_tree(), Lines())
     tree = override(tree, list(overrides))
+    lines.over = {text.partition("=")[0]: text for text in overrides}
     for key, value in settings.items():
         if value is not None:
             part, _, field = key.partition(".")
             inner = tree.get(part)
             tree[part] = (inner if isinstance(inner, dict) else {}) | {field: value}
+            lines.over[key] = f"{key}={value}"
     return Recipe.from_tree(tree, lines=lines)
 
 

@@ -43,12 +43,16 @@ def style(
         size: of the picture's side, with VGG-19.
 
     Raises:
-        MaquetteError: MQ-5004 or MQ-5011 no such run, MQ-3001 an unreadable picture, and what the importer says.
+        MaquetteError: MQ-5004 no such picture, MQ-5004 or MQ-5011 no such run, MQ-3001 an unreadable picture, and what
+            the importer says.
     """
     say, place = speaker(quiet), devices.pick_device(device)
     out = Path(out)
     if out.suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="out", wanted="a file name that ends in .png", value=repr(str(out)))
+    for path in (content, manner):  # before the classifier is trained, which takes a while
+        if not Path(path).is_file():
+            raise MaquetteError("MQ-5004", str(path))
     medium, maps, digest = _features(Path(features), size, place, quiet)
     one, other = (medium.to_tensor(medium.read(Path(path))[None]).to(place) for path in (content, manner))
 

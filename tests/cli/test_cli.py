@@ -113,6 +113,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["compare", "dcgan", "--seeds", "0,a"], "MQ-2002", "--seeds"),
         (["compare", "dcgan", "--seeds", "-1"], "MQ-2002", "--seeds"),
         (["train", "dcgan", "--seed", "1.5"], "MQ-2002", "--seed"),
+        (["train", "dcgan", "--seed", "-1"], "MQ-2002", "0 or more"),
+        (["keys", "create"], "MQ-2110", "keys create takes a name"),
+        (["keys", "list", "me"], "MQ-2110", "keys list takes nothing else"),
     ],
 )
 def test_misspelt_commands(words: list[str], code: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +124,24 @@ def test_misspelt_commands(words: list[str], code: str, said: str, capsys: pytes
     assert out == ""
     assert code in err and said in err
     assert len(err.splitlines()) <= 3 and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian", "x"], "最接近的是 train"),
+        (["train"], "缺少 RECIPE"),
+        (["train", "dcgan", "--budget"], "--budget: 后面需要一个值"),
+        (["train", "dcgan", "--budget", "10 parsecs"], "2000steps、90s、10min、1h 或 5epochs 的形式"),
+        (["train", "dcgn"], "最接近的是 'dcgan'"),
+        (["train", "dcgan", "model.latent=abc"], "应为 整数"),
+    ],
+)
+def test_misspelt_commands_in_chinese(words: list[str], said: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MAQUETTE_LANG", "zh")
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert said in err and "nearest" not in err
 
 
 def test_overrides_may_stand_between_options() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import maquette
 from maquette.core.catalogue import CATALOGUE
-from maquette.core.errors import MaquetteError, nearest, preferred_language, shown
+from maquette.core.errors import MaquetteError, Phrase, nearest, preferred_language, shown
 
 ROOT = Path(maquette.__file__).parent
 
@@ -37,7 +37,7 @@ def test_an_entry_renders_in_both_languages(code: str) -> None:
         text = mistake.render(language)
         assert text.startswith(f"error[{code}]: ") and "--> recipes/a.yaml:14" in text
         assert "{" not in text.replace("{'", "").replace("${", ""), text
-        assert ("do: " in text) == bool(todo) and "Traceback" not in text
+        assert ({"en": "do: ", "zh": "建议: "}[language] in text) == bool(todo) and "Traceback" not in text
     assert 1 <= mistake.exit_code <= 8
 
 
@@ -91,3 +91,13 @@ def test_the_language_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_nearest_name_is_offered() -> None:
     assert nearest("widht", ["width", "depth"]) == "nearest: 'width'"
     assert nearest("zzz", ["b", "a"]) == "valid: a, b" and nearest("x", []) == "there is none"
+
+
+def test_words_in_a_value_follow_the_language() -> None:
+    near = nearest("dcgn", ["dcgan", "vae"])
+    mistake = MaquetteError("MQ-2006", name="dcgn", near=near)
+    assert "nearest: 'dcgan'" in str(mistake) and "最接近的是 'dcgan'" in mistake.render("zh")
+    assert "nearest" not in mistake.render("zh")
+    passed_on = MaquetteError(mistake.code, "a.yaml:2", **mistake.values)  # as those do who know the place
+    assert "最接近的是 'dcgan'" in passed_on.render("zh")
+    assert Phrase("a\nb", "甲\n乙") == "a\\nb" and Phrase("a", "甲\n乙").zh == "甲\\n乙"

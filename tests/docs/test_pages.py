@@ -1,15 +1,16 @@
 """The pages agree with the code: links lead somewhere, names exist, both languages say the same commands."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import maquette
-from maquette.cli.parser import VERBS
+from maquette.cli.parser import VERBS, parse
 from maquette.core.catalogue import CATALOGUE
 from maquette.data.embedded import NAMES
-from maquette.verbs.recipes import recipes
+from maquette.verbs.recipes import read, recipes
 from tests.docs.commands import ROOT, commands
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -35,6 +36,19 @@ def test_lines_fit_a_terminal(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     long = [line for line in prose.splitlines() if len(line) > 130 and not line.startswith(("|", "<"))]
     assert long == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_are_taken(page: Path) -> None:
+    """Options that exist, and fields and values that the recipe has; what may vary in a search is for its own tests."""
+    known = {recipe.name.rpartition("/")[2] for recipe in recipes()}
+    for command in commands(page):
+        if not command.startswith("maquette "):
+            continue
+        asked = parse(shlex.split(command)[1:])
+        named = [getattr(asked, "RECIPE", None), *(getattr(asked, "RECIPE|RUN", None) or ())]
+        for recipe in known.intersection(named) if asked.verb != "tune" else ():
+            read(recipe, asked.overrides, **{"train.budget": getattr(asked, "budget", None)})
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])

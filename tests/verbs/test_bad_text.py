@@ -1,6 +1,7 @@
 """Text that is none, or too much of it, through the real command: one sentence, nothing half-written, little memory."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,11 @@ def test_one_bad_file_among_many_is_named_and_left_out(tmp_path: Path, capsys) -
     train = ["train", "lstm-char", "--data", str(tmp_path), "--budget", "1steps", "--quiet", *TINY]
     assert main([*train, "--out", str(tmp_path / "run")]) == 3
     assert "bad.txt" in capsys.readouterr().err
+    train.remove("--quiet")
     assert main([*train, "--out", str(tmp_path / "run"), "data.max_bad=0.1"]) == 0
+    said = capsys.readouterr().err
+    assert re.match(r"\d+ samples to learn from, \d+ held out; left out: 1 that cannot be read", said)
+    assert "bad.txt" in (tmp_path / "run" / "recipe.json").read_text()
 
 
 @pytest.mark.parametrize("prompt", ["\U0001f389 Ωμέγα \u202e", "", " ", "\x00", "ab\udce9"])

@@ -6,6 +6,7 @@ import pytest
 
 from maquette.cli.main import main
 from maquette.core.errors import MaquetteError
+from maquette.request import Request
 from maquette.verbs import recipes
 from tests.verbs.conftest import RECIPE
 
@@ -94,6 +95,25 @@ def test_the_line_at_fault_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().err
     line = 1 + RECIPE.splitlines().index("  batch: 32")
     assert f"{path}:{line}" in said and "nearest: 'batch'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train.batch=0"], "--> train.batch=0"),
+        (["train.bacth.size=3"], "--> train.bacth.size=3"),
+        (["--budget", "10 parsecs"], "--> train.budget=10 parsecs"),
+    ],
+)
+def test_what_was_typed_is_at_fault_and_not_a_line_of_the_file(words: list[str], said: str, capsys) -> None:
+    assert main(["train", "dcgan", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "dcgan.yaml" not in told
+
+
+def test_a_request_that_is_wrong_is_not_called_a_recipe() -> None:
+    with pytest.raises(MaquetteError, match=r"the request has no 'sede'(.|\n)*nearest: 'seed'"):
+        Request.from_tree({"sede": 1})
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from maquette.evaluate import domain
 from maquette.evaluate.vgg import HEARD, VGG19, read_vgg
 from maquette.media.marks import read_mark
 from maquette.train.run import Run
+from maquette.verbs.style import style
 
 
 @pytest.fixture
@@ -65,3 +66,8 @@ def test_vgg_has_torchvisions_names_and_five_layers(tmp_path: Path) -> None:
     save_file(weights, tmp_path / "less.safetensors")
     with pytest.raises(MaquetteError, match="MQ-7001"):
         read_vgg(tmp_path / "less.safetensors")
+
+
+def test_a_picture_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(MaquetteError, match=r"MQ-5004.*(.|\n)*gone.png"):
+        style(tmp_path / "gone.png", tmp_path / "gone.png", tmp_path / "no-run", out=tmp_path / "out.png")

@@ -95,7 +95,7 @@ def _counts(
 
 
 def _positive(n: Any) -> bool:
-    return isinstance(n, int | float) and not isinstance(n, bool) and 0 < n < float("inf")
+    return isinstance(n, int | float) and not isinstance(n, bool) and 0 < n < 2**53
 
 
 def _card(name: str, bundles: list[Bundle], counts: list[int | float]) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def test_other_labels_are_refused(place: Place, tmp_path: Path) -> None:
     assert refused([run, tmp_path / "renamed"], tmp_path / "mean").values["differing"] == "labels"
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -2], [1, float("inf")], [1, True]], ids=str)
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -2], [1, float("inf")], [1, 10**400], [1, True]], ids=str)
 def test_weights_are_positive_numbers_one_for_each(weights: list[Any], place: Place, tmp_path: Path) -> None:
     assert refused([place.origin, place.origin], tmp_path / "mean", weights=weights).code == "MQ-2002"
 

@@ -1,0 +1,41 @@
+"""The commands of the guides to federated averaging and to smaller models do what they say, made small."""
+
+from pathlib import Path
+
+import pytest
+
+from maquette.bundle import read_bundle
+from maquette.cli.main import main
+from tests.docs.commands import ROOT, blocks, commands, shortened
+from tests.models.made import texts
+
+GUIDES = ROOT / "docs" / "guides"
+
+
+def obey(page: Path, verbs: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    for command in commands(page):
+        if command.startswith(tuple(f"maquette {verb} " for verb in verbs)) and "$" not in command:
+            assert main(shortened(command)) == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def test_a_round_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts(tmp_path / "prose", "the cat sat on the mat. ", times=4)
+    texts(tmp_path / "code", "x = [1, 22, 333] ", times=8)
+    (recipe,) = blocks(GUIDES / "federated.md", "yaml")
+    (tmp_path / "round.yaml").write_text(recipe)
+    obey(GUIDES / "federated.md", ("train", "average"), capsys)
+    clients = [read_bundle(f"runs/{name}-1/bundle").card["items"] for name in ("prose", "code")]
+    assert read_bundle("bundles/round-1").card["items"] == sum(clients)
+
+
+def test_a_teacher_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts(tmp_path / "notes", times=4)
+    obey(GUIDES / "smaller.md", ("train",), capsys)
+    assert read_bundle("runs/small/bundle").card["teacher"] == "large"
+
+
+@pytest.mark.parametrize("name", ["federated", "smaller"])
+def test_both_languages_give_the_same_commands(name: str) -> None:
+    assert commands(GUIDES / f"{name}.md") == commands(GUIDES / f"{name}.zh.md")

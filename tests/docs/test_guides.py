@@ -22,6 +22,7 @@ def test_a_round_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.chdir(tmp_path)
     texts(tmp_path / "prose", "the cat sat on the mat. ", times=4)
     texts(tmp_path / "code", "x = [1, 22, 333] ", times=8)
+    texts(tmp_path / "both", "the cat sat on x = [1, 22, 333] ", times=4)
     (recipe,) = blocks(GUIDES / "federated.md", "yaml")
     (tmp_path / "round.yaml").write_text(recipe)
     obey(GUIDES / "federated.md", ("train", "average"), capsys)

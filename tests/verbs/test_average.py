@@ -59,7 +59,7 @@ class Place:
                 pictures(folder / name, seed, n)
         self.origin = self.train("all", "origin", "train.batch=1")
         runs = [self.train(name, f"count-{name}", "train.batch=1") for name in ("north", "south", "all")]
-        self.items = dict(zip(("north", "south", "all"), map(items, runs), strict=True))
+        self.items: dict[str, int] = dict(zip(("north", "south", "all"), map(items, runs), strict=True))
 
     def train(self, data: str, out: str, *words: str, begin: Path | None = None, steps: int = 1) -> Path:
         told = [str(self.recipe), str(self.folder / data), f"{steps}steps", self.folder / out]

@@ -1,9 +1,9 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
 The verbs are `advise`, `plan`, `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`,
-`attention`, `caption`, `style`, `import_model`, `export_model` and `recipes`; `load` opens a run or a bundle as a
-`Pipeline`, which answers a `Request`, and a `Conversation` talks with one that answers. They are imported when first
-used, so that `import maquette` and `maquette --help` do not wait for torch.
+`attention`, `average`, `caption`, `style`, `import_model`, `export_model` and `recipes`; `load` opens a run or a bundle
+as a `Pipeline`, which answers a `Request`, and a `Conversation` talks with one that answers. They are imported when
+first used, so that `import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module
@@ -19,6 +19,7 @@ _HOMES = {
     "Request": "pipeline",
     "advise": "verbs.advise",
     "attention": "verbs.attention",
+    "average": "verbs.average",
     "caption": "verbs.caption",
     "compare": "verbs.compare",
     "cooperate": "verbs.cooperation",
@@ -45,6 +46,7 @@ __all__ = [
     "__version__",
     "advise",
     "attention",
+    "average",
     "caption",
     "compare",
     "cooperate",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from maquette.pipeline import Pipeline, Request, load
     from maquette.verbs.advise import advise
     from maquette.verbs.attention import attention
+    from maquette.verbs.average import average
     from maquette.verbs.caption import caption
     from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare

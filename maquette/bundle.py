@@ -168,6 +168,18 @@ class Bundle:
         return model.eval().requires_grad_(False)
 
 
+def made_for(medium: MediumConfig, classes: list[str], coding: Coding, along: Along) -> dict[str, Any]:
+    """What a model is made for, by dotted names: models for which one of these differs model different things."""
+    fields = {f"medium.{name}": value for name, value in medium.to_tree().items()}
+    fields |= {f"along.{name}": value for name, value in along.to_tree().items()}
+    return fields | {"labels": classes, "codec": coding.digest}
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The names by which two such sets of facts differ."""
+    return [name for name in one | other if one.get(name) != other.get(name)]
+
+
 def save_bundle(
     folder: Path | str,
     medium_config: MediumConfig,

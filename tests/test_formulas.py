@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Given, Real, Sampling, Tokens
+from maquette.core.types import Batch, Condition, Given, Real, Sampling, Tokens
 from maquette.evaluate.scores.frechet import Moments, frechet_distance
 from maquette.evaluate.scores.histogram import kl_divergence
 from maquette.evaluate.scores.inception_score import inception_score
 from maquette.evaluate.scores.reconstruction import psnr, ssim
 from maquette.models import codes, diffusion, gan, gpt, laws, lstm, vae
 from maquette.models.adversarial import LOSSES, Aids, faced, sameness, unlike
+from maquette.models.tokenwise import divergence
 from maquette.nets import convnet, dilated, mlp, transformer
 from maquette.nets.attention import attend, attention_map, turns
 from maquette.nets.convnet import SelfAttention
@@ -28,6 +29,7 @@ from maquette.solvers.decoding import restrict
 from maquette.solvers.style import losses as style_losses
 from maquette.train.optimisers import Mover
 from maquette.train.recipe import Optimizer
+from maquette.verbs.average import weighted_mean
 
 PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("formulas.md", "formulas.zh.md")]
 PLANE, PICTURE = Real((2,)), Real((1, 16, 16), levels=256)
@@ -439,6 +441,87 @@ def test_wavenet_hears_so_far() -> None:
 def test_attention_in_pictures_begins_as_the_identity() -> None:
     h = torch.randn(2, 16, 4, 4)
     assert torch.equal(SelfAttention(convnet.Config(), 2, 16)(h), h)
+
+
+def test_federated_averaging_is_the_mean_weighted_by_items() -> None:
+    """(600 x 1 + 200 x 5) / 800 = 2; counts of batches are no weights, and the largest is kept."""
+    states = [{"w": torch.tensor([1.0, 0.0]), "batches": torch.tensor(3)},
+              {"w": torch.tensor([5.0, 8.0]), "batches": torch.tensor(4)}]  # fmt: skip
+    mean = weighted_mean(states, [600 / 800, 200 / 800])
+    assert mean["w"].tolist() == [2.0, 2.0] and mean["batches"].item() == 4
+    assert mean["w"].dtype == torch.float32 and mean["batches"].dtype == torch.int64
+    w = torch.randn(1000)
+    assert torch.equal(weighted_mean([{"w": w}], [1.0])["w"], w), "one client: to the bit"
+    assert torch.equal(weighted_mean([{"w": w}] * 3, [1 / 3] * 3)["w"], w), "clients that agree: to the bit"
+
+
+def test_federated_averaging_of_one_full_step_each_is_one_full_step_of_all() -> None:
+    """McMahan et al., section 2: sum_k (n_k / n) (w - lr g_k) = w - lr g, g being the gradient over all n rows."""
+    space = Tokens((6,), 5)
+    torch.manual_seed(0)
+    origin = gpt.Config(net=SMALLEST).build(space).state_dict()
+    rows = batch(space, 12)
+
+    def stepped(part: slice) -> dict[str, Tensor]:
+        client = gpt.Config(net=SMALLEST).build(space)
+        client.load_state_dict(origin)
+        mover = Mover(Optimizer(name="sgd", lr=0.5, betas=(0.0, 0.0)), client)
+        client.loss(Batch(rows.x[part], Given(), rows.rng), 0.0)[0].backward()
+        mover.step(0.0)
+        return client.state_dict()
+
+    central, of_two = stepped(slice(0, 12)), [stepped(slice(0, 9)), stepped(slice(9, 12))]
+    torch.testing.assert_close(weighted_mean(of_two, [9 / 12, 3 / 12]), central)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weighted_mean(of_two, [1 / 2, 1 / 2]), central)
+
+
+def test_distillation_of_equal_logits_costs_nothing() -> None:
+    """KL is 0 where softmax is the same, whatever is added to all logits, and never below."""
+    logits = torch.randn(7, 5, dtype=torch.float64)
+    for temperature in (0.5, 1.0, 4.0):
+        torch.testing.assert_close(divergence(logits, logits + 3, temperature), torch.zeros(7, dtype=torch.float64))
+        assert (divergence(logits, torch.randn_like(logits), temperature) > 0).all()
+
+
+def test_distillation_of_two_classes_by_hand() -> None:
+    """The teacher's 3/4 and 1/4 at temperature 2 against 1/2: 4 (3/4 ln 3/2 + 1/4 ln 1/2) = 0.5232; the slope
+    by the first logit is 2 (1/2 - 3/4)."""
+    teacher, student = torch.tensor([2 * math.log(3), 0.0]), torch.zeros(2, requires_grad=True)
+    cost = divergence(student, teacher, 2.0)
+    cost.backward()
+    assert (
+        cost.item()
+        == pytest.approx(4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)))
+        == pytest.approx(0.5232, abs=1e-4)
+    )
+    assert student.grad is not None and student.grad.tolist() == pytest.approx([-0.5, 0.5])
+
+
+def test_distillation_at_high_temperature_matches_logits() -> None:
+    """Hinton et al., eq. 4: the slope by z_i goes to (z_i - v_i) / N, both logits centred."""
+    student, teacher = torch.randn(2, 6, dtype=torch.float64).unbind()
+    student.requires_grad_()
+    divergence(student, teacher, 1e4).backward()
+    z, v = (logits.detach() - logits.detach().mean() for logits in (student, teacher))
+    torch.testing.assert_close(student.grad, (z - v) / 6, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_distillation_is_mixed_with_the_loss_of_the_data(share: float) -> None:
+    space, config = Tokens((6,), 5), gpt.Config(net=SMALLEST)
+    student, teacher = (lstm.Config(width=8).build(space), config.build(space).eval())
+    rows = batch(space)
+    plain, before = student.loss(rows, 0.0)
+    student.learn_from(teacher, 3.0, share)
+    mixed, stats = student.loss(rows, 0.0)
+    z, v = (model.logits(rows.x, Condition()) for model in (student, teacher))
+    told = divergence(z, v, 3.0).mean()
+    torch.testing.assert_close(mixed, (1 - share) * plain + share * told)
+    assert stats["from_teacher"].item() == pytest.approx(told.item())
+    assert stats["nats_per_token"] == before["nats_per_token"]
+    mixed.backward()
+    assert all(p.grad is None for p in teacher.parameters()), "the teacher learns nothing"
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------

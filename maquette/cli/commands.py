@@ -303,6 +303,15 @@ def pipeline(asked: Namespace) -> None:
     _print_all(made.paths)
 
 
+def average(asked: Namespace) -> None:
+    weights = None if asked.weights is None else [_value(word) for word in asked.weights.split(",")]
+    if weights and not all(isinstance(n, int | float) for n in weights):
+        raise MaquetteError("MQ-2002", path="--weights", wanted="numbers, with commas", value=repr(asked.weights))
+    from maquette.verbs.average import average
+
+    _print_all([average(getattr(asked, "RUN|BUNDLE"), asked.out, weights)])
+
+
 def import_model(asked: Namespace) -> None:
     from maquette.core.files import read_json
     from maquette.verbs.exchange import import_model
@@ -456,6 +465,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "compare": compare,
     "tune": tune,
     "pipeline": pipeline,
+    "average": average,
     "import": import_model,
     "export": export_model,
     "serve": serve,

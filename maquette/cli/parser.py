@@ -297,6 +297,15 @@ VERBS: dict[str, Verb] = {
         ),
         example="maquette pipeline plan.yaml --out cooperation",
     ),
+    "average": Verb(
+        "one model of several that began from the same weights: their mean (federated averaging)",
+        ("RUN|BUNDLE…",),
+        (
+            Option("--weights", "N,N,…", "how much each counts (default: how many training items it learnt from)"),
+            Option("--out", "BUNDLE", "folder of the bundle (default: bundles/average, numbered when taken)"),
+        ),
+        example="maquette average runs/north runs/south --out bundles/round-1",
+    ),
     "import": Verb(
         "make a bundle of a model of the Hugging Face libraries",
         ("FOLDER|hf:NAME",),

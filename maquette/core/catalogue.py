@@ -249,6 +249,21 @@ CATALOGUE: dict[str, Entry] = {
         en=("train.frozen: no parameter is called {pattern!r}", "{near}; * stands for any part of a name"),
         zh=("train.frozen：没有名为 {pattern!r} 的参数", "{near}；* 可代表名字的任意部分"),
     ),
+    "MQ-2140": Entry(
+        en=(
+            "a {kind} model cannot {what}",
+            "teacher and student must both learn to predict one token after another; leave `teacher` out, or name "
+            "others",
+        ),
+        zh=("{kind} 模型不能{what}", "教师与学生须是损失为逐个词元预测的模型；请去掉 teacher，或换用别的模型"),
+    ),
+    "MQ-2141": Entry(
+        en=(
+            "this teacher was made for something else: other {differing}",
+            "train teacher and student on the same data, with the same medium, codec and labels",
+        ),
+        zh=("此教师针对的是别的内容，不同之处：{differing}", "请用相同的数据、媒介、编解码器与标签训练教师和学生"),
+    ),
     "MQ-2160": Entry(
         en=("there is no model {name!r}", "{near}"),
         zh=("没有名为 {name!r} 的模型", "{near}"),
@@ -751,6 +766,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-7041": Entry(
         en=("this model cannot be written for another library: {reason}", "{todo}"),
         zh=("无法写成其他库的格式：{reason}", "{todo}"),
+    ),
+    "MQ-7042": Entry(
+        en=(
+            "this model cannot be averaged with {first}: other {differing}",
+            "begin all of them from the same weights, with `maquette train --from`",
+        ),
+        zh=(
+            "此模型不能与 {first} 取平均，不同之处：{differing}",
+            "请用 `maquette train --from` 让它们从同一份权重开始",
+        ),
     ),
     "MQ-7180": Entry(
         en=(

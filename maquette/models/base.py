@@ -124,6 +124,16 @@ class Model(nn.Module, ABC):
         """Begin from the state_dict of an earlier model instead of at random; RuntimeError when it does not fit."""
         self.load_state_dict(weights)
 
+    def learn_from(self, teacher: "Model", temperature: float, share: float) -> None:
+        """From now on let `share` of the loss ask for what `teacher` believes, both made softer by `temperature`.
+
+        The teacher does not become a part of the model: neither its state nor a copy of it holds one.
+
+        Raises:
+            MaquetteError: MQ-2140 when this kind cannot learn so, or `teacher` cannot teach it.
+        """
+        raise MaquetteError("MQ-2140", kind=self.config.kind(), what="learn from a teacher")
+
     def export(self, folder: Path, medium: Medium) -> None:
         """Write what another library opens this model by into `folder`, which `files.commit_folder` is filling.
 

@@ -23,7 +23,7 @@ from maquette.core import cancel
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Beside, Captioner, Condition, Given, Space, Stats, Tokens
-from maquette.models.base import ModelConfig, refuse_space
+from maquette.models.base import Model, ModelConfig, refuse_space
 from maquette.models.tokenwise import Tokenwise
 from maquette.nets import transformer
 from maquette.nets.conditioning import Embedder, LabelEmbedder, untold
@@ -107,6 +107,8 @@ class DALLE(Tokenwise, Captioner):
         nn.init.normal_(self.table.weight, 0.0, 0.02)
 
     # -- learning -----------------------------------------------------------------------------------------------------
+
+    learn_from = Model.learn_from  # its loss is one of two orders, and no teacher's
 
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per token, of captions and of pictures, each a mean over all places."""

@@ -6,13 +6,14 @@ tokens that count), the likelihood and drawing token by token follow.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.sequences import apart, counted, predicted, seen, trimmed
 from maquette.core.types import (
@@ -32,6 +33,26 @@ from maquette.nets.conditioning import LabelEmbedder
 from maquette.solvers import decoding
 
 
+def divergence(
+    student: Float[Tensor, "*b vocab"], teacher: Float[Tensor, "*b vocab"], temperature: float
+) -> Float[Tensor, "*b"]:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)) of logits, in nats (Hinton et al. 2015, section 2).
+
+    T^2 makes up for slopes that fall as 1 / T^2: as T grows, the one by a student's logit z_i goes to (z_i - v_i) / N,
+    both centred (eq. 4).
+    """
+    log_q, log_p = ((logits / temperature).log_softmax(-1) for logits in (student, teacher))
+    return temperature**2 * F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+
+
+class Teaching(NamedTuple):
+    """What a model learns from beside the data: `logits` of (tokens, given) by a teacher, which only they hold."""
+
+    logits: Callable[[Int[Tensor, "b l"], Given], Float[Tensor, "b m vocab"]]
+    temperature: float
+    share: float
+
+
 class Tokenwise(Model, Likelihood, Stream):
     """Its predictor is `(x, at) -> logits [b, vocab]` of token number `at` given those before it in `x` [b, l].
 
@@ -41,6 +62,7 @@ class Tokenwise(Model, Likelihood, Stream):
     accepts = (Tokens,)
     space: Tokens  # pyright: ignore[reportIncompatibleVariableOverride]
     embed: LabelEmbedder
+    teaching: Teaching | None = None
 
     @abstractmethod
     def read(
@@ -74,9 +96,27 @@ class Tokenwise(Model, Likelihood, Stream):
     def loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         """Nats per token of the batch; the statistic leaves out what is not learnt (prompts, padding)."""
         condition, x = self.embed(batch.given, len(batch), batch.rng.fork(0)), batch.x.flatten(1)
-        nats, counts = self.nats(trimmed(x, self.space), condition)
-        loss = nats.sum() / predicted(x, self.space).numel()
-        return loss, {"nats_per_token": nats.detach().sum() / counts.sum().clamp(min=1)}
+        n, x = predicted(x, self.space).numel(), trimmed(x, self.space)
+        logits = self.logits(x, condition)
+        nats, counts = self._paid(logits, x)
+        loss, scored = nats.sum() / n, counts.sum().clamp(min=1)
+        stats = {"nats_per_token": nats.detach().sum() / scored}
+        if self.teaching is not None:
+            of, temperature, share = self.teaching
+            away = (divergence(logits, of(x, batch.given), temperature) * counts).sum()
+            loss = (1 - share) * loss + share * away / n
+            stats["from_teacher"] = away.detach() / scored
+        return loss, stats
+
+    def learn_from(self, teacher: Model, temperature: float, share: float) -> None:
+        if not isinstance(teacher, Tokenwise):
+            raise MaquetteError("MQ-2140", kind=teacher.config.kind(), what="teach one token after another")
+
+        @torch.no_grad()
+        def logits(x: Int[Tensor, "b l"], given: Given) -> Float[Tensor, "b m vocab"]:
+            return teacher.logits(x, teacher.embed(given, len(x)))
+
+        self.teaching = Teaching(logits, temperature, share)
 
     def nll(self, batch: Batch) -> Float[Tensor, " b"]:
         return self.nats(trimmed(batch.x.flatten(1), self.space), self.embed(batch.given, len(batch)))[0].sum(1)
@@ -89,10 +129,22 @@ class Tokenwise(Model, Likelihood, Stream):
         Args:
             hidden: tokens that the predictions do not see, for models that know a number `vocab` in their place.
         """
-        inputs, targets, counts = seen(x, self.space), predicted(x, self.space), counted(x, self.space)
+        return self._paid(self.logits(x, condition, hidden), x)
+
+    def logits(
+        self, x: Int[Tensor, "b l"], condition: Condition, hidden: Bool[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b m vocab"]:
+        """What is believed of each predicted token, documents apart; `hidden` as for `nats`."""
+        inputs = seen(x, self.space)
         shown = inputs if hidden is None else inputs.masked_fill(hidden, self.space.vocab)
-        logits, _ = self.read(shown, condition, allowed=apart(inputs, self.space))
-        nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        return self.read(shown, condition, allowed=apart(inputs, self.space))[0].float()
+
+    def _paid(
+        self, logits: Float[Tensor, "b m vocab"], x: Int[Tensor, "b l"]
+    ) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b m"]]:
+        """`nats` of what is believed."""
+        targets, counts = predicted(x, self.space), counted(x, self.space)
+        nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
         return nats * counts, counts
 
     def mean_state(

@@ -189,7 +189,7 @@ def rates(tree: Mapping[str, Any]) -> dict[str, float]:
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
-    """The recipe of a run, without its codec and what it learnt: those come with its weights.
+    """The recipe of a run, without its codec and what it learnt, which come with its weights, and its teacher.
 
     Raises:
         MaquetteError: MQ-2184 when it is a bundle alone, which says nothing of its training.
@@ -198,7 +198,8 @@ def recipe_of(run: Path) -> dict[str, Any]:
         reason = "this model is a bundle alone: name the recipe that it is trained by as `recipe`"
         raise MaquetteError("MQ-2184", "model", path="model", reason=reason)
     tree = files.read_json(run / "recipe.json")["recipe"]
-    tree.pop("codec", None)
+    for part in ("codec", "teacher"):
+        tree.pop(part, None)
     tree["train"].pop("device", None)
     for part in (tree["medium"], tree["data"].get("captions") or {}):
         for name in ("vocabulary", "words"):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maquette.bundle import Coding
+from maquette.bundle import Bundle, Coding, differing, made_for
 from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.types import Batch, Beside, Space, Turn
@@ -42,6 +42,7 @@ class Learner:
     Args:
         beginning: weights to begin from, instead of at random.
         coding: what the codec is made of, fitted to the data.
+        teacher: the model that the recipe's `teacher` names.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Learner:
         device: torch.device,
         beginning: Beginning | None = None,
         coding: Coding = Coding(),
+        teacher: Bundle | None = None,
     ):
         settings = recipe.train
         if settings.batch % (ranks.world * settings.parts):
             wanted = f"a multiple of {ranks.world} processes x {settings.parts} parts"
             raise MaquetteError("MQ-2002", path="train.batch", wanted=wanted, value=settings.batch)
-        self.recipe, self.medium, self.ranks, self.device, self.coding = recipe, medium, ranks, device, coding
+        self.recipe, self.medium, self.ranks, self.device = recipe, medium, ranks, device
+        self.coding, self.teacher = coding, teacher
         self.codec = coding.build(recipe.medium)
         devices.place(self.codec, device, settings.layout)
         if not recipe.data.augment:
@@ -81,6 +84,8 @@ class Learner:
         wanted_by = optimizers(recipe, players)
         self.movers = {name: Mover(wanted_by[name], player) for name, player in players.items()}
         self.ema = Ema(self.model, settings.ema)
+        if teacher is not None:  # the average, by which held-out data are judged, has none
+            self._teach(teacher)
         self.batches = Batches(
             dataset.train,
             medium,
@@ -95,6 +100,19 @@ class Learner:
         )
         self.budget = Budget.parse(settings.budget)
         self.clock = Clock(self.budget, self.batches.steps_per_epoch, ranks)
+
+    def _teach(self, teacher: Bundle) -> None:
+        """Let the model learn from `teacher` too; raises MQ-2140 and MQ-2141 where it cannot."""
+        recipe, how = self.recipe, self.recipe.teacher
+        assert how is not None, "a teacher is one that the recipe names"
+        here = made_for(recipe.medium, self.classes, self.coding, recipe.data.along)
+        there = made_for(teacher.medium_config, teacher.classes, teacher.coding, teacher.along)
+        if names := differing(here, there):
+            raise MaquetteError("MQ-2141", how.source, differing=", ".join(names))
+        with torch.random.fork_rng(devices=[]):
+            model = teacher.build()
+        devices.place(model, self.device, recipe.train.layout)
+        self.model.learn_from(model, how.temperature, how.share)
 
     @torch.no_grad()
     def decoded(self, z: Tensor) -> Tensor:
@@ -143,6 +161,8 @@ class Learner:
             part.pop(name, None)  # a folder may move; its fingerprint may not
         same = {"data.fingerprint": self.dataset.fingerprint, "processes": self.ranks.world}
         tree["codec"] = self.coding.digest  # likewise
+        if self.teacher is not None:
+            tree["teacher"]["source"] = self.teacher.digest
         return brief(_flat(tree, "")) | same | {"device": self.device.type}
 
 

@@ -118,6 +118,22 @@ class Training(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Teacher(Config):
+    """A trained model whose beliefs are learnt beside the data (distillation, Hinton et al. 2015)."""
+
+    source: str
+    """Its run or bundle: of the same medium, codec and labels. The run keeps a copy, the bundle nothing of it."""
+    temperature: float = 2.0
+    """T of the loss T^2 KL(teacher || student), both made softer by it: at more than 1 unlikely tokens say more."""
+    share: float = 0.5
+    """Of the loss; the rest is the data's. 1 learns from the teacher alone."""
+
+    def __post_init__(self) -> None:
+        self.check(0 < self.temperature < math.inf, "temperature", "a positive number")
+        self.check(0 < self.share <= 1, "share", "in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Config):
     """What a run is made of. `maquette show RECIPE` prints it resolved, with these sentences."""
 
@@ -128,4 +144,5 @@ class Recipe(Config):
     place together), for sound mulaw (256 tokens a sample) or mel (log-mel spectrograms, which Griffin-Lim turns back),
     or the path of an autoencoder's run or bundle, whose codes the model learns. The run keeps a copy of it."""
     model: ModelConfig
+    teacher: Teacher | None = None
     train: Training = field(default_factory=Training)

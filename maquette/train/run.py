@@ -8,6 +8,7 @@
     checkpoints/     step-XXXXXXXX/: weights, averaged weights, optimisers, state.json, each with its hash
     bundle/          the averaged weights with their config: what `maquette sample` and `evaluate` load
     coding/          where a model stands behind a trained codec: that codec's bundle and what its codes are whitened by
+    teacher/         where a model learns from another: that one's bundle
     adapter/         where a model is changed at low rank: that change alone, as other libraries read it
 
 Training that was killed at any moment continues from its newest whole checkpoint and ends in the same bits.
@@ -52,6 +53,7 @@ class Run:
         self.samples = path / "samples"
         self.events = path / "events"
         self.coding = path / "coding"
+        self.teacher = path / "teacher"
 
     @staticmethod
     def refuse_existing(path: Path) -> None:

@@ -15,7 +15,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data, told
-from maquette.train import coding, looking
+from maquette.train import coding, looking, teaching
 from maquette.train.begin import ORIGIN, Beginning
 from maquette.train.distributed import join
 from maquette.train.keeper import Keeper
@@ -55,6 +55,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
             Run.refuse_existing(out)
             run = Run.create(out, recipe, run.facts)
             learner.coding = coding.keep(learner.coding, run.coding)
+            teaching.keep(recipe, run)
             if beginning is not None:
                 run.commit(learner.checkpoint())
             return _work(learner, run, quiet)
@@ -74,7 +75,7 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
     recipe = run.recipe
     if budget is not None:
         recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, budget=budget))
-    learner = prepare(recipe, kept=run.coding)
+    learner = prepare(recipe, kept=run)
     if not learner.ranks.main:
         learner.ranks.barrier()  # until rank 0 has put the folder in order
         return _resume(learner, run, quiet)
@@ -84,12 +85,12 @@ def resume(folder: Path | str, quiet: bool = False, budget: str | None = None) -
 
 
 def prepare(
-    recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning | None = None, kept: Path | None = None
+    recipe: Recipe, dataset: Dataset | None = None, beginning: Beginning | None = None, kept: Run | None = None
 ) -> Learner:
     """All that training `recipe` needs, at its first step; raises `MaquetteError` for what does not fit.
 
     Args:
-        kept: where an earlier start has kept the codec, if it has come so far.
+        kept: the run where an earlier start has kept codec and teacher, if it has come so far.
     """
     ranks, device = join(recipe.train.device)
     recipe = dataclasses.replace(recipe, medium=recipe.medium.learnt(lambda medium: documents(recipe.data, medium)))
@@ -101,11 +102,12 @@ def prepare(
         ranks.barrier()
     recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
     dataset = told(dataset, recipe.data.captions)
-    found = coding.kept(kept) if kept is not None else None
+    found = coding.kept(kept.coding) if kept is not None else None
     if beginning is not None and beginning.coding.named == recipe.codec:
         found = beginning.coding  # with the whitening that its weights know
     found = coding.fitted(found or coding.find(recipe.codec), recipe.medium, dataset)
-    return Learner(recipe, dataset, medium, ranks, device, beginning, found)
+    teacher = teaching.find(recipe, kept)
+    return Learner(recipe, dataset, medium, ranks, device, beginning, found, teacher)
 
 
 def _resume(learner: Learner, run: Run, quiet: bool) -> Run:
@@ -196,6 +198,8 @@ def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:
         card |= {"codec": learner.coding.name}
     if learner.coding.autoencoder is not None:
         card |= {"codec_sha256": learner.coding.digest}
+    if learner.teacher is not None:
+        card |= {"teacher": learner.teacher.card.get("name", ""), "teacher_sha256": learner.teacher.digest}
     return {
         "card": card | origin,
         "identity": learner.identity(),

@@ -35,6 +35,7 @@ FROZEN = {
     "compare": "RECIPE|RUN… --data --budget --seeds -n --out --device --quiet key=value",
     "tune": "RECIPE --data --trials --time --budget --space --seed -n --out --device --quiet key=value",
     "pipeline": "FILE --out --device --quiet",
+    "average": "RUN|BUNDLE… --weights --out",
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "

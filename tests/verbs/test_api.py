@@ -9,9 +9,9 @@ import pytest
 import maquette
 
 PUBLIC = {
-    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "advise", "attention", "caption", "compare",
-    "cooperate", "demo", "evaluate", "export_model", "import_model", "load", "plan", "recipes", "resume", "sample",
-    "style", "train", "tune",
+    "Conversation", "MaquetteError", "Pipeline", "Request", "__version__", "advise", "attention", "average", "caption",
+    "compare", "cooperate", "demo", "evaluate", "export_model", "import_model", "load", "plan", "recipes", "resume",
+    "sample", "style", "train", "tune",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ SMALL = {
 }
 ENOUGH = {"gpt-char": (120, 1.5), "lstm-char": (200, 1.5), "mdlm-char": (200, 3.4), "textvae-char": (120, 2.5)}
 """Steps, and the bits per byte that they reach at most."""
-TINY = ["medium.length=32", "train.batch=8", "train.samples=3"]
+TINY = ["medium.length=32", "train.batch=8", "train.samples=3", "train.sample_every=1", "train.validate_every=1"]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Lesson(Config):
         return [[filled(word) for word in shlex.split(line)] for line in self.run]
 
 
+@cache
 def lessons() -> list[Lesson]:
     tree, lines = parse_yaml(FILE.read_text(encoding="utf-8"), FILE.name)
     return [Lesson.from_tree(lesson, f"[{i}]", lines) for i, lesson in enumerate(tree)]

@@ -427,6 +427,7 @@ def describe(config: Config, indent: str = "") -> str:
     return "\n".join(out)
 
 
+@functools.cache
 def _field_docs(cls: type[Config]) -> dict[str, str]:
     """The docstring written under each field (the classes nearest to `cls` win)."""
     import ast

@@ -6,6 +6,7 @@ whose defaults are too large for a test offers a classmethod `tiny()`.
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import itertools
 import typing
@@ -110,6 +111,7 @@ def makers() -> list[str]:
     return [kind for kind in kinds("models") if config_class("models", kind).draws]  # type: ignore[attr-defined]
 
 
+@functools.cache
 def speechless() -> list[str]:
     """The kinds that can be told nothing, or a label alone: those that cannot do without captions are left out."""
 
@@ -123,14 +125,17 @@ def speechless() -> list[str]:
     return [kind for kind in kinds("models") if all(made(kind, space) for space in SPACES)]
 
 
-def model_cases() -> Iterator[tuple[str, ModelConfig, Space]]:
+@functools.cache
+def model_cases() -> list[tuple[str, ModelConfig, Space]]:
     """(name, config, space): each kind on all spaces that it accepts, and each of its variants on the first of them."""
+    cases = []
     for kind in makers():
         for name, config in variants(config_class("models", kind)):
             found = ((fitted(config, space), space) for space in SPACES)  # type: ignore[arg-type]
             possible = ((fit, space) for fit, space in found if fit is not None)
             for fit, space in possible if name == "default" else itertools.islice(possible, 1):
-                yield f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", fit, space
+                cases.append((f"{kind}-{name}-{type(space).__name__}{'x'.join(map(str, space.shape))}", fit, space))
+    return cases
 
 
 def given_with(space: Space) -> Beside:

@@ -1,6 +1,8 @@
 """What every model must keep. Each check takes a function that builds the model, and asserts one clause."""
 
+import copy
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -67,6 +69,27 @@ def memorise(model: Model, steps: int, told: bool = True) -> Batch:
     return batch_for(model, told=told)
 
 
+@functools.lru_cache(maxsize=1)
+def _begun(make: Make) -> tuple[Model, list[str]]:
+    """The model after a few steps, and the names of the weights for which no turn had a gradient.
+
+    The steps are taken once for all clauses of a case, which follow one another.
+    """
+    model = make()
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    reached = set()
+    hooks = [p.register_post_accumulate_grad_hook(reached.add) for p in trainable.values()]
+    train(model, model.turns(), steps=6)
+    for hook in hooks:
+        hook.remove()
+    return model.eval(), [name for name, p in trainable.items() if p not in reached]
+
+
+def begun(make: Make) -> Model:
+    """The model after a few steps, for the caller alone."""
+    return copy.deepcopy(_begun(make)[0])
+
+
 @torch.no_grad()
 def draw(model: Model, n: int, seed: int = 0, first: int = 0, label: int | None = 1, how: Sampling = QUICK) -> Tensor:
     """Samples `first` to `first + n` of the request with `seed`, drawn in one batch."""
@@ -98,20 +121,13 @@ def every_parameter_has_one_player(make: Make) -> None:
 
 @check
 def every_player_moves_under_its_turns_alone(make: Make) -> None:
-    model = make()
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    reached = set()
-    for p in trainable.values():
-        p.register_post_accumulate_grad_hook(reached.add)
-    before = {name: _copy(player) for name, player in model.players().items()}
-    train(model, model.turns(), steps=6)
-    unreached = [name for name, p in trainable.items() if p not in reached]
+    after, unreached = _begun(make)
     assert not unreached, f"no turn has a gradient for {unreached}"
-    for name, player in model.players().items():
+    before = {name: _copy(player) for name, player in make().players().items()}
+    for name, player in after.players().items():
         assert not _equal(_copy(player), before[name]), f"{name} never moved"
-    for mover in model.players():
+    for mover in before:
         model = make()
-        before = {name: _copy(player) for name, player in model.players().items()}
         train(model, [turn for turn in model.turns() if turn.player == mover], steps=1)
         for name in set(before) - {mover}:
             assert _equal(_copy(model.players()[name]), before[name]), f"{name} moved in the turns of {mover}"
@@ -121,7 +137,7 @@ def every_player_moves_under_its_turns_alone(make: Make) -> None:
 def every_turn_lowers_its_own_loss(make: Make) -> None:
     for number, _ in enumerate(make().turns()):
         model = make()
-        losses = train(model, [model.turns()[number]], 20, lambda step, model=model: batch_for(model))
+        losses = train(model, [model.turns()[number]], 10, lambda step, model=model: batch_for(model))
         assert all(map(math.isfinite, losses)), f"turn {number}: a loss is not finite"
         assert losses[-1] < losses[0], f"turn {number}: {losses[0]:.4f} -> {losses[-1]:.4f} on one batch"
 
@@ -152,8 +168,7 @@ def parts_make_the_whole(make: Make) -> None:
 
 @check
 def a_draw_lands_in_the_space(make: Make) -> None:
-    model = make()
-    train(model, model.turns(), steps=2)
+    model = begun(make)
     x, space = draw(model, 3), model.space
     assert x.shape == (3, *space.shape)
     if isinstance(space, Real):
@@ -165,8 +180,7 @@ def a_draw_lands_in_the_space(make: Make) -> None:
 
 @check
 def a_draw_obeys_its_seed(make: Make) -> None:
-    model = make()
-    train(model, model.turns(), steps=2)
+    model = begun(make)
     torch.manual_seed(1)
     once = draw(model, 3, seed=5)
     torch.manual_seed(2)
@@ -177,8 +191,7 @@ def a_draw_obeys_its_seed(make: Make) -> None:
 @check
 def a_draw_does_not_depend_on_the_batch_size(make: Make) -> None:
     """To rounding: a matrix product of one row may round otherwise than the same row among four."""
-    model = make()
-    train(model, model.turns(), steps=2)
+    model = begun(make)
     together = draw(model, 4, seed=7)
     alone = torch.cat([draw(model, 1, seed=7, first=i) for i in range(4)])
     assert torch.allclose(together, alone, rtol=1e-3, atol=1e-4), "a sample depends on its neighbours"
@@ -186,10 +199,9 @@ def a_draw_does_not_depend_on_the_batch_size(make: Make) -> None:
 
 @check
 def the_condition_matters(make: Make) -> None:
-    model = make()
+    model = begun(make)
     if not model.classes:
         return
-    train(model, model.turns(), steps=6)
     zero, one = draw(model, 8, label=0), draw(model, 8, label=1)
     assert not torch.equal(zero, one), "the label makes no difference"
 
@@ -197,9 +209,7 @@ def the_condition_matters(make: Make) -> None:
 @check
 def wraps_compose(make: Make) -> None:
     """Guidance by 1 and 0 is the one predictor or the other; guided twice is still a predictor."""
-    model = make()
-    train(model, model.turns(), steps=6)
-    model.eval()
+    model = begun(make)
     n, rng = 3, Seeds.for_samples(0, 3)
     label = torch.ones(n, dtype=torch.int64)
     image = pictures(model, n)
@@ -225,11 +235,9 @@ def wraps_compose(make: Make) -> None:
 @check
 def a_denoiser_completes(make: Make) -> None:
     """What is known is kept to the bit, under guidance too, and the rest is made."""
-    model = make()
+    model = begun(make)
     if not isinstance(model, Denoiser):
         return
-    train(model, model.turns(), steps=2)
-    model.eval()
     known, rng = batch_for(model).x[:3], Seeds.for_samples(0, 3)
     mask = torch.zeros(model.space.shape, dtype=torch.bool)
     mask[..., ::2] = True

@@ -34,17 +34,15 @@ SHOWN_TOO = [*SHOWN, *shown_cases(1, 3)]
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize(("config", "space"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_model_keeps(clause: Callable[[Make], None], config: ModelConfig, space: Space) -> None:
-    clause(maker(config, space))
+@pytest.mark.parametrize("make", [maker(*case[1:]) for case in CASES], ids=[case[0] for case in CASES])
+def test_a_model_keeps(clause: Callable[[Make], None], make: Make) -> None:
+    clause(make)
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN], ids=[case[0] for case in SHOWN])
-def test_a_model_that_is_given_a_picture_keeps(
-    clause: Callable[[Make], None], config: ModelConfig, space: Space
-) -> None:
-    clause(maker(config, space, beside=GIVEN))
+@pytest.mark.parametrize("make", [maker(*case[1:], beside=GIVEN) for case in SHOWN], ids=[case[0] for case in SHOWN])
+def test_a_model_that_is_given_a_picture_keeps(clause: Callable[[Make], None], make: Make) -> None:
+    clause(make)
 
 
 @pytest.mark.parametrize(("config", "space"), [case[1:] for case in SHOWN_TOO], ids=[case[0] for case in SHOWN_TOO])
@@ -63,9 +61,9 @@ TOLD = list(told_cases())
 
 
 @pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize(("config", "space"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
-def test_a_model_that_is_told_captions_keeps(clause: Callable[[Make], None], config: ModelConfig, space: Space) -> None:
-    clause(maker(config, space, beside=CAPTIONS))
+@pytest.mark.parametrize("make", [maker(*case[1:], beside=CAPTIONS) for case in TOLD], ids=[case[0] for case in TOLD])
+def test_a_model_that_is_told_captions_keeps(clause: Callable[[Make], None], make: Make) -> None:
+    clause(make)
 
 
 @pytest.mark.parametrize(("config", "space"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
@@ -115,7 +113,7 @@ def test_a_kind_models_what_it_accepts_and_refuses_the_rest(kind: str) -> None:
 
 @pytest.mark.parametrize(("config", "space"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_model_without_labels_is_unconditional(config: ModelConfig, space: Space) -> None:
-    model = maker(config, space, classes=0)()
-    assert model.classes == 0
+    make = maker(config, space, classes=0)
+    assert make().classes == 0
     for clause in every_player_moves_under_its_turns_alone, a_draw_lands_in_the_space:
-        clause(maker(config, space, classes=0))
+        clause(make)

@@ -19,9 +19,9 @@ SMALL = [
     (r"medium\.size=\d+", "medium.size=16"),
 ]
 TINY = {
-    "image": "medium.size=16 train.batch=8 train.samples=4",
-    "video": "medium.size=16 train.batch=4 train.samples=4",
-    "text": "medium.length=32 train.batch=8 train.samples=2",
+    "image": "medium.size=16 train.batch=8 train.samples=4 train.sample_every=1 train.validate_every=1",
+    "video": "medium.size=16 train.batch=4 train.samples=4 train.sample_every=1 train.validate_every=1",
+    "text": "medium.length=32 train.batch=8 train.samples=2 train.sample_every=1 train.validate_every=1",
 }
 """By the folder that a recipe lies in; points are small as they are."""
 SCORED = "-n 50"

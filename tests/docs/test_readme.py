@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import newcomer
 from maquette.cli.main import main
+from maquette.evaluate import domain
 from tests.docs.commands import ROOT, commands, reader, shortened
 
 
@@ -22,6 +23,7 @@ def of_maquette(page: str) -> list[str]:
 
 def test_the_commands_of_the_readme_work(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.setattr(domain, "PASSES", 640)
     for command in of_maquette("README.md"):
         if command.startswith(
             "maquette serve "

@@ -17,6 +17,7 @@ from maquette.core.types import Autoencoder, Sampling, Stream, Tokens
 from maquette.data.source import open_data
 from maquette.pipeline import Request, load
 from maquette.train.run import Run
+from maquette.verbs.recipes import read
 
 SMALL = {
     "gpt-char": ["model.net.width=32", "model.net.depth=2", "model.net.heads=2"],
@@ -29,7 +30,7 @@ SMALL = {
 }
 ENOUGH = {"gpt-char": (120, 1.5), "lstm-char": (200, 1.5), "mdlm-char": (200, 3.4), "textvae-char": (120, 2.5)}
 """Steps, and the bits per byte that they reach at most."""
-TINY = ["medium.length=32", "train.batch=8", "train.samples=3"]
+TINY = ["medium.length=32", "train.batch=8", "train.samples=3", "train.sample_every=1", "train.validate_every=1"]
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +198,11 @@ def test_what_fewer_bits_cost_is_told(run: Path, tmp_path: Path, capsys) -> None
 
 
 def test_families_of_text_are_compared(corpus: Path, tmp_path: Path) -> None:
-    settings = [*TINY, "train.precision=fp32", "medium.alone=true"]
-    shown = maquette.compare(list(SMALL), str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)
+    for name, sizes in SMALL.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(read(name, [*sizes, *TINY]).to_tree()))
+    small = [str(tmp_path / f"{name}.yaml") for name in SMALL]
+    settings = ["train.precision=fp32", "medium.alone=true"]
+    shown = maquette.compare(small, str(corpus), "3steps", tmp_path / "out", n=50, overrides=settings, quiet=True)
     assert [report.name for report in shown.reports] == list(SMALL)
     scores = [score for report in shown.reports if (score := report.score("likelihood")) is not None]
     assert len(scores) == len(SMALL) and all(score.baselines == scores[0].baselines for score in scores)

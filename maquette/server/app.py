@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from maquette import __version__
 from maquette.server import schemas
 from maquette.server.counts import Counts
+from maquette.server.decoders import Decoders
 from maquette.server.doors import Doors, Needs
 from maquette.server.engine import Engine
 from maquette.server.errors import Elsewhere, answer, misread
@@ -86,6 +87,7 @@ def create_app(
     state.settings, state.engine, state.store = settings, engine, store
     state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
     state.rules, state.allow, state.media = rules, allow, Media()
+    state.decoders = Decoders(settings)
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
     state.sessions = Sessions() if pages is not None else None
     state.draining, state.ending = False, asyncio.Event()
@@ -168,6 +170,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if stopped := state.stop_jobs():
             await stopped
         await state.films.close()
+        await state.decoders.close()
         await state.engine.close(5.0)
         state.auditing.close()
 

@@ -1,6 +1,5 @@
 """`POST /v1/images/generations`, `/edits` and `/variations`: pictures, and pictures on the way to them."""
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -85,13 +84,13 @@ async def vary(request: Request) -> Response:
 async def _begun(
     request: Request, served: Served, brought: Brought, edit: Edit, more: dict[str, Any], body: Painted | None = None
 ) -> Wanted:
-    """The request that begins from a picture; files are decoded beside the loop."""
-    outline, limits = request.app.state.media.outline(served), request.app.state.settings
-    fields = await asyncio.to_thread(pictures.edited, brought, edit, outline, limits)
+    """The request that begins from a picture."""
+    state = request.app.state
+    fields = await attend(request, pictures.edited(state.decoders, brought, edit, state.media.outline(served)))
     if body is not None:
         how = making.sampling(body) or Sampling()
         fields["sampling"] = replace(how, strength=float(edit.strength or SOME))
-    return making.requested(request.app.state, body or edit, **(more | fields))
+    return making.requested(state, body or edit, **(more | fields))
 
 
 async def _answered(request: Request, served: Served, body: Painted, asked: Wanted, what: str) -> Response:

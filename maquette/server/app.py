@@ -44,6 +44,7 @@ from maquette.server.routes import (
 )
 from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
+from maquette.server.states import Job
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
@@ -175,14 +176,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.auditing.close()
 
 
-def _adding(state: Any) -> Callable[[Path], str]:
+def _adding(state: Any) -> Callable[[Path, Job], str]:
     """What serves a finished run; the engine is changed in its own thread alone."""
     loop = asyncio.get_running_loop()
 
-    async def add(folder: Path) -> str:
-        return state.engine.add(folder).id
+    async def add(folder: Path, job: Job) -> str:
+        return state.engine.add(folder, job.tenant, job.shared).id
 
-    return lambda folder: asyncio.run_coroutine_threadsafe(add(folder), loop).result()
+    return lambda folder, job: asyncio.run_coroutine_threadsafe(add(folder, job), loop).result()
 
 
 def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
 from maquette.server import hosts
+from maquette.server.engine import Served
 from maquette.server.errors import Answer, Elsewhere, Later, answer
 from maquette.server.reading import FORM, JSON
 from maquette.server.sessions import COOKIE, HEADER, may_change
@@ -57,6 +58,14 @@ class Caller(NamedTuple):
 
     id: str
     scopes: frozenset[str]
+
+    def sees(self, served: Served) -> bool:
+        """Whether a model is there for it: the operator's, those of its own jobs, shared ones; to the scope admin all."""
+        return served.owner is None or served.shared or self.owns(served)
+
+    def owns(self, served: Served) -> bool:
+        """Whether it may say who else sees a model, and delete it."""
+        return served.owner is not None and (served.owner == self.id or "admin" in self.scopes)
 
 
 LOCAL = Caller("", frozenset(SCOPES))
@@ -126,6 +135,12 @@ class Needs:
 
 def needs(scope: Scope) -> Needs:
     return Needs(scope)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, once `needs` has let them in."""
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
 
 
 def audit(request: Request, key: str, action: str, thing: str, status: int) -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
-from maquette.server import states
+from maquette.server import plans, states
 from maquette.server.states import OVER, Job, Kind, Outcome, Policy, Watch
 from maquette.server.store import EVENTS, JOBS, FileRow, Store
 
@@ -193,6 +193,22 @@ class Jobs:
         unpacked = self.store.folder / dataset_folder(row)
         if unpacked.exists() and not self.store.file_path(row).exists():
             files.remove_folder(unpacked)
+
+    def maker(self, folder: Path) -> Job:
+        """The job that has trained the model of a run or of the bundle in it; raises MQ-2180 where none has."""
+        name = (folder.parent if folder.name == "bundle" else folder).name
+        asked = sa.select(JOBS).where(JOBS.c.kind == "train", JOBS.c.id.endswith(name[-plans.TAIL :], autoescape=True))
+        with self.store.reading() as connection:
+            rows = [Job(**row) for row in connection.execute(asked).mappings()]
+        for job in rows:
+            if plans.run_name(job.id, job.spec) == name:
+                return job
+        raise MaquetteError("MQ-2180", what="job", id=name)
+
+    def share(self, folder: Path, shared: bool) -> Job:
+        """Keep for later starts whether the model of a run is everyone's; raises as `maker`."""
+        with self._changing(self.maker(folder).id) as held:
+            return held.becomes(replace(held.job, result={**held.job.result, "shared": shared}))
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state, for `/metrics`."""

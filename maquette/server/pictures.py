@@ -62,9 +62,7 @@ async def edited(decoders: Decoders, brought: Brought, edit: Edit, outline: Outl
     return fields if mask is None else fields | {"mask": mask}
 
 
-async def _given(
-    decoders: Decoders, brought: Brought, edit: Edit, outline: Outline, medium: Medium
-) -> torch.Tensor:
+async def _given(decoders: Decoders, brought: Brought, edit: Edit, outline: Outline, medium: Medium) -> torch.Tensor:
     """The picture in the space of what the model learnt to begin from."""
     kind, craft, space = outline.model_config.kind(), outline.along.craft, medium.space
     assert isinstance(space, Real)

@@ -65,6 +65,11 @@ class Job:
     def over(self) -> bool:
         return self.state in OVER
 
+    @property
+    def shared(self) -> bool:
+        """Whether the model that it trains is everyone's: as was asked with it, or said of the model later."""
+        return bool(self.result.get("shared", self.spec.get("shared", False)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:

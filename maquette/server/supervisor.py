@@ -99,12 +99,13 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._lock = contextlib.ExitStack()
 
-    def start(self, model: Callable[[str], Path], trained: Callable[[Path], str]) -> None:
+    def start(self, model: Callable[[str], Path], trained: Callable[[Path, Job], str]) -> None:
         """Begin; the models of jobs that are done are served again.
 
         Args:
             model: the folder of a served model by its name; raises MaquetteError when there is none.
-            trained: called in another thread with the folder of a run that is done; gives the name it is served by.
+            trained: called in another thread with the folder of a run that is done and the job whose it is; gives the
+                name that its model is served by.
         """
         self._model, self._trained = model, trained
         self._lock.enter_context(files.lock(self._owners / self.owner))
@@ -112,7 +113,7 @@ class Supervisor:
         for job in self.jobs.trained():
             folder = self.folder / str(job.result.get("folder", ""))
             try:
-                self._trained(folder)
+                self._trained(folder, job)
             except MaquetteError as bad:
                 log.warning("%s: its model cannot be served: %s", job.id, bad.code)
         self.jobs.wake = self._wake.set
@@ -362,7 +363,7 @@ class Supervisor:
         if job.kind == "train":
             folder = Path("models") / plans.run_name(job.id, job.spec)
             try:
-                model = self._trained(self.folder / folder)
+                model = self._trained(self.folder / folder, job)
             except MaquetteError as bad:
                 return "refused", bad.code, _sentence(bad), {}
             return "done", "", "", {"folder": str(folder), "model": model, **worker.course.latest}

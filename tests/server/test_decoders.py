@@ -111,9 +111,7 @@ def test_a_decoder_that_dies_takes_nobody_with_it(end: bytes) -> None:
 
     async def work(decoders: Decoders) -> None:
         good = [decoders.square(PICTURE, "image", 8, 1) for _ in range(4)]
-        bad, *found = await asyncio.gather(
-            decoders.square(PICTURE + end, "image", 8, 1), *good, return_exceptions=True
-        )
+        bad, *found = await asyncio.gather(decoders.square(PICTURE + end, "image", 8, 1), *good, return_exceptions=True)
         assert isinstance(bad, MaquetteError) and bad.code == "MQ-3001" and bad.where == "image"
         assert all((one == decode.square(PICTURE, "", 8, 1)).all() for one in found)
         assert (await decoders.square(PICTURE, "image", 8, 1)).any()

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from maquette.core.errors import MaquetteError
 from maquette.server import making, pictures
 from maquette.server.answering import attend
-from maquette.server.doors import needs
+from maquette.server.doors import caller_of, needs
 from maquette.server.engine import Served
 from maquette.server.reading import described, read_json
 from maquette.server.schemas import Embedding
@@ -24,7 +24,7 @@ async def embed(request: Request) -> Response:
     """A vector for each text of `input`, or picture of `images`."""
     body = await read_json(request, Embedding)
     engine = request.app.state.engine
-    served = engine.find(body.model)
+    served = engine.find(body.model, caller_of(request).sees)
     if not served.embeds:
         raise MaquetteError("MQ-2161", "model", kind=served.kind)
     if (body.input is None) == (body.images is None):

@@ -37,7 +37,7 @@ SOME = 0.5
 async def generate(request: Request) -> Response:
     """Pictures of what a model learnt, of a label, or of words."""
     body = await read_json(request, Generation)
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     asked = making.requested(
         request.app.state, body, **making.words(request.app.state, served, body.prompt, body.label)
     )
@@ -54,7 +54,7 @@ async def generate(request: Request) -> Response:
 async def edit(request: Request) -> Response:
     """A picture made anew in part (`mask`), enlarged, sharpened, coloured, or as a model learnt to do it over."""
     body, files = await read_form(request, Edit, frozenset({"image", "mask"}))
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     image, mask = pictures.one_of(files, "image", "mask")
     assert image is not None, "which is needed"
     more = making.words(request.app.state, served, body.prompt, body.label)
@@ -72,7 +72,7 @@ async def edit(request: Request) -> Response:
 async def vary(request: Request) -> Response:
     """Pictures that begin from another, of a model that removes noise."""
     body, files = await read_form(request, Variation, frozenset({"image"}))
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     if not served.denoises:
         raise MaquetteError("MQ-2104", "model", task="vary a picture")
     (image,) = pictures.one_of(files, "image")

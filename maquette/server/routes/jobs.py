@@ -44,7 +44,7 @@ async def create(request: Request, caller: Caller = Depends(train), idempotency:
     if (body.priority or 0) > 0 and "admin" not in caller.scopes:
         raise MaquetteError("MQ-2184", "priority", path="priority", reason="above 0 needs the scope admin")
     state = request.app.state
-    spec = await asyncio.to_thread(orders.work, state, caller.id, body)
+    spec = await asyncio.to_thread(orders.work, state, caller, body)
     return told(await put(request, caller, body.kind, spec, body.priority or 0, idempotency))
 
 

@@ -23,7 +23,7 @@ train = needs("train")
 async def create(request: Request, caller: Caller = Depends(train), idempotency: Key = None) -> dict[str, Any]:
     """Train; when it is done, `fine_tuned_model` is a name that `/v1/models` lists."""
     body = await read_json(request, Tuning)
-    spec = await asyncio.to_thread(orders.tuning, request.app.state, caller.id, body)
+    spec = await asyncio.to_thread(orders.tuning, request.app.state, caller, body)
     return told(await put(request, caller, "train", spec, 0, idempotency))
 
 

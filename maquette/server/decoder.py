@@ -61,7 +61,7 @@ def _say(out: Any, tree: dict[str, Any], array: bytes = b"") -> None:
 
 
 def _limit(memory: int) -> None:
-    """No core, no file, and `memory` bytes more of address space than are mapped now, where the system has such limits."""
+    """No core, no file, and `memory` bytes more of address space than are mapped now, where there are such limits."""
     wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])

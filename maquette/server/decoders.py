@@ -73,23 +73,23 @@ class Decoders:
         """The array's bytes."""
         async with self._turn:
             process = await self._one()
-            whole, reason = False, ""
+            answered, reason = None, ""
             try:
                 asked |= {"pixels": self._settings.pixels, "bytes": len(data)}
-                tree, array = await asyncio.wait_for(_talk(process, asked, data), self._settings.decode_seconds)
-                whole = True
+                answered = await asyncio.wait_for(_talk(process, asked, data), self._settings.decode_seconds)
             except TimeoutError:
                 reason = f"it took longer than {self._settings.decode_seconds:g} s to decode"
             except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):  # it is gone, or talks nonsense
                 reason = "it could not be decoded"
             finally:  # cancelled, too
-                if whole:
+                if answered is not None:
                     self._idle.append(process)
                 else:
                     await _ended(process)
                     log.warning("a decoder was ended over a picture, with %s", process.returncode)
-        if not whole:
+        if answered is None:
             raise MaquetteError("MQ-3001", field, reason=reason)
+        tree, array = answered
         if tree.get("large"):
             raise MaquetteError("MQ-2204", field, what=field, most=f"{self._settings.pixels} pixels")
         if "refused" in tree:

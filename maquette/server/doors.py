@@ -60,7 +60,7 @@ class Caller(NamedTuple):
     scopes: frozenset[str]
 
     def sees(self, served: Served) -> bool:
-        """Whether a model is there for it: the operator's, those of its own jobs, shared ones; to the scope admin all."""
+        """Whether a model is there for it: the operator's, its own jobs', shared ones; with the scope admin all."""
         return served.owner is None or served.shared or self.owns(served)
 
     def owns(self, served: Served) -> bool:

@@ -158,11 +158,12 @@ class Supervisor:
             self._wake.clear()
 
     def _reap(self) -> None:
-        """Take back what servers that are gone have left running."""
+        """Take back what servers that are gone have left running, and what was claimed here and could not be begun when
+        the database did not take that down."""
         if self._leave.is_set():
             return
-        for job in self.jobs.reap(self._watch, self.owner, self._dead):
-            log.info("%s: its server is gone; %s", job.id, job.state)
+        for job in self.jobs.reap(self._watch, self.owner, self._running, self._dead):
+            log.info("%s: nobody runs it any more; %s", job.id, job.state)
 
     def _dead(self, owner: str) -> bool:
         """Whether the lock of that server is free; of one that never had its lock here, nothing is known."""

@@ -158,3 +158,19 @@ def test_sharing_outlives_a_restart_and_ends_when_it_is_ended(house: House) -> N
         assert house.listed(address, "b") == ["public"]
     with house.serving() as (address, _):
         assert house.listed(address, "b") == ["public"]
+
+
+def test_a_model_goes_with_its_job_and_its_files(house: House) -> None:
+    job, name = house.trained("a")
+    with house.serving() as (address, app):
+        needs = {"kind": "sample", "model": name}
+        sampling = house.ask(address, "a", "POST", "/v1/jobs", json=needs).json()["id"]
+        assert house.ask(address, "a", "DELETE", f"/v1/models/{name}").status_code == 409
+        assert house.listed(address, "a") == ["public", name]
+        house.ask(address, "a", "POST", f"/v1/jobs/{sampling}/cancel")
+        told = house.ask(address, "a", "DELETE", f"/v1/models/{name}")
+        assert told.json() == {"id": name, "object": "model", "deleted": True}
+        assert house.listed(address, "a") == ["public"] and not (house.folder / "models" / name).exists()
+        assert house.ask(address, "a", "GET", f"/v1/jobs/{job.id}").status_code == 404
+        assert house.jobs.events(None, sampling) != [], "another job's events stay"
+        assert house.ask(address, "a", "DELETE", f"/v1/models/{name}").status_code == 404

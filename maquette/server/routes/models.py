@@ -44,6 +44,15 @@ async def share(request: Request, model: str, caller: Caller = Depends(train)) -
     return told(state.engine.share(served.id, body.shared), caller)
 
 
+@router.delete("/v1/models/{model}")
+async def delete(request: Request, model: str, caller: Caller = Depends(train)) -> dict[str, Any]:
+    """Delete a model of one's own, and the job that made it with all its files; one that is needed is kept."""
+    served = _own(request, model, caller)
+    await request.app.state.keeping.delete(served)
+    audit(request, caller.id, "model.delete", served.id, 200)
+    return {"id": served.id, "object": "model", "deleted": True}
+
+
 def _own(request: Request, model: str, caller: Caller) -> Served:
     """Raises MQ-2160 for one that is not seen, MQ-2181 for the operator's, MQ-2208 for another key's."""
     served: Served = request.app.state.engine.find(model, caller.sees)

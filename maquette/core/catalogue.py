@@ -382,6 +382,16 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("此幂等键已用于另一个请求", "每个请求请使用新的键，仅在重发同一请求时使用相同的键"),
     ),
+    "MQ-2185": Entry(
+        en=(
+            "the job needs more memory than the {most} GiB that a job may take here",
+            "lower train.batch, or the sizes of the model; the operator can allow more: --worker-memory",
+        ),
+        zh=(
+            "此任务需要的内存超过了此处允许的 {most} GiB",
+            "请减小 train.batch 或模型的尺寸；运营者可以用 --worker-memory 放宽",
+        ),
+    ),
     "MQ-2184": Entry(
         en=("{path} cannot be set by a request: {reason}", "leave it out"),
         zh=("请求不能设置 {path}：{reason}", "请去掉它"),

@@ -28,7 +28,7 @@ from maquette.core.errors import MaquetteError
 from maquette.server import plans
 from maquette.server.jobs import Jobs, dataset_folder
 from maquette.server.states import Job, Outcome, Watch
-from maquette.server.tailing import Course, failure
+from maquette.server.tailing import Course, failure, starved
 
 log = logging.getLogger("maquette.server")
 
@@ -44,6 +44,7 @@ REFUSED = {2, 3, 6, 7, 8}
 BUSY = 4
 """That of a folder in use."""
 OLD = 86_400.0
+GIB = 1 << 30
 SELDOM = 30.0
 """Seconds between two looks at a run that has gone on for hours: its events are to be read by people."""
 
@@ -75,6 +76,7 @@ class Supervisor:
         tick: seconds between two looks at everything.
         grace: seconds that a worker has to leave when it is asked to.
         device: what jobs compute on.
+        memory: bytes that each process of a job may take of its own; None: as many as there are.
         command: what runs a plan.
     """
 
@@ -87,10 +89,11 @@ class Supervisor:
         tick: float = 0.25,
         grace: float = 20.0,
         device: str = "auto",
+        memory: int | None = None,
         command: Sequence[str] = (sys.executable, "-m", "maquette.server.worker"),
     ):
         self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
-        self.device, self.command = device, command
+        self.device, self.memory, self.command = device, memory, command
         self.folder = jobs.store.folder.absolute()
         self.owner = secrets.token_hex(8)
         self._watch = Watch(lease)
@@ -216,6 +219,7 @@ class Supervisor:
             "again": ["resume", str(out)] if job.kind == "train" else None,
             "run": str(out) if job.kind == "train" else None,
             "unpack": unpack,
+            "memory": self.memory,
         }
         folder = files.make_folder(self.folder / own)
         files.make_folder(folder / "tmp")
@@ -352,6 +356,9 @@ class Supervisor:
             return "put back", "", "", {}
         if code == BUSY:
             return "put back", name or "MQ-4001", said, {}
+        if self.memory is not None and starved(folder / "log.txt"):
+            bad = MaquetteError("MQ-2185", most=f"{self.memory / GIB:.3g}")
+            return "refused", bad.code, _sentence(bad), {}
         if code in REFUSED:
             return "refused", name, said, {}
         if code < 0:

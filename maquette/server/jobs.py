@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, translated
 from maquette.server import plans, states
 from maquette.server.states import OVER, Job, Kind, Outcome, Policy, Watch
 from maquette.server.store import EVENTS, FILES, JOBS, FileRow, Store
@@ -27,13 +27,14 @@ PRIORITIES = range(-10, 11)
 MODELS = ("model", "from", "codec", "judge")
 """Of a spec: what may name a served model, beside `models`."""
 TOLD = {
-    "queued": "Waiting for its turn",
-    "running": "Started",
-    "paused": "Paused",
-    "succeeded": "Done",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
+    "queued": ("Waiting for its turn", "等待轮到它"),
+    "running": ("Started", "已开始"),
+    "paused": ("Paused", "已暂停"),
+    "succeeded": ("Done", "已完成"),
+    "failed": ("Failed", "失败"),
+    "cancelled": ("Cancelled", "已取消"),
 }
+"""In English, which is what is kept, and in Chinese."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Event:
     """state, metrics, sample or message."""
     message: str
     data: Mapping[str, Any]
+
+    def said(self, language: str) -> str:
+        """The message, in Chinese where it is about the job's state; what is told of steps and samples stays."""
+        state = self.data.get("state")
+        if self.kind != "state" or state not in TOLD or language != "zh":
+            return self.message
+        _, mark, reason = self.message.partition(": ")
+        return TOLD[state][1] + ("：" if mark else "") + translated(self.data.get("code", ""), reason, language)
 
 
 class Jobs:
@@ -115,7 +124,7 @@ class Jobs:
             del row["number"]
             connection.execute(sa.insert(JOBS).values(**row))
             job = Job(**connection.execute(sa.select(JOBS).where(JOBS.c.id == id)).mappings().one())
-            job = self._tell(connection, job, "state", TOLD["queued"], {"state": "queued"})
+            job = self._tell(connection, job, "state", TOLD["queued"][0], {"state": "queued"})
         self.wake()
         return job
 
@@ -350,7 +359,7 @@ class Jobs:
                 raise MaquetteError("MQ-4181")
         if job.state != before.state:
             data: dict[str, Any] = {"state": job.state, "attempt": job.attempt}
-            message, level = TOLD[job.state], "info"
+            message, level = TOLD[job.state][0], "info"
             if job.state == "failed" or (job.state == "queued" and job.reason):
                 data |= {"code": job.code} if job.code else {}
                 message = f"{message}: {job.reason}"

@@ -195,11 +195,11 @@ class Supervisor:
                 self._begin(job)
             except MaquetteError as bad:
                 lasting = bad.code[3] != "5"
-                self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
+                self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, bad.sentence)
             except Exception as bad:  # whatever it is, the job must not stand as running with nobody who runs it
                 log.exception("%s: no worker could be started", job.id)
-                reason = f"no worker could be started: {getattr(bad, 'strerror', None) or type(bad).__name__}"
-                self.jobs.end(job.id, job.attempt, "crashed", "", reason)
+                none = MaquetteError("MQ-1182", reason=getattr(bad, "strerror", None) or type(bad).__name__)
+                self.jobs.end(job.id, job.attempt, "crashed", none.code, none.sentence)
 
     def _begin(self, job: Job) -> None:
         """Start the worker of a claimed job."""
@@ -351,20 +351,20 @@ class Supervisor:
             return self._done(worker, code)
         said = said.replace(str(self.folder) + "/", "")
         if worker.overdue:
-            return "refused", "", f"it took longer than {self.jobs.policy.seconds:.0f} s", {}
+            return "refused", *_said(MaquetteError("MQ-2186", seconds=f"{self.jobs.policy.seconds:.0f}"))
         if worker.stopping is not None:
             return "put back", "", "", {}
         if code == BUSY:
             return "put back", name or "MQ-4001", said, {}
         if self.memory is not None and starved(folder / "log.txt"):
-            bad = MaquetteError("MQ-2185", most=f"{self.memory / GIB:.3g}")
-            return "refused", bad.code, _sentence(bad), {}
+            return "refused", *_said(MaquetteError("MQ-2185", most=f"{self.memory / GIB:.3g}"))
         if code in REFUSED:
             return "refused", name, said, {}
         if code < 0:
-            said = f"its process was ended by {_signal(-code)}"
-            name = ""
-        return "crashed", name, said or f"its process ended with {code}", {}
+            return "crashed", *_said(MaquetteError("MQ-1180", signal=_signal(-code)))
+        if not said:
+            return "crashed", *_said(MaquetteError("MQ-1181", status=code))
+        return "crashed", name, said, {}
 
     def _done(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
         job = worker.job
@@ -373,7 +373,7 @@ class Supervisor:
             try:
                 model = self._trained(self.folder / folder, job)
             except MaquetteError as bad:
-                return "refused", bad.code, _sentence(bad), {}
+                return "refused", *_said(bad)
             return "done", "", "", {"folder": str(folder), "model": model, **worker.course.latest}
         folder = f"jobs/{job.id}/results" + ("" if job.kind == "compare" else f"-{job.attempt}")
         return "done", "", "", {"folder": folder} | ({"good": code == 0} if job.kind == "check" else {})
@@ -406,5 +406,6 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _sentence(bad: MaquetteError) -> str:
-    return bad.render("en").partition("\n")[0].partition("]: ")[2]
+def _said(bad: MaquetteError) -> tuple[str, str, dict[str, Any]]:
+    """Of an outcome: the code, the reason, and no result."""
+    return bad.code, bad.sentence, {}

@@ -174,3 +174,28 @@ def test_a_model_goes_with_its_job_and_its_files(house: House) -> None:
         assert house.ask(address, "a", "GET", f"/v1/jobs/{job.id}").status_code == 404
         assert house.jobs.events(None, sampling) != [], "another job's events stay"
         assert house.ask(address, "a", "DELETE", f"/v1/models/{name}").status_code == 404
+
+
+def test_why_a_job_failed_is_told_in_the_language_of_who_asks(house: House) -> None:
+    job = house.jobs.put("train", SPEC, key=house.keys["a"][1])
+    house.jobs.claim("x")
+    house.jobs.end(job.id, 1, "refused", "MQ-2185", "the job needs more memory than the 2 GiB that a job may take here")
+    english = "the job needs more memory than the 2 GiB that a job may take here"
+    chinese = "此任务需要的内存超过了此处允许的 2 GiB"
+    with house.serving() as (address, _):
+        for headers, said in (
+            ({"accept-language": "de"}, english),
+            ({"accept-language": "zh-CN,zh;q=0.9"}, chinese),
+            ({"accept-language": "zh", "cookie": "maquette_language=en"}, english),
+            ({"accept-language": "en", "cookie": "maquette_language=zh"}, chinese),
+        ):
+            keyed = {"authorization": f"Bearer {house.keys['a'][0]}"} | headers
+
+            def get(path: str, keyed: dict[str, str] = keyed) -> httpx2.Response:
+                return httpx2.get(f"{address}{path}", headers=keyed)
+
+            assert get(f"/v1/jobs/{job.id}").json()["error"] == {"code": "MQ-2185", "message": said}
+            assert get(f"/v1/fine_tuning/jobs/{job.id}").json()["error"]["message"] == said
+            last = get(f"/v1/jobs/{job.id}/events").json()["data"][-1]["message"]
+            assert last == (f"失败：{said}" if said == chinese else f"Failed: {said}")
+            assert last in get(f"/v1/jobs/{job.id}/events?stream=true").text

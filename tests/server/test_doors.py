@@ -333,7 +333,7 @@ ATTEMPTS: dict[str, tuple[dict[str, Any], int]] = {
     "long path": ({"path": "/" + "a" * 5000}, 413),
     "long query": ({"path": "/v1/models?" + "a" * 5000}, 413),
     "unknown method": ({"method": "BREW", "path": "/v1/models"}, 405),
-    "delete of a model": ({"method": "DELETE", "path": "/v1/models/painter"}, 405),
+    "delete of a model": ({"method": "DELETE", "path": "/v1/models/painter"}, 403),
     "model by path": (post(body(model="../painter")), 404),
     "model by absolute path": (post(body(model="/etc/passwd")), 404),
     "model by address": (post(body(model="http://169.254.169.254/")), 404),

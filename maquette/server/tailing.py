@@ -13,7 +13,7 @@ MOST = 4 << 20
 STEP = "step-"
 _STARVED = re.compile(
     "MemoryError|can't allocate memory|cannot allocate memory|unable to allocate|bad_alloc|out of memory"
-    "|cannot create thread|can't start new thread|thread creation failed",
+    "|failed to map segment|cannot create thread|can't start new thread|thread creation failed",
     re.IGNORECASE,
 )
 

@@ -304,6 +304,18 @@ def test_a_job_that_takes_too_much_memory_has_failed_with_that_reason(lite: Jobs
     assert state(lite, good) == "succeeded"
 
 
+def test_what_else_speaks_of_memory_in_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    for said, so in (
+        ("ImportError: libopenblas.so: failed to map segment from shared object", True),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", True),
+        ("error[MQ-2001]: model has no 'latnt'", False),
+    ):
+        log.write_text(f"{said}\n")
+        assert starved(log) is so
+    assert not starved(tmp_path / "none.txt")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts all private memory")
 @pytest.mark.parametrize(
     "work", ["bytearray(2 << 30)", "numpy.ones(2 << 28)", "torch.ones(2 << 28)", "torch.ones(2 << 26).repeat(8)"]

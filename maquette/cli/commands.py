@@ -330,9 +330,9 @@ def export_model(asked: Namespace) -> None:
 def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
-    workers, memory = _number(asked.workers, "--workers"), _value(asked.memory)
-    if memory is not None and (not isinstance(memory, int | float) or isinstance(memory, bool) or not 0 < memory < 1e9):
-        raise MaquetteError("MQ-2002", path="--memory", wanted="a number of GiB", value=repr(asked.memory))
+    workers = _number(asked.workers, "--workers")
+    memory, worker_memory = (_amount(asked, name, "GiB") for name in ("memory", "worker_memory"))
+    keep = _amount(asked, "keep", "days")
     from maquette.verbs.serve import serve
 
     serve(
@@ -347,16 +347,29 @@ def serve(asked: Namespace) -> None:
         rules=asked.rules,
         producer=asked.producer or "",
         visible=asked.visible or "",
-        memory=None if memory is None else float(memory),
+        memory=memory,
         queue=queue or 0,
         slots=slots or 0,
         workers=workers or 0,
+        worker_memory=worker_memory,
+        keep=keep or 0.0,
         precision=asked.precision,
         device=asked.device,
         studio=asked.studio,
         quiet=asked.quiet,
         say=_say,
     )
+
+
+def _amount(asked: Namespace, name: str, unit: str) -> float | None:
+    """The option `name` as a number above 0; None where it was not given."""
+    value = _value(getattr(asked, name))
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e9:
+        flag = f"--{name.replace('_', '-')}"
+        raise MaquetteError("MQ-2002", path=flag, wanted=f"a number of {unit}", value=repr(getattr(asked, name)))
+    return float(value)
 
 
 def keys(asked: Namespace) -> None:

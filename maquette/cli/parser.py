@@ -337,6 +337,8 @@ VERBS: dict[str, Verb] = {
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
             Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
+            Option("--worker-memory", "GIB", "that each process of a job may take; one that needs more fails (Linux)"),
+            Option("--keep", "DAYS", "after which finished work and its files are deleted (default: never)"),
             PRECISION,
             DEVICE,
             Option("--studio", "", "pages for a browser too: bring data, train, make, compare"),

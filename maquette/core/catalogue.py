@@ -22,6 +22,22 @@ CATALOGUE: dict[str, Entry] = {
         en=("this is a fault of the server, not yours", "its operator finds it in the log under {request}"),
         zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {request} 查到"),
     ),
+    "MQ-1180": Entry(
+        en=("its process was ended by {signal}", "look at its log; SIGKILL often comes from a system out of memory"),
+        zh=("其进程被 {signal} 终止", "请查看日志；SIGKILL 常因系统内存不足而来"),
+    ),
+    "MQ-1181": Entry(
+        en=("its process ended with {status}", "look at its log"),
+        zh=("其进程以 {status} 结束", "请查看日志"),
+    ),
+    "MQ-1182": Entry(
+        en=("no worker could be started: {reason}", "see to it that the machine has room for another process"),
+        zh=("无法启动工作进程：{reason}", "请确认机器还能容纳一个进程"),
+    ),
+    "MQ-1183": Entry(
+        en=("the server that ran it was gone", "look at the server's log"),
+        zh=("运行它的服务器已不在", "请查看服务器日志"),
+    ),
     # -- 2xxx: usage and config ---------------------------------------------------------------------------------
     "MQ-2001": Entry(
         en=("{path} has no {key!r}", "{near}"),
@@ -399,6 +415,20 @@ CATALOGUE: dict[str, Entry] = {
             "use a new key for each request, and the same one only to repeat it",
         ),
         zh=("此幂等键已用于另一个请求", "每个请求请使用新的键，仅在重发同一请求时使用相同的键"),
+    ),
+    "MQ-2185": Entry(
+        en=(
+            "the job needs more memory than the {most} GiB that a job may take here",
+            "lower train.batch, or the sizes of the model; the operator can allow more: --worker-memory",
+        ),
+        zh=(
+            "此任务需要的内存超过了此处允许的 {most} GiB",
+            "请减小 train.batch 或模型的尺寸；运营者可以用 --worker-memory 放宽",
+        ),
+    ),
+    "MQ-2186": Entry(
+        en=("it took longer than {seconds} s", "ask for less at a time"),
+        zh=("用时超过了 {seconds} 秒", "请减少一次要求的内容"),
     ),
     "MQ-2184": Entry(
         en=("{path} cannot be set by a request: {reason}", "leave it out"),

@@ -6,6 +6,8 @@ user can make ends as a `MaquetteError`; the command line prints it without a tr
 
 import difflib
 import os
+import re
+import string
 from collections.abc import Iterable
 
 from maquette.core.catalogue import CATALOGUE
@@ -41,6 +43,11 @@ class MaquetteError(Exception):
         super().__init__(self.render("en"))
 
     @property
+    def sentence(self) -> str:
+        """What is wrong, in English, without what to do."""
+        return CATALOGUE[self.code].en[0].format(**self.values)
+
+    @property
     def exit_code(self) -> int:
         return EXIT_CODES[self.code[3]]
 
@@ -60,6 +67,26 @@ class MaquetteError(Exception):
         if todo:
             lines.append(f"  {'建议' if chinese else 'do'}: {todo.format(**values)}")
         return "\n".join(lines)
+
+
+def translated(code: str, sentence: str, language: str) -> str:
+    """What was said in English under `code`, in `language`: for what is kept as text, such as the reason of a job.
+
+    The values are found by the English sentence of the catalogue; one that is no such sentence stays as it is.
+    """
+    if code not in CATALOGUE or language != "zh":
+        return sentence
+    pattern, seen = "", set()
+    for text, name, _, _ in string.Formatter().parse(CATALOGUE[code].en[0]):
+        pattern += re.escape(text)
+        if name is not None:
+            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
+            seen.add(name)
+    match = re.fullmatch(pattern, sentence, re.DOTALL)
+    if match is None:
+        return sentence
+    parts = string.Formatter().parse(CATALOGUE[code].zh[0])
+    return "".join(text + ("" if name is None else match[name]) for text, name, _, _ in parts)
 
 
 def preferred_language() -> str:

@@ -16,6 +16,7 @@ from maquette.core import config, files
 from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark, Writer
 from maquette.core.types import Real, Space
+from maquette.media.facts import Facts
 from maquette.media.heard import Heard
 
 
@@ -53,23 +54,6 @@ def read_whole(path: Path, limit: int) -> bytes:
         raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
     except OSError as bad:  # the disk itself
         raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file is before it becomes an item, for `maquette data check`.
-
-    Attributes:
-        size: in the format's own units (width and height in pixels); empty when it has none.
-        notes: what reading changes about it ("CMYK …", "animated …").
-        off: why its size does not suit the medium; empty when it does.
-        unit: what `size` is in, where that does not go without saying.
-    """
-
-    size: tuple[int | float, ...] = ()
-    notes: tuple[str, ...] = ()
-    off: str = ""
-    unit: str = ""
 
 
 class Cutter:

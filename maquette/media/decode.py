@@ -31,7 +31,7 @@ from PIL import (  # the plugins register themselves: doing it here, once, keeps
 from PIL import Image as pillow
 
 from maquette.core.errors import MaquetteError
-from maquette.media.base import Facts
+from maquette.media.facts import Facts
 
 FORMATS = {
     "PNG": {".png", ".apng"},

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +19,13 @@ from starlette.responses import JSONResponse, Response
 from maquette import __version__
 from maquette.server import schemas
 from maquette.server.counts import Counts
+from maquette.server.decoders import Decoders
 from maquette.server.doors import Doors, Needs
 from maquette.server.engine import Engine
 from maquette.server.errors import Elsewhere, answer, misread
 from maquette.server.films import Film, Films
 from maquette.server.filtering import Rules
+from maquette.server.keeping import Keeping
 from maquette.server.media import Media
 from maquette.server.rates import Rates
 from maquette.server.reading import all_schemas
@@ -43,6 +46,7 @@ from maquette.server.routes import (
 )
 from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
+from maquette.server.states import Job
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
@@ -86,6 +90,7 @@ def create_app(
     state.settings, state.engine, state.store = settings, engine, store
     state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
     state.rules, state.allow, state.media = rules, allow, Media()
+    state.decoders = Decoders(settings)
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
     state.sessions = Sessions() if pages is not None else None
     state.draining, state.ending = False, asyncio.Event()
@@ -98,7 +103,8 @@ def create_app(
         return doors[0]
 
     counted = supervisor.jobs.counts if supervisor else dict
-    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures, counted)
+    state.keeping = None
+    state.counts = Counts(lambda: doors[0].inside if doors else 0, engine.figures, counted, lambda: _held(state))
     app.add_middleware(around)  # type: ignore[arg-type]
     for topic in TOPICS + (WORK if supervisor else ()):
         app.router.routes.extend(topic.router.routes)
@@ -128,13 +134,12 @@ class Auditing:
 
     def __init__(self, store: Store):
         self._store, self._writer = store, ThreadPoolExecutor(1, "audit")
-        self._waiting = 0
+        self._room = threading.BoundedSemaphore(BACKLOG)
 
     def submit(self, row: tuple[Any, ...]) -> None:
-        if self._waiting >= BACKLOG:
-            log.error("audit: %d rows wait already, one is left out", self._waiting)
+        if not self._room.acquire(blocking=False):
+            log.error("audit: %d rows wait already, one is left out", BACKLOG)
             return
-        self._waiting += 1
         self._writer.submit(self._write, row)
 
     def _write(self, row: tuple[Any, ...]) -> None:
@@ -143,7 +148,7 @@ class Auditing:
         except Exception as fault:
             log.error("audit: %s", type(fault).__name__)
         finally:
-            self._waiting -= 1
+            self._room.release()
 
     def close(self) -> None:
         self._writer.shutdown()
@@ -159,27 +164,33 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
     await state.engine.start()
     await state.films.start()
+    jobs = state.supervisor.jobs if state.supervisor is not None else None
+    state.keeping = Keeping(state.store, jobs, state.engine, state.films, state.settings.keep)
     if state.supervisor is not None:
         await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
         state.stop_jobs = _stopping(state)
+    looking = asyncio.create_task(state.keeping.run())
     try:
         yield
     finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
         if stopped := state.stop_jobs():
             await stopped
         await state.films.close()
+        await state.decoders.close()
         await state.engine.close(5.0)
         state.auditing.close()
 
 
-def _adding(state: Any) -> Callable[[Path], str]:
+def _adding(state: Any) -> Callable[[Path, Job], str]:
     """What serves a finished run; the engine is changed in its own thread alone."""
     loop = asyncio.get_running_loop()
 
-    async def add(folder: Path) -> str:
-        return state.engine.add(folder).id
+    async def add(folder: Path, job: Job) -> str:
+        return state.engine.add(folder, job.tenant, job.shared).id
 
-    return lambda folder: asyncio.run_coroutine_threadsafe(add(folder), loop).result()
+    return lambda folder, job: asyncio.run_coroutine_threadsafe(add(folder, job), loop).result()
 
 
 def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:
@@ -193,6 +204,10 @@ def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:
         return begun[0]
 
     return stop
+
+
+def _held(state: Any) -> dict[str, int]:
+    return state.keeping.bytes if state.keeping is not None else {}
 
 
 def _public() -> Any:

@@ -301,9 +301,10 @@ class Device:
             LOG.exception("a line of requests had to be given up")
             for job in line.jobs:
                 self.end(job, bad)
-            self._lines.remove(line)
+                with contextlib.suppress(Exception):
+                    line.drop(job)
             worked = True
-        if not line.jobs and line in self._lines:
+        if all(job.over for job in line.jobs) and line in self._lines:  # it may have gone within a long draw
             self._lines.remove(line)
         self.flush()
         return worked

@@ -1,4 +1,4 @@
-"""What `/metrics` tells: requests by route and status, how long they took, and the engine's figures."""
+"""What `/metrics` tells: requests by route and status, how long they took, the engine's figures, and what is held."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,6 +17,7 @@ class Counts:
         inside: Callable[[], float],
         engine: Callable[[], Mapping[str, float]],
         jobs: Callable[[], Mapping[str, int]] = dict,
+        held: Callable[[], Mapping[str, int]] = dict,
     ):
         self._registry = CollectorRegistry()
         labels = ("method", "route", "status")
@@ -26,7 +27,7 @@ class Counts:
         )
         gauge = Gauge("maquette_requests_inside", "Requests in hand", registry=self._registry)
         gauge.set_function(inside)
-        self._registry.register(_Figures(engine, jobs))
+        self._registry.register(_Figures(engine, jobs, held))
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()
@@ -38,8 +39,13 @@ class Counts:
 
 
 class _Figures(Collector):
-    def __init__(self, engine: Callable[[], Mapping[str, float]], jobs: Callable[[], Mapping[str, int]]):
-        self._engine, self._jobs = engine, jobs
+    def __init__(
+        self,
+        engine: Callable[[], Mapping[str, float]],
+        jobs: Callable[[], Mapping[str, int]],
+        held: Callable[[], Mapping[str, int]],
+    ):
+        self._engine, self._jobs, self._held = engine, jobs, held
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         for name, value in self._engine().items():
@@ -48,3 +54,7 @@ class _Figures(Collector):
         for state, count in self._jobs().items():
             states.add_metric([state], count)
         yield states
+        parts = GaugeMetricFamily("maquette_data_bytes", "What the data folder holds, by part", labels=["part"])
+        for part, size in self._held().items():
+            parts.add_metric([part], size)
+        yield parts

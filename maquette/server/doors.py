@@ -15,14 +15,15 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
 from maquette.server import hosts
+from maquette.server.engine import Served
 from maquette.server.errors import Answer, Elsewhere, Later, answer
 from maquette.server.reading import FORM, JSON
-from maquette.server.sessions import COOKIE, HEADER, may_change
+from maquette.server.sessions import COOKIE, HEADER, LANGUAGE, may_change
 
 Scope = Literal["public", "infer", "train", "admin"]
 SCOPES = get_args(Scope)[1:]
@@ -57,6 +58,14 @@ class Caller(NamedTuple):
 
     id: str
     scopes: frozenset[str]
+
+    def sees(self, served: Served) -> bool:
+        """Whether a model is there for it: the operator's, its own jobs', shared ones; with the scope admin all."""
+        return served.owner is None or served.shared or self.owns(served)
+
+    def owns(self, served: Served) -> bool:
+        """Whether it may say who else sees a model, and delete it."""
+        return served.owner is not None and (served.owner == self.id or "admin" in self.scopes)
 
 
 LOCAL = Caller("", frozenset(SCOPES))
@@ -128,6 +137,12 @@ def needs(scope: Scope) -> Needs:
     return Needs(scope)
 
 
+def caller_of(request: Request) -> Caller:
+    """Who asks, once `needs` has let them in."""
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
+
+
 def audit(request: Request, key: str, action: str, thing: str, status: int) -> None:
     """A row in the audit log; it never keeps an answer waiting, and a log that is full stops nobody."""
     state = request.scope["state"]
@@ -164,10 +179,10 @@ class Doors:
             talk.status = GONE
             raise
         except MaquetteError as mistake:
-            await talk.refuse(answer(mistake, _language(headers)))
+            await talk.refuse(answer(mistake, language_of(headers)))
         except Exception as fault:
             _report(fault, request_id)
-            told = answer(MaquetteError("MQ-1002", request=request_id), _language(headers))
+            told = answer(MaquetteError("MQ-1002", request=request_id), language_of(headers))
             await talk.refuse(told)
         finally:
             self.inside -= 1
@@ -253,8 +268,10 @@ def _most(scope: MutableMapping[str, Any], headers: Headers, limits: Any) -> int
     return limits.dataset if scope["path"] == "/v1/files" else limits.upload
 
 
-def _language(headers: Headers) -> str:
-    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
+def language_of(headers: Headers) -> str:
+    """ "zh" or "en": what was chosen in the studio, which alone has such a cookie, or else what is accepted first."""
+    chosen = cookie_parser(headers.get("cookie", "")).get(LANGUAGE, "") or headers.get("accept-language", "")
+    return "zh" if chosen.lower().startswith("zh") else "en"
 
 
 def _check_path(path: bytes) -> None:

@@ -11,9 +11,9 @@ import importlib.util
 import math
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ class Served:
         embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
             pictures, and shown on the way.
         takes: what it is given beside a label: "words", "picture".
+        owner: the tenant whose job made it; None of a model of the operator's, which is everyone's.
+        shared: whether its owner lets everyone use it.
     """
 
     id: str
@@ -71,6 +73,17 @@ class Served:
     draws: bool
     denoises: bool
     takes: tuple[str, ...] = ()
+    owner: str | None = None
+    shared: bool = False
+
+
+Sees = Callable[[Served], bool]
+"""Whether a model is there for whoever asks."""
+
+
+def anyone(served: Served) -> bool:
+    """All models: for the server itself."""
+    return True
 
 
 class _Model:
@@ -135,16 +148,19 @@ class Engine:
 
     # -- models -------------------------------------------------------------------------------------------------------
 
-    def served(self) -> list[Served]:
-        """All models, in the order in which they came."""
-        return [model.served for model in list(self._models.values())]
+    def served(self, sees: Sees = anyone) -> list[Served]:
+        """The models that someone sees, in the order in which they came."""
+        return [model.served for model in list(self._models.values()) if sees(model.served)]
 
-    def find(self, model: str) -> Served:
-        """Raises `MaquetteError` MQ-2160 when there is none of that name."""
-        return self._found(model).served
+    def find(self, model: str, sees: Sees = anyone) -> Served:
+        """Raises `MaquetteError` MQ-2160 when there is none of that name, or none that is seen: with the same words."""
+        return self._found(model, sees).served
 
-    def add(self, folder: Path) -> Served:
+    def add(self, folder: Path, owner: str | None = None, shared: bool = False) -> Served:
         """A run's or bundle's folder becomes a model; one that was there before is read anew under its name.
+
+        Args:
+            owner, shared: see `Served`; a model that the operator has named stays everyone's.
 
         Raises:
             MaquetteError: as `pipeline.load`, as far as the config tells.
@@ -153,15 +169,31 @@ class Engine:
         outline = read_outline(bundle)
         known = next((m for m in list(self._models.values()) if m.served.folder == bundle), None)
         name = known.served.id if known else self._named(bundle)
-        served = _describe(name, bundle, outline)
+        if known is not None and known.served.owner is None:
+            owner, shared = None, False
+        served = replace(_describe(name, bundle, outline), owner=owner, shared=shared)
         if known is None or known.served.digest != served.digest:
             self._models[name] = _Model(served)
+        else:
+            known.served = served
         return served
 
-    def _found(self, name: str) -> _Model:
-        if name not in self._models:
-            raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, list(self._models)))
-        return self._models[name]
+    def remove(self, model: str) -> None:
+        """There is no such model any more; what is being made with it goes on to its end."""
+        self._models.pop(model, None)
+
+    def share(self, model: str, shared: bool) -> Served:
+        """Let everyone see a model, or its owner alone."""
+        found = self._found(model)
+        found.served = replace(found.served, shared=shared)
+        return found.served
+
+    def _found(self, name: str, sees: Sees = anyone) -> _Model:
+        model = self._models.get(name)
+        if model is None or not sees(model.served):
+            seen = [served.id for served in self.served(sees)]
+            raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, seen))
+        return model
 
     def _named(self, bundle: Path) -> str:
         source = bundle.parent.name if bundle.name == "bundle" else bundle.name

@@ -74,6 +74,10 @@ class Films:
                 found.append(Film(**files.read_json(path)))
             except (MaquetteError, TypeError):
                 log.warning("a film's record cannot be read and is left aside: %s", path.name)
+        known = {film.id for film in found}
+        for path in self._folder.glob("video_*.mp4"):
+            if path.stem not in known and not path.with_suffix(".json").exists():  # its film was deleted meanwhile
+                files.remove_file(path)
         return sorted(found, key=lambda film: film.created)
 
     async def close(self) -> None:
@@ -108,6 +112,15 @@ class Films:
             raise MaquetteError("MQ-2180", what="video", id=id)
         return film
 
+    def unfinished(self) -> set[str]:
+        """The models of those that are queued or in the making."""
+        return {film.model for film in self._films.values() if not film.over}
+
+    async def expire(self, before: float) -> None:
+        """Forget those that are over since before a time of day."""
+        for film in [film for film in self._films.values() if film.over and (film.completed or film.created) < before]:
+            await self._forget(film)
+
     async def content(self, film: Film) -> bytes:
         """The MP4; raises MQ-2181 when it is not done."""
         if film.status != "completed":
@@ -136,14 +149,20 @@ class Films:
             await self._keep(replace(film, status="completed", completed=int(time.time())))
         except MaquetteError as mistake:
             told = answer(mistake).body["error"]
-            error = {"code": told["code"], "message": told["message"]}
-            await self._keep(replace(film, status="failed", error=error))
+            await self._fail(film, told["code"], told["message"])
         except Exception as fault:
             log.error("%s %s", film.id, type(fault).__name__)
-            error = {"code": "server_error", "message": "this is a fault of the server"}
-            await self._keep(replace(film, status="failed", error=error))
+            await self._fail(film, "server_error", "this is a fault of the server")
         finally:
             self._tasks.pop(film.id, None)
+
+    async def _fail(self, film: Film, code: str, message: str) -> None:
+        """It has failed, for whoever waits for it, even where the disk is full and does not take that down."""
+        self._films[film.id] = film = replace(film, status="failed", error={"code": code, "message": message})
+        try:
+            await self._keep(film)
+        except MaquetteError as bad:
+            log.error("%s: its record could not be written: %s", film.id, bad.code)
 
     async def _patiently(self, film: Film) -> bytes:
         """The bytes, however long the engine's queue is."""

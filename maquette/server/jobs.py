@@ -7,7 +7,7 @@ of a job makes names the attempt it was given: the UPDATE finds no row when anot
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,22 +16,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
-from maquette.server import states
+from maquette.core.errors import MaquetteError, translated
+from maquette.server import plans, states
 from maquette.server.states import OVER, Job, Kind, Outcome, Policy, Watch
-from maquette.server.store import EVENTS, JOBS, FileRow, Store
+from maquette.server.store import EVENTS, FILES, JOBS, FileRow, Store
 
 TEXT = 1000
 """Characters of a reason or a message."""
 PRIORITIES = range(-10, 11)
+MODELS = ("model", "from", "codec", "judge")
+"""Of a spec: what may name a served model, beside `models`."""
 TOLD = {
-    "queued": "Waiting for its turn",
-    "running": "Started",
-    "paused": "Paused",
-    "succeeded": "Done",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
+    "queued": ("Waiting for its turn", "等待轮到它"),
+    "running": ("Started", "已开始"),
+    "paused": ("Paused", "已暂停"),
+    "succeeded": ("Done", "已完成"),
+    "failed": ("Failed", "失败"),
+    "cancelled": ("Cancelled", "已取消"),
 }
+"""In English, which is what is kept, and in Chinese."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class Event:
     """state, metrics, sample or message."""
     message: str
     data: Mapping[str, Any]
+
+    def said(self, language: str) -> str:
+        """The message, in Chinese where it is about the job's state; what is told of steps and samples stays."""
+        state = self.data.get("state")
+        if self.kind != "state" or state not in TOLD or language != "zh":
+            return self.message
+        _, mark, reason = self.message.partition(": ")
+        return TOLD[state][1] + ("：" if mark else "") + translated(self.data.get("code", ""), reason, language)
 
 
 class Jobs:
@@ -83,7 +94,8 @@ class Jobs:
             idempotency: the client's name for this request: asked again with it, the job of the first time comes back.
 
         Raises:
-            MaquetteError: MQ-4180 too many of this key, MQ-2183 the idempotency key was another request's.
+            MaquetteError: MQ-4180 too many of this key, MQ-2183 the idempotency key was another request's, MQ-2180 no
+                such file.
         """
         if priority not in PRIORITIES:
             wanted = f"{PRIORITIES.start} to {PRIORITIES.stop - 1}"
@@ -98,6 +110,8 @@ class Jobs:
                     raise MaquetteError("MQ-2183")
                 if row is not None:
                     return Job(**row)
+            if "file" in spec:  # it may have been deleted since it was looked up
+                self.store.check_file(connection, key, spec["file"])
             count = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.tenant == key, JOBS.c.state.not_in(OVER))
             if connection.execute(count).scalar_one() >= self.policy.unfinished:
                 raise MaquetteError("MQ-4180", what="unfinished jobs", most=self.policy.unfinished)
@@ -110,7 +124,7 @@ class Jobs:
             del row["number"]
             connection.execute(sa.insert(JOBS).values(**row))
             job = Job(**connection.execute(sa.select(JOBS).where(JOBS.c.id == id)).mappings().one())
-            job = self._tell(connection, job, "state", TOLD["queued"], {"state": "queued"})
+            job = self._tell(connection, job, "state", TOLD["queued"][0], {"state": "queued"})
         self.wake()
         return job
 
@@ -184,15 +198,57 @@ class Jobs:
         Raises:
             MaquetteError: MQ-2180 no such file, MQ-2181 a job that is not over needs it.
         """
-        row = self.store.get_file(key, file)
-        asked = sa.select(JOBS.c.spec).where(JOBS.c.state.not_in(OVER), JOBS.c.tenant == key)
-        with self.store.reading() as connection:
-            if any(file == spec.get("file") for (spec,) in connection.execute(asked)):
+
+        def check(connection: sa.Connection) -> None:
+            if any(file == spec.get("file") for spec in self._unfinished(connection)):
                 raise MaquetteError("MQ-2181", what="file", state="in use", reason="a job that is not over needs it")
-        self.store.delete_file(key, file)
+
+        row = self.store.delete_file(key, file, check)
         unpacked = self.store.folder / dataset_folder(row)
         if unpacked.exists() and not self.store.file_path(row).exists():
             files.remove_folder(unpacked)
+
+    def needs(self, model: str) -> bool:
+        """Whether a job that is not over names this model."""
+        with self.store.reading() as connection:
+            specs = self._unfinished(connection)
+        return any(model in (spec.get(name) for name in MODELS) or model in spec.get("models", ()) for spec in specs)
+
+    def ended(self, before: float) -> Sequence[Job]:
+        """Those that are over since before a time of day, the oldest first."""
+        asked = sa.select(JOBS).where(JOBS.c.state.in_(OVER), JOBS.c.ended < before).order_by(JOBS.c.number)
+        with self.store.reading() as connection:
+            return [Job(**row) for row in connection.execute(asked).mappings()]
+
+    def discard(self, id: str) -> None:
+        """Forget a job that is over, and its events."""
+        with self.store.writing() as connection:
+            gone = sa.delete(JOBS).where(JOBS.c.id == id, JOBS.c.state.in_(OVER))
+            if connection.execute(gone).rowcount:
+                connection.execute(sa.delete(EVENTS).where(EVENTS.c.job == id))
+
+    def loose_files(self, before: float) -> Sequence[FileRow]:
+        """Uploads from before a time of day that no job tells of."""
+        with self.store.reading() as connection:
+            told = {spec.get("file") for (spec,) in connection.execute(sa.select(JOBS.c.spec))}
+            old = connection.execute(sa.select(FILES).where(FILES.c.created < before)).mappings()
+            return [FileRow(**row) for row in old if row["id"] not in told]
+
+    def maker(self, folder: Path) -> Job:
+        """The job that has trained the model of a run or of the bundle in it; raises MQ-2180 where none has."""
+        name = (folder.parent if folder.name == "bundle" else folder).name
+        asked = sa.select(JOBS).where(JOBS.c.kind == "train", JOBS.c.id.endswith(name[-plans.TAIL :], autoescape=True))
+        with self.store.reading() as connection:
+            rows = [Job(**row) for row in connection.execute(asked).mappings()]
+        for job in rows:
+            if plans.run_name(job.id, job.spec) == name:
+                return job
+        raise MaquetteError("MQ-2180", what="job", id=name)
+
+    def share(self, folder: Path, shared: bool) -> Job:
+        """Keep for later starts whether the model of a run is everyone's; raises as `maker`."""
+        with self._changing(self.maker(folder).id) as held:
+            return held.becomes(replace(held.job, result={**held.job.result, "shared": shared}))
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state, for `/metrics`."""
@@ -259,14 +315,23 @@ class Jobs:
         with self._changing(job.id) as held:
             return held.maybe(states.lost(held.job, job.attempt, job.beats, now, self.policy), job.attempt)
 
-    def reap(self, watch: Watch, owner: str, dead: Callable[[str], bool]) -> Sequence[Job]:
-        """Put back what others ran that are gone: those known to be `dead`, and those silent for a lease."""
-        foreign = [job for job in self.running() if job.owner != owner]
+    def reap(self, watch: Watch, owner: str, mine: Container[str], dead: Callable[[str], bool]) -> Sequence[Job]:
+        """Put back what nobody runs any more: what others ran that are known to be `dead`, or silent for a lease, and
+        what is said to be run by `owner` and is not among `mine`, the ids of those that it does run."""
+        running = self.running()
+        foreign = [job for job in running if job.owner != owner]
         gone = {job.id: job for job in watch.silent(foreign, self.steady())}
         gone |= {job.id: job for job in foreign if dead(job.owner)}
+        gone |= {job.id: job for job in running if job.owner == owner and job.id not in mine}
         return [job for lost in gone.values() if (job := self.give_up(lost)) is not None]
 
     # -- rows ---------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _unfinished(connection: sa.Connection) -> Sequence[Mapping[str, Any]]:
+        """The specs of all jobs that are not over."""
+        asked = sa.select(JOBS.c.spec).where(JOBS.c.state.not_in(OVER))
+        return [spec for (spec,) in connection.execute(asked)]
 
     def _any(self, state: str) -> bool:
         with self.store.reading() as connection:
@@ -294,7 +359,7 @@ class Jobs:
                 raise MaquetteError("MQ-4181")
         if job.state != before.state:
             data: dict[str, Any] = {"state": job.state, "attempt": job.attempt}
-            message, level = TOLD[job.state], "info"
+            message, level = TOLD[job.state][0], "info"
             if job.state == "failed" or (job.state == "queued" and job.reason):
                 data |= {"code": job.code} if job.code else {}
                 message = f"{message}: {job.reason}"

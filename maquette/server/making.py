@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from fastapi import Request as Call
 from starlette.datastructures import State
 
 from maquette.core import exit as exits
@@ -17,6 +18,7 @@ from maquette.core.types import Sampling
 from maquette.media.base import Medium
 from maquette.request import Request
 from maquette.server.batching import Asked, Made, Partial, Used, Words
+from maquette.server.doors import caller_of
 from maquette.server.engine import Served
 from maquette.server.schemas import Drawn
 
@@ -33,21 +35,21 @@ HOWS = ("solver", "steps", "temperature", "eta", "strength", "top_k", "top_p", "
 SEEDS = 2**31
 
 
-def find(state: State, name: str | None, media: Sequence[str]) -> Served:
-    """The model called `name`, or the only one of `media` where none is named.
+def find(call: Call, name: str | None, media: Sequence[str]) -> Served:
+    """The model called `name`, or the only one of `media` where none is named, of those that the caller sees.
 
     Raises:
         MaquetteError: MQ-2160 no such model, MQ-2202 none named and several there, MQ-2214 one of another medium,
             MQ-2151 one that makes nothing.
     """
-    engine = state.engine
+    engine, sees = call.app.state.engine, caller_of(call).sees
     if name is None:
-        fitting = [served for served in engine.served() if served.medium in media and served.draws]
+        fitting = [served for served in engine.served(sees) if served.medium in media and served.draws]
         if len(fitting) != 1:
             wanted = "name one of those that GET /v1/models lists"
             raise MaquetteError("MQ-2202", path="model", wanted=wanted, more="")
         return fitting[0]
-    served = engine.find(name)
+    served = engine.find(name, sees)
     if served.medium not in media:
         raise MaquetteError("MQ-2214", "model", made=served.medium, todo=PATHS.get(served.medium, ELSEWHERE))
     if not served.draws:

@@ -7,10 +7,11 @@ from typing import Any
 from maquette.core.config import read_yaml
 from maquette.core.errors import MaquetteError, nearest
 from maquette.server import plans
+from maquette.server.doors import Caller
 from maquette.server.schemas import Hyperparameters, Tuning, Work
 
 USES = {
-    "train": {"model", "recipe", "file", "dataset", "budget", "overrides", "codec", "suffix", "seed"},
+    "train": {"model", "recipe", "file", "dataset", "budget", "overrides", "codec", "suffix", "seed", "shared"},
     "evaluate": {"model", "file", "dataset", "n", "seed", "judge", "guidance", "solver", "steps", "temperature"},
     "compare": {"recipes", "models", "file", "dataset", "budget", "overrides", "codec", "seeds", "n"},
     "sample": {"model", "n", "seed", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
@@ -30,22 +31,22 @@ TRAINING = {"budget", "overrides", "codec", "seeds"}
 """What says how recipes are trained."""
 
 
-def tuning(state: Any, tenant: str, body: Tuning) -> plans.Spec:
+def tuning(state: Any, caller: Caller, body: Tuning) -> plans.Spec:
     """The spec of a fine-tuning job.
 
     Raises:
         MaquetteError: what is wrong, with the field's name.
     """
     file = body.training_file
-    data = _data(state, tenant, file if _is_id(file) else None, None if _is_id(file) else file, "training_file")
+    data = _data(state, caller, file if _is_id(file) else None, None if _is_id(file) else file, "training_file")
     nested = body.method.supervised if body.method else None
     told = body.hyperparameters or (nested.hyperparameters if nested else None)
-    spec = _training(state, body.model, body.recipe, body.suffix, body.budget, body.overrides, told, body.codec)
+    spec = _training(state, caller, body, told)
     kept = {"seed": body.seed, "metadata": body.metadata, "training_file": file}
     return spec | data | {name: value for name, value in kept.items() if value is not None}
 
 
-def work(state: Any, tenant: str, body: Work) -> plans.Spec:
+def work(state: Any, caller: Caller, body: Work) -> plans.Spec:
     """The spec of a job of any kind; raises as `tuning`."""
     kind = body.kind
     given = body.model_dump(exclude_none=True)
@@ -53,15 +54,13 @@ def work(state: Any, tenant: str, body: Work) -> plans.Spec:
         raise MaquetteError("MQ-2184", name, path=name, reason=f"jobs of the kind {kind} do not read it")
     for name in sorted(NEEDS[kind] - given.keys()):
         raise MaquetteError("MQ-2202", name, path=name, wanted="it is needed", more="")
-    data = _data(state, tenant, body.file, body.dataset)
+    data = _data(state, caller, body.file, body.dataset)
     kept = {name: given[name] for name in ("n", "seed", "metadata") if name in given}
     if kind == "train":
-        assert body.model is not None
-        spec = _training(state, body.model, body.recipe, body.suffix, body.budget, body.overrides, None, body.codec)
-        return spec | data | kept
+        return _training(state, caller, body, None) | data | kept
     folder = state.store.folder
     if kind == "compare":
-        return _compared(state, body) | data | kept
+        return _compared(state, caller, body) | data | kept
     if kind == "check":
         spec = data | kept
         if body.recipe is not None:
@@ -70,11 +69,11 @@ def work(state: Any, tenant: str, body: Work) -> plans.Spec:
         return spec
     for name in (body.model, body.judge):
         if name is not None:
-            state.engine.find(name)
+            state.engine.find(name, caller.sees)
     return data | kept | {name: given[name] for name in USES[kind] & given.keys() - {"file", "dataset"}}
 
 
-def _compared(state: Any, body: Work) -> plans.Spec:
+def _compared(state: Any, caller: Caller, body: Work) -> plans.Spec:
     """Recipes to be trained alike, or served models as they are."""
     if (body.recipes is None) == (body.models is None):
         raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="recipes or models, one of the two", more="")
@@ -84,7 +83,7 @@ def _compared(state: Any, body: Work) -> plans.Spec:
         if len(set(body.models)) != len(body.models):
             raise MaquetteError("MQ-2202", "models", path="models", wanted="each once", more="")
         for name in body.models:
-            state.engine.find(name)
+            state.engine.find(name, caller.sees)
         return {"models": body.models}
     several = [plans.find_recipe(name, state.store.folder, "recipes") for name in body.recipes or ()]
     overrides = plans.settings(body.overrides or {})
@@ -93,18 +92,16 @@ def _compared(state: Any, body: Work) -> plans.Spec:
     if len({one.name.rpartition("/")[2] for one in several}) != len(several):
         raise MaquetteError("MQ-2202", "recipes", path="recipes", wanted="each once", more="")
     spec = {"recipes": [one.name for one in several], "words": [one.word for one in several]}
-    return (
-        spec | {"overrides": overrides, "seeds": body.seeds or [0]} | _budget(body.budget) | _codec(state, body.codec)
-    )
+    spec |= {"overrides": overrides, "seeds": body.seeds or [0]}
+    return spec | _budget(body.budget) | _codec(state, caller, body.codec)
 
 
-def _training(
-    state: Any, model: str, recipe: str | None, suffix: str | None, budget: str | None,
-    overrides: Mapping[str, Any] | None, told: Hyperparameters | None, codec: str | None,
-) -> plans.Spec:  # fmt: skip
+def _training(state: Any, caller: Caller, body: Tuning | Work, told: Hyperparameters | None) -> plans.Spec:
     """A recipe, or a served model to go on from; of one name for both the model is meant when `recipe` is said too."""
+    model, recipe, budget = body.model, body.recipe, body.budget
+    assert model is not None
     folder: Path = state.store.folder
-    served = {one.id: one for one in state.engine.served()}
+    served = {one.id: one for one in state.engine.served(caller.sees)}
     spec: plans.Spec = {"model": model}
     listed = None
     if model in served and (recipe is not None or not _is_recipe(model, folder)):
@@ -120,7 +117,7 @@ def _training(
             raise MaquetteError("MQ-2184", "recipe", path="recipe", reason="`model` is a recipe already")
         listed = _recipe(model, folder, served)
         tree = read_yaml(listed.path)[0]
-    chosen = plans.settings(overrides or {})
+    chosen = plans.settings(body.overrides or {})
     more, epochs = _hyper(told, tree)
     if epochs is not None and budget is not None:
         raise MaquetteError("MQ-2184", "budget", path="budget", reason="n_epochs is one already")
@@ -129,10 +126,15 @@ def _training(
         spec |= {"recipe": listed.name, "word": listed.word}
         if "from" not in spec:
             plans.check_tree(listed, chosen)
-    spec |= {"stem": plans.stem(listed.name if listed and "from" not in spec else model, suffix), "overrides": chosen}
+    spec |= {
+        "stem": plans.stem(listed.name if listed and "from" not in spec else model, body.suffix),
+        "overrides": chosen,
+    }
     if told is not None:
         spec["hyperparameters"] = told.model_dump(exclude_none=True)
-    return spec | _budget(budget or epochs) | _codec(state, codec)
+    if body.shared:
+        spec["shared"] = True
+    return spec | _budget(budget or epochs) | _codec(state, caller, body.codec)
 
 
 def run_of(folder: Path) -> Path:
@@ -177,18 +179,18 @@ def _budget(text: str | None) -> dict[str, str]:
     return {} if text is None else {"budget": plans.budget(text)}
 
 
-def _codec(state: Any, name: str | None) -> dict[str, str]:
+def _codec(state: Any, caller: Caller, name: str | None) -> dict[str, str]:
     if name is None:
         return {}
-    state.engine.find(name)
+    state.engine.find(name, caller.sees)
     return {"codec": name}
 
 
-def _data(state: Any, tenant: str, file: str | None, dataset: str | None, where: str = "dataset") -> plans.Spec:
+def _data(state: Any, caller: Caller, file: str | None, dataset: str | None, where: str = "dataset") -> plans.Spec:
     if file is not None and dataset is not None:
         raise MaquetteError("MQ-2184", "dataset", path="dataset", reason="`file` is given already")
     if file is not None:
-        row = state.store.get_file(tenant, file)
+        row = state.store.get_file(caller.id, file)
         return {"file": row.id}
     if dataset is not None:
         from maquette.data.embedded import NAMES

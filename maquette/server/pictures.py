@@ -1,5 +1,6 @@
-"""Uploaded pictures -> what a request is given of them. Strangers' files: the header is read first."""
+"""Uploaded pictures -> what a request is given of them. Strangers' files: they are opened in processes of their own."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,11 +9,9 @@ import torch
 from maquette.bundle import Outline
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Real
-from maquette.media import decode
 from maquette.media.base import Medium
-from maquette.media.image import Image
+from maquette.server.decoders import Decoders
 from maquette.server.schemas import Edit
-from maquette.server.settings import Settings
 
 
 class Brought(NamedTuple):
@@ -33,23 +32,13 @@ def one_of(files: dict[str, list[bytes]], *names: str) -> list[bytes | None]:
     return found
 
 
-def read(data: bytes, medium: Medium, field: str, limits: Settings) -> np.ndarray:
-    """The item of a picture file.
-
-    Raises:
-        MaquetteError: MQ-2204 for more pixels than are read here, MQ-3001 for what is no picture.
-    """
-    _check_size(data, field, limits)
-    return medium.from_bytes(data, field)
+async def read(decoders: Decoders, data: bytes, medium: Medium, field: str) -> np.ndarray:
+    """The item of a picture file; raises as `Decoders.square`."""
+    size, _, channels = medium.stored
+    return await decoders.square(data, field, size, channels)
 
 
-def _check_size(data: bytes, field: str, limits: Settings) -> None:
-    width, height = decode.facts(data, field, decode.MIN_SIDE).size
-    if width * height > limits.pixels:
-        raise MaquetteError("MQ-2204", what=field, most=f"{limits.pixels} pixels")
-
-
-def edited(brought: Brought, edit: Edit, outline: Outline, limits: Settings) -> dict[str, Any]:
+async def edited(decoders: Decoders, brought: Brought, edit: Edit, outline: Outline) -> dict[str, Any]:
     """The fields of a request that begins from a picture, as `maquette sample --image` has them.
 
     Raises:
@@ -59,7 +48,7 @@ def edited(brought: Brought, edit: Edit, outline: Outline, limits: Settings) -> 
     space = medium.space
     assert isinstance(space, Real) and len(space.shape) == 3, "of pictures"
     if outline.along.beside(space).image is not None:
-        return {"given": _given(brought, edit, outline, medium, limits)}
+        return {"given": await _given(decoders, brought, edit, outline, medium)}
     fields: dict[str, Any] = {
         name: value for name in ("factor", "colour") if (value := getattr(edit, name)) is not None
     }
@@ -67,13 +56,13 @@ def edited(brought: Brought, edit: Edit, outline: Outline, limits: Settings) -> 
         fields["blur"] = float(edit.blur)
     if edit.factor is not None:
         medium = outline.medium_config.smaller(edit.factor).build()
-    fields["image"] = read(brought.image, medium, "image", limits)
+    fields["image"] = await read(decoders, brought.image, medium, "image")
     ways = fields.keys() - {"image"} or (edit.strength is not None and edit.strength < 1)
-    mask = _mask(brought, space.shape[-1], limits, clear=not ways)
+    mask = await _mask(decoders, brought, space.shape[-1], clear=not ways)
     return fields if mask is None else fields | {"mask": mask}
 
 
-def _given(brought: Brought, edit: Edit, outline: Outline, medium: Medium, limits: Settings) -> torch.Tensor:
+async def _given(decoders: Decoders, brought: Brought, edit: Edit, outline: Outline, medium: Medium) -> torch.Tensor:
     """The picture in the space of what the model learnt to begin from."""
     kind, craft, space = outline.model_config.kind(), outline.along.craft, medium.space
     assert isinstance(space, Real)
@@ -81,23 +70,22 @@ def _given(brought: Brought, edit: Edit, outline: Outline, medium: Medium, limit
         if getattr(edit, what):
             raise MaquetteError("MQ-2138", what, kind=kind, what=what)
     reader = medium.shaped(outline.along.beside(space).image or space if craft is None else craft.brought(space))
-    x = reader.to_tensor(read(brought.image, reader, "image", limits)[None])
-    hidden = _mask(brought, space.shape[-1], limits, clear=craft is not None)
+    x = reader.to_tensor((await read(decoders, brought.image, reader, "image"))[None])
+    hidden = await _mask(decoders, brought, space.shape[-1], clear=craft is not None)
     if craft is None and hidden is not None:
         raise MaquetteError("MQ-2138", "mask", kind=kind, what="mask")
     if craft is None:
         return x
-    return craft.bring(x, space, None if hidden is None else torch.from_numpy(hidden)[None])
+    return await asyncio.to_thread(craft.bring, x, space, None if hidden is None else torch.from_numpy(hidden)[None])
 
 
-def _mask(brought: Brought, size: int, limits: Settings, clear: bool) -> np.ndarray | None:
+async def _mask(decoders: Decoders, brought: Brought, size: int, clear: bool) -> np.ndarray | None:
     """Where the picture is to be made anew, booleans [1, size, size]: where the mask is clear, or white if nothing in
     it is; without a mask where the picture itself is clear, if that counts."""
     if brought.mask is None:
-        holes = decode.transparent(brought.image, "image", size) if clear else None
+        holes = await decoders.transparent(brought.image, "image", size) if clear else None
     else:
-        _check_size(brought.mask, "mask", limits)
-        holes = decode.transparent(brought.mask, "mask", size)
+        holes = await decoders.transparent(brought.mask, "mask", size)
         if holes is None:
-            holes = Image(size, 1).from_bytes(brought.mask, "mask")[:, :, 0] > 127
+            holes = (await decoders.square(brought.mask, "mask", size, 1))[:, :, 0] > 127
     return None if holes is None else np.ascontiguousarray(holes[None])

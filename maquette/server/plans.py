@@ -27,6 +27,8 @@ MAX_SETTINGS = 64
 MAX_NUMBER = 1_000_000
 MAX_SAMPLES = 100_000
 MAX_SEED = 2**53
+TAIL = 8
+"""Letters of a job's id in the name of its run."""
 
 _NAME = r"[a-z][a-z0-9_]{0,40}"
 _TRAIN: dict[str, Rule] = {
@@ -215,7 +217,7 @@ def stem(name: str, suffix: str | None) -> str:
 
 def run_name(id: str, spec: Mapping[str, Any]) -> str:
     """The folder of a training job's run, after which its model is named: no two jobs have the same."""
-    return f"{spec['stem']}-{id[-8:]}"
+    return f"{spec['stem']}-{id[-TAIL:]}"
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

@@ -278,6 +278,8 @@ class Tuning(Body):
     """A served autoencoder whose codes are learnt."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Goes into the model's name."""
+    shared: bool | None = None
+    """Whether all keys may use the model, and not this one alone."""
     seed: JobSeed | None = None
     metadata: Annotated[dict[Annotated[str, Field(max_length=64)], Short], Field(max_length=16)] | None = None
     validation_file: None = None
@@ -305,6 +307,8 @@ class Work(Body):
     judge: Id | None = None
     """Of `evaluate`: a served model that says whether pictures are what was asked."""
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    shared: bool | None = None
+    """Of `train`: whether all keys may use the model, and not this one alone."""
     n: Annotated[int, Field(ge=1, le=100_000)] | None = None
     seed: JobSeed | None = None
     seeds: Annotated[list[JobSeed], Field(min_length=1, max_length=8)] | None = None
@@ -321,6 +325,13 @@ class Work(Body):
     priority: Annotated[int, Field(ge=-10, le=10)] | None = None
     """Higher ones first; above 0 for keys with the scope admin."""
     metadata: Annotated[dict[Annotated[str, Field(max_length=64)], Short], Field(max_length=16)] | None = None
+
+
+class Sharing(Body):
+    """`POST /v1/models/{model}`."""
+
+    shared: bool
+    """Whether all keys may use the model, and not its owner alone."""
 
 
 class Upload(Body):

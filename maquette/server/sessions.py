@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 COOKIE = "maquette_session"
 HEADER = "x-csrf-token"
+LANGUAGE = "maquette_language"
+"""The cookie of the language that was chosen in the studio."""
 SECONDS = 12 * 3600.0
 """How long a session lasts."""
 MOST = 1000

@@ -21,6 +21,8 @@ class Settings(Config):
     """Where the database, uploads and finished films lie."""
     database: str = ""
     """A URL of SQLAlchemy's; "" is SQLite in the data folder."""
+    keep: float = 0.0
+    """Days after which finished work is deleted; 0: never."""
 
     workers: int = 1
     """Jobs (training, evaluation, …) that run at once, each a process of its own."""
@@ -54,6 +56,12 @@ class Settings(Config):
     """Files of a form."""
     pixels: int = 16_000_000
     """Of an uploaded picture."""
+    decoders: int = 2
+    """Processes that open uploaded pictures; each is started when it is first needed, and stays."""
+    decode_bytes: int = 1 << 30
+    """Memory that such a process may take for a picture."""
+    decode_seconds: float = 20.0
+    """And the time, after which it is ended."""
     n: int = 64
     """Samples of one request."""
     inputs: int = 256
@@ -87,7 +95,9 @@ class Settings(Config):
     def __post_init__(self) -> None:
         self.check(0 <= self.port < 65536, "port", "a port from 0 to 65535")
         self.check(0 <= self.workers <= 64, "workers", "a whole number from 0 to 64")
+        self.check(0 <= self.keep <= 36_500, "keep", "a number of days")
         self.check(self.rate >= 0, "rate", "a whole number of requests a minute")
+        self.check(1 <= self.decoders <= 64, "decoders", "a whole number from 1 to 64")
         self.check(1 <= self.n <= 1000, "n", "a whole number from 1 to 1000")
         self.check(self.pace >= 1024, "pace", "at least 1024 bytes a second")
         self.check(all(0 < len(name) <= 253 for name in self.names), "names", "names of hosts")

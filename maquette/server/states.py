@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from maquette.core.errors import MaquetteError
+
 Kind = Literal["train", "evaluate", "compare", "sample", "check"]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Outcome = Literal["done", "refused", "crashed", "orphaned", "put back"]
@@ -64,6 +66,11 @@ class Job:
     @property
     def over(self) -> bool:
         return self.state in OVER
+
+    @property
+    def shared(self) -> bool:
+        """Whether the model that it trains is everyone's, as was asked with it or said of the model later."""
+        return bool(self.result.get("shared", self.spec.get("shared", False)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +204,8 @@ def lost(job: Job, attempt: int, beats: int, now: float, policy: Policy) -> Job 
     """Its runner has not been heard of for a lease; None when it has, since `beats` was seen."""
     if job.beats != beats:
         return None
-    return end(job, attempt, "orphaned", now, policy, reason="the server that ran it was gone")
+    gone = MaquetteError("MQ-1183")
+    return end(job, attempt, "orphaned", now, policy, code=gone.code, reason=gone.sentence)
 
 
 class Watch:

@@ -247,6 +247,11 @@ class Store:
         with self.reading() as connection:
             return [AuditRow(**row) for row in connection.execute(asked).mappings()]
 
+    def forget_audit(self, before: float) -> int:
+        """Delete the lines from before a time of day; how many there were."""
+        with self.writing() as connection:
+            return connection.execute(sa.delete(AUDIT).where(AUDIT.c.time < before)).rowcount
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def put_file(
@@ -282,6 +287,12 @@ class Store:
             raise MaquetteError("MQ-2180", what="file", id=id)
         return FileRow(**row)
 
+    def check_file(self, connection: sa.Connection, tenant: str, id: str) -> None:
+        """Raises as `get_file`, within a transaction."""
+        asked = sa.select(FILES.c.id).where(FILES.c.id == id, FILES.c.tenant == tenant)
+        if connection.execute(asked).first() is None:
+            raise MaquetteError("MQ-2180", what="file", id=id)
+
     def list_files(
         self, tenant: str, purpose: str | None = None, after: str | None = None, limit: int = 100, newest: bool = True
     ) -> list[FileRow]:
@@ -296,15 +307,37 @@ class Store:
         with self.reading() as connection:
             return [FileRow(**row) for row in connection.execute(asked).mappings()]
 
-    def delete_file(self, tenant: str, id: str) -> FileRow:
-        """Forget a file; its bytes go when no other row has the same."""
+    def delete_file(self, tenant: str, id: str, check: Callable[[sa.Connection], object] | None = None) -> FileRow:
+        """Forget a file; its bytes go when no other row has the same.
+
+        Args:
+            check: within the transaction; what it raises, the file stays for.
+        """
         row = self.get_file(tenant, id)
         with self.writing() as connection:
+            if check is not None:
+                check(connection)
             connection.execute(sa.delete(FILES).where(FILES.c.id == id, FILES.c.tenant == tenant))
-            same = sa.select(FILES.c.id).where(FILES.c.sha256 == row.sha256, FILES.c.suffix == row.suffix)
-            if connection.execute(same).first() is None:
-                files.remove_file(self.file_path(row))
+        self._drop(self.file_path(row))  # once it is sure that the row has gone: a row is never without its bytes
         return row
+
+    def clean(self, before: float) -> None:
+        """Remove what killed servers have left among the uploads before a time of day: halves, bytes without row."""
+        with self.reading() as connection:
+            known = {
+                f"{sha256}{suffix}" for sha256, suffix in connection.execute(sa.select(FILES.c.sha256, FILES.c.suffix))
+            }
+        for path in self.uploads.iterdir() if self.uploads.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.name not in known and path.stat().st_mtime < before:
+                    self._drop(path)
+
+    def _drop(self, path: Path) -> None:
+        """Remove bytes that no row has; within a transaction, so that none comes to have them meanwhile."""
+        with self.writing() as connection:
+            rows = connection.execute(sa.select(FILES.c.suffix).where(FILES.c.sha256 == path.name[:64])).all()
+            if path.name[64:] not in [suffix for (suffix,) in rows]:
+                files.remove_file(path)
 
     def file_path(self, row: FileRow) -> Path:
         """Where the bytes of a file are; the name is their SHA-256 and one of our suffixes, nothing a client wrote."""

@@ -28,7 +28,7 @@ from maquette.core.errors import MaquetteError
 from maquette.server import plans
 from maquette.server.jobs import Jobs, dataset_folder
 from maquette.server.states import Job, Outcome, Watch
-from maquette.server.tailing import Course, failure
+from maquette.server.tailing import Course, failure, starved
 
 log = logging.getLogger("maquette.server")
 
@@ -44,6 +44,7 @@ REFUSED = {2, 3, 6, 7, 8}
 BUSY = 4
 """That of a folder in use."""
 OLD = 86_400.0
+GIB = 1 << 30
 SELDOM = 30.0
 """Seconds between two looks at a run that has gone on for hours: its events are to be read by people."""
 
@@ -75,6 +76,7 @@ class Supervisor:
         tick: seconds between two looks at everything.
         grace: seconds that a worker has to leave when it is asked to.
         device: what jobs compute on.
+        memory: bytes that each process of a job may take of its own; None: as many as there are.
         command: what runs a plan.
     """
 
@@ -87,10 +89,11 @@ class Supervisor:
         tick: float = 0.25,
         grace: float = 20.0,
         device: str = "auto",
+        memory: int | None = None,
         command: Sequence[str] = (sys.executable, "-m", "maquette.server.worker"),
     ):
         self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
-        self.device, self.command = device, command
+        self.device, self.memory, self.command = device, memory, command
         self.folder = jobs.store.folder.absolute()
         self.owner = secrets.token_hex(8)
         self._watch = Watch(lease)
@@ -99,12 +102,13 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._lock = contextlib.ExitStack()
 
-    def start(self, model: Callable[[str], Path], trained: Callable[[Path], str]) -> None:
+    def start(self, model: Callable[[str], Path], trained: Callable[[Path, Job], str]) -> None:
         """Begin; the models of jobs that are done are served again.
 
         Args:
             model: the folder of a served model by its name; raises MaquetteError when there is none.
-            trained: called in another thread with the folder of a run that is done; gives the name it is served by.
+            trained: called in another thread with the folder of a run that is done and the job whose it is; gives the
+                name that its model is served by.
         """
         self._model, self._trained = model, trained
         self._lock.enter_context(files.lock(self._owners / self.owner))
@@ -112,7 +116,7 @@ class Supervisor:
         for job in self.jobs.trained():
             folder = self.folder / str(job.result.get("folder", ""))
             try:
-                self._trained(folder)
+                self._trained(folder, job)
             except MaquetteError as bad:
                 log.warning("%s: its model cannot be served: %s", job.id, bad.code)
         self.jobs.wake = self._wake.set
@@ -157,11 +161,12 @@ class Supervisor:
             self._wake.clear()
 
     def _reap(self) -> None:
-        """Take back what servers that are gone have left running."""
+        """Take back what servers that are gone have left running, and what was claimed here and could not be begun when
+        the database did not take that down."""
         if self._leave.is_set():
             return
-        for job in self.jobs.reap(self._watch, self.owner, self._dead):
-            log.info("%s: its server is gone; %s", job.id, job.state)
+        for job in self.jobs.reap(self._watch, self.owner, self._running, self._dead):
+            log.info("%s: nobody runs it any more; %s", job.id, job.state)
 
     def _dead(self, owner: str) -> bool:
         """Whether the lock of that server is free; of one that never had its lock here, nothing is known."""
@@ -190,11 +195,11 @@ class Supervisor:
                 self._begin(job)
             except MaquetteError as bad:
                 lasting = bad.code[3] != "5"
-                self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, _sentence(bad))
+                self.jobs.end(job.id, job.attempt, "refused" if lasting else "crashed", bad.code, bad.sentence)
             except Exception as bad:  # whatever it is, the job must not stand as running with nobody who runs it
                 log.exception("%s: no worker could be started", job.id)
-                reason = f"no worker could be started: {getattr(bad, 'strerror', None) or type(bad).__name__}"
-                self.jobs.end(job.id, job.attempt, "crashed", "", reason)
+                none = MaquetteError("MQ-1182", reason=getattr(bad, "strerror", None) or type(bad).__name__)
+                self.jobs.end(job.id, job.attempt, "crashed", none.code, none.sentence)
 
     def _begin(self, job: Job) -> None:
         """Start the worker of a claimed job."""
@@ -214,6 +219,7 @@ class Supervisor:
             "again": ["resume", str(out)] if job.kind == "train" else None,
             "run": str(out) if job.kind == "train" else None,
             "unpack": unpack,
+            "memory": self.memory,
         }
         folder = files.make_folder(self.folder / own)
         files.make_folder(folder / "tmp")
@@ -345,26 +351,29 @@ class Supervisor:
             return self._done(worker, code)
         said = said.replace(str(self.folder) + "/", "")
         if worker.overdue:
-            return "refused", "", f"it took longer than {self.jobs.policy.seconds:.0f} s", {}
+            return "refused", *_said(MaquetteError("MQ-2186", seconds=f"{self.jobs.policy.seconds:.0f}"))
         if worker.stopping is not None:
             return "put back", "", "", {}
         if code == BUSY:
             return "put back", name or "MQ-4001", said, {}
+        if self.memory is not None and starved(folder / "log.txt"):
+            return "refused", *_said(MaquetteError("MQ-2185", most=f"{self.memory / GIB:.3g}"))
         if code in REFUSED:
             return "refused", name, said, {}
         if code < 0:
-            said = f"its process was ended by {_signal(-code)}"
-            name = ""
-        return "crashed", name, said or f"its process ended with {code}", {}
+            return "crashed", *_said(MaquetteError("MQ-1180", signal=_signal(-code)))
+        if not said:
+            return "crashed", *_said(MaquetteError("MQ-1181", status=code))
+        return "crashed", name, said, {}
 
     def _done(self, worker: Worker, code: int) -> tuple[Outcome, str, str, dict[str, Any]]:
         job = worker.job
         if job.kind == "train":
             folder = Path("models") / plans.run_name(job.id, job.spec)
             try:
-                model = self._trained(self.folder / folder)
+                model = self._trained(self.folder / folder, job)
             except MaquetteError as bad:
-                return "refused", bad.code, _sentence(bad), {}
+                return "refused", *_said(bad)
             return "done", "", "", {"folder": str(folder), "model": model, **worker.course.latest}
         folder = f"jobs/{job.id}/results" + ("" if job.kind == "compare" else f"-{job.attempt}")
         return "done", "", "", {"folder": folder} | ({"good": code == 0} if job.kind == "check" else {})
@@ -397,5 +406,6 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _sentence(bad: MaquetteError) -> str:
-    return bad.render("en").partition("\n")[0].partition("]: ")[2]
+def _said(bad: MaquetteError) -> tuple[str, str, dict[str, Any]]:
+    """Of an outcome: the code, the reason, and no result."""
+    return bad.code, bad.sentence, {}

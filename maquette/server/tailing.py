@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 MOST = 4 << 20
 """Bytes that are taken of a file at once."""
 STEP = "step-"
+_STARVED = re.compile(
+    "MemoryError|can't allocate memory|cannot allocate memory|unable to allocate|bad_alloc|out of memory"
+    "|failed to map segment|cannot create thread|can't start new thread|thread creation failed",
+    re.IGNORECASE,
+)
 
 
 class Tail:
@@ -120,19 +126,27 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name != "step" and isinstance(value, int | float)}
 
 
+def starved(log: Path) -> bool:
+    """Whether the end of a log tells of memory that was not given: by Python, numpy, torch, C++, LLVM or the system."""
+    return _STARVED.search(_end(log, 4096)) is not None
+
+
 def failure(log: Path) -> tuple[str, str]:
     """(code, sentence) of the last mistake that a log tells of; ("", "") when there is none."""
-    try:
-        handle = os.open(log, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return "", ""
-    try:
-        size = os.fstat(handle).st_size
-        text = os.pread(handle, 65536, max(0, size - 65536)).decode(errors="replace")
-    finally:
-        os.close(handle)
-    _, mark, rest = text.rpartition("error[MQ-")
+    _, mark, rest = _end(log, 65536).rpartition("error[MQ-")
     if not mark:
         return "", ""
     code, _, sentence = rest.partition("]: ")
     return f"MQ-{code}", sentence.partition("\n")[0].strip()
+
+
+def _end(log: Path, most: int) -> str:
+    """The last bytes of a log."""
+    try:
+        handle = os.open(log, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        return os.pread(handle, most, max(0, os.fstat(handle).st_size - most)).decode(errors="replace")
+    finally:
+        os.close(handle)

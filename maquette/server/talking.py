@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
+from fastapi import Request as Call
 from starlette.datastructures import State
 
 from maquette.core.errors import MaquetteError
@@ -112,9 +113,9 @@ def finite(value: float) -> float:
     return round(value, 6) if math.isfinite(value) else LEAST
 
 
-def needs_words(state: State, name: str) -> Served:
+def needs_words(call: Call, name: str) -> Served:
     """The model called `name`, which must make words."""
-    served = making.find(state, name, list({one.medium for one in state.engine.served()}))
+    served = making.find(call, name, list({one.medium for one in call.app.state.engine.served()}))
     if not served.talks:
         todo = making.PATHS.get(served.medium, making.ELSEWHERE)
         raise MaquetteError("MQ-2214", "model", made=served.medium, todo=todo)

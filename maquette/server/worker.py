@@ -4,7 +4,8 @@ It holds the other end of a pipe. When the server dies, however, the pipe ends: 
 SIGTERM, so that training writes a checkpoint and leaves, and what has not left after a while is killed with all its
 children. Thus no two runs of a job go on side by side; the lock of a run's folder sees to it besides.
 
-The plan: {"words": […], "again": […] or null, "run": FOLDER or null, "unpack": {"from", "to"} or null}.
+The plan: {"words": […], "again": […] or null, "run": FOLDER or null, "unpack": {"from", "to"} or null, "memory": BYTES
+or null}.
 """
 
 import contextlib
@@ -33,6 +34,8 @@ def main(plan: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         tree = files.read_json(plan)
+        if tree["memory"] is not None:
+            _limit(tree["memory"])
         if tree["unpack"] is not None:
             _unpack(Path(tree["unpack"]["from"]), Path(tree["unpack"]["to"]))
         words = tree["words"] if tree["run"] is None else _course(Path(tree["run"]), tree)
@@ -41,6 +44,16 @@ def main(plan: str) -> None:
         sys.exit(mistake.exit_code)
     sys.argv = ["maquette", *words]
     runpy.run_module("maquette", run_name="__main__", alter_sys=True)
+
+
+def _limit(memory: int) -> None:
+    """No more than so many bytes of its own for this process, and for each that it starts: beyond them nothing more is
+    allocated, and whoever asks is told so.
+
+    What is limited is data (RLIMIT_DATA), as Linux counts them: private memory that can be written. A limit of address
+    space would count what CUDA reserves and what is mapped from files, too, which is not memory.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
 def _course(run: Path, tree: dict[str, Any]) -> list[str]:

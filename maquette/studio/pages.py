@@ -23,12 +23,11 @@ from maquette.server.artefacts import artefact
 from maquette.server.doors import Caller, audit, needs
 from maquette.server.reading import read_form
 from maquette.server.schemas import Body
-from maquette.server.sessions import COOKIE, Session
+from maquette.server.sessions import COOKIE, LANGUAGE, Session
 from maquette.studio.words import LANGUAGES, choose, words
 
 PAGES = ("data", "train", "make", "compare", "models", "jobs")
 HOME = "/studio/make"
-LANGUAGE = "maquette_language"
 YEAR = 365 * 86_400
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}

@@ -35,6 +35,8 @@ def serve(
     precision: Any = "fp32",
     device: str = "auto",
     workers: int = 1,
+    worker_memory: float | None = None,
+    keep: float = 0.0,
     studio: bool = False,
     quiet: bool = False,
     say: Callable[[str], object] = print,
@@ -49,6 +51,8 @@ def serve(
         key_file: keys are needed; where there is none yet a first one is made, shown and written here.
         rules: a file of phrases that may be neither asked nor said.
         workers: jobs (training, evaluation, …) that run at once; 0 takes none.
+        worker_memory: GiB that each process of a job may take; None: as much as there is.
+        keep: days after which finished work and its files are deleted; 0: never.
         memory: GiB that loaded models may take.
         studio: pages for a browser too, at `/studio`.
 
@@ -65,6 +69,7 @@ def serve(
         from maquette.server.app import create_app
         from maquette.server.engine import Engine
         from maquette.server.jobs import Jobs
+        from maquette.server.keeping import usage
         from maquette.server.supervisor import Supervisor
     except ModuleNotFoundError as missing:
         raise MaquetteError("MQ-3010", package=missing.name, extra="serve") from None
@@ -94,6 +99,7 @@ def serve(
         producer=producer,
         visible=visible,
         workers=workers,
+        keep=keep,
     )
     engine = Engine(
         sources,
@@ -103,7 +109,8 @@ def serve(
         slots=slots,
         precision=precision,
     )
-    supervisor = Supervisor(Jobs(store), workers=workers, device=device) if workers else None
+    most = None if worker_memory is None else round(worker_memory * GIB)
+    supervisor = Supervisor(Jobs(store), workers=workers, device=device, memory=most) if workers else None
     pages = None
     if studio:
         from maquette.studio.pages import router as pages
@@ -117,6 +124,10 @@ def serve(
         say(f"http://{shown}:{number}/v1 serves {models}; {needed}")
         if studio:
             say(f"the studio is at http://{shown}:{number}/studio")
+        age = (
+            f"finished work older than {keep:g} days is deleted" if keep else "nothing is deleted: --keep DAYS says so"
+        )
+        say(f"{folder} holds {sum(usage(folder).values()) / GIB:.2f} GiB; {age}")
         if not producer:
             say("nobody is named as the one who answers for what is made: --producer NAME says who")
         server.run(sockets=[listener])

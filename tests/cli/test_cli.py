@@ -39,7 +39,7 @@ FROZEN = {
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "
-    "--visible --memory --queue --slots --workers --precision --device --studio --quiet",
+    "--visible --memory --queue --slots --workers --worker-memory --keep --precision --device --studio --quiet",
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",

@@ -8,7 +8,7 @@ import pytest
 
 import maquette
 from maquette.core.catalogue import CATALOGUE
-from maquette.core.errors import MaquetteError, Phrase, nearest, preferred_language, shown
+from maquette.core.errors import MaquetteError, Phrase, nearest, preferred_language, shown, translated
 
 ROOT = Path(maquette.__file__).parent
 
@@ -39,6 +39,20 @@ def test_an_entry_renders_in_both_languages(code: str) -> None:
         assert "{" not in text.replace("{'", "").replace("${", ""), text
         assert ({"en": "do: ", "zh": "建议: "}[language] in text) == bool(todo) and "Traceback" not in text
     assert 1 <= mistake.exit_code <= 8
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_sentence_that_was_kept_in_english_is_told_in_chinese(code: str) -> None:
+    english, chinese = CATALOGUE[code].en[0], CATALOGUE[code].zh[0]
+    values = {name: f"'{name}-7'" for name in names(english)}
+    said = english.format(**values)
+    assert translated(code, said, "zh") == chinese.format(**values)
+    assert translated(code, said, "en") == said
+
+
+def test_what_is_no_sentence_of_the_catalogue_stays() -> None:
+    assert translated("MQ-2180", "the moon is full", "zh") == "the moon is full"
+    assert translated("", "the moon is full", "zh") == "the moon is full"
 
 
 def raises() -> list[tuple[str, str, set[str] | None]]:

@@ -22,12 +22,16 @@ STEPS = 12
 def main(plan: str) -> None:
     threading.Thread(target=worker._watch, daemon=True).start()
     tree = json.loads(Path(plan).read_text())
+    if tree["memory"] is not None:
+        worker._limit(tree["memory"])
     words = tree["words"] if tree["run"] is None else worker._course(Path(tree["run"]), tree)
     kind, run = tree["words"][1], Path(tree["run"] or "nowhere")
     with open("starts.txt", "a") as file:
         file.write(f"{run.name} {os.getpid()}\n")
     if kind == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "hungry":
+        print(len(bytearray(1 << 30)))
     if kind == "wrong":
         print("error[MQ-2001]: model has no 'latnt'\n  do: nearest: 'latent'", file=sys.stderr)
         sys.exit(2)

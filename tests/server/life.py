@@ -25,7 +25,7 @@ def supervisor(jobs: Jobs, fake: bool = True, **more: object) -> Supervisor:
 
 
 def begin(one: Supervisor) -> Supervisor:
-    one.start(lambda name: one.folder / "models" / name, lambda folder: folder.name)
+    one.start(lambda name: one.folder / "models" / name, lambda folder, job: folder.name)
     return one
 
 

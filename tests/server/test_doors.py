@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from maquette.core.errors import MaquetteError
+from maquette.server import app as app_of
 from maquette.server.app import check_scopes, create_app, scopes_of
 from maquette.server.doors import needs
 from maquette.server.engine import Engine
@@ -331,7 +333,7 @@ ATTEMPTS: dict[str, tuple[dict[str, Any], int]] = {
     "long path": ({"path": "/" + "a" * 5000}, 413),
     "long query": ({"path": "/v1/models?" + "a" * 5000}, 413),
     "unknown method": ({"method": "BREW", "path": "/v1/models"}, 405),
-    "delete of a model": ({"method": "DELETE", "path": "/v1/models/painter"}, 405),
+    "delete of a model": ({"method": "DELETE", "path": "/v1/models/painter"}, 403),
     "model by path": (post(body(model="../painter")), 404),
     "model by absolute path": (post(body(model="/etc/passwd")), 404),
     "model by address": (post(body(model="http://169.254.169.254/")), 404),
@@ -668,3 +670,27 @@ def test_settings_are_checked() -> None:
         Settings(port=70_000)
     assert Settings.from_tree({"names": ["a"]}).names == ("a",)
     assert create_app.__kwdefaults__ is None
+
+
+def test_the_audit_log_takes_rows_again_once_it_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit while the database is slow is left out; what comes later is not."""
+    slow, rows = threading.Event(), []
+
+    def audit(*row: object) -> None:
+        slow.wait(20)
+        rows.append(row)
+
+    monkeypatch.setattr(app_of, "BACKLOG", 2)
+    store = Store(f"sqlite:///{tmp_path}/server.db")
+    monkeypatch.setattr(store, "audit", audit)
+    auditing = app_of.Auditing(store)
+    for number in range(5):
+        auditing.submit((number,))
+    slow.set()
+    while len(rows) < 2:
+        time.sleep(0.01)
+    auditing._writer.submit(int).result(20)  # the room of both is free again
+    auditing.submit((9,))
+    auditing.close()
+    store.close()
+    assert rows == [(0,), (1,), (9,)]

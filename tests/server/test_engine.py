@@ -1,16 +1,18 @@
 """The engine from outside: what it makes, whom it lets in, what it forgets."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from maquette.core import cancel
 from maquette.core.errors import MaquetteError
 from maquette.core.types import Sampling
 from maquette.pipeline import Pipeline, load
 from maquette.request import Request
-from maquette.server.batching import AHEAD
+from maquette.server.batching import AHEAD, Device, Job, Line
 from maquette.server.engine import Asked, Busy, Engine, Made
 from maquette.server.samples import Gather
 from tests.server.served import events, joined, made, painter, running, talker, texts
@@ -214,3 +216,54 @@ def test_models_that_are_loading_count_too(folders: dict[str, Path]) -> None:
         assert engine.figures()["model_bytes"] <= largest
 
     running(Engine([folders["gan"], folders["diffusion"]], device="cpu", memory=largest), work)
+
+
+class Broken(Line):
+    """A mistake of ours."""
+
+    quick = True
+
+    def step(self) -> bool:
+        raise RuntimeError("broken")
+
+    @property
+    def jobs(self) -> list[Job]:
+        return list(self.waiting)
+
+    def drop(self, job: Job) -> None:
+        self.waiting.remove(job)
+
+
+class Long(Broken):
+    """One step, which waits for another line and then lets it go on in between."""
+
+    quick = False
+
+    def step(self) -> bool:
+        if len(self.device._lines) < 2:
+            time.sleep(0.001)
+            return True
+        with self.guarded(self.jobs):
+            cancel.check()
+        self.device.end(self.waiting[0])
+        self.drop(self.waiting[0])
+        return True
+
+
+def test_a_line_that_breaks_within_a_long_draw_ends_alone() -> None:
+    """It is given up between two steps of another, and met again in the same round: the device must outlive both."""
+
+    async def work() -> None:
+        device = Device(asyncio.get_running_loop())
+        long, broken = Long(device), Broken(device)
+        for _ in range(2):
+            jobs = [Job(Asked(embed=("a",)), object.__new__(Pipeline)) for _ in range(3)]
+            device.put(long, jobs[0])
+            device.put(broken, jobs[1])
+            device.put(broken, jobs[2])
+            ends = [await asyncio.wait_for(job.events.get(), 20) for job in jobs]
+            assert ends[0] is None and [type(end) for end in ends[1:]] == [RuntimeError] * 2
+            assert device._thread.is_alive()
+        device.stop()
+
+    asyncio.run(work())

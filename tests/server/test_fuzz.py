@@ -48,7 +48,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = Engine([*kinds, *words], device="cpu", compiled=False)
     store = Store(f"sqlite:///{folder}/server.db", folder)
     supervisor = Supervisor(Jobs(store), workers=0)
-    with serving(folder, engine, store=store, supervisor=supervisor) as (address, _):
+    # what is asked of the slow models may take long: the server says so itself, within the time that a case has
+    with serving(folder, engine, store=store, supervisor=supervisor, request_seconds=20.0) as (address, _):
         yield address
 
 
@@ -79,7 +80,7 @@ def fuzz(address: str, examples: int) -> int:
                 def run(case: Any) -> None:
                     nonlocal tried
                     tried += 1
-                    told = real(case).call(session=session, timeout=60)
+                    told = real(case).call(session=session, timeout=120)
                     # 413 is a refusal that its list lacks, and forms with files it cannot hold against their schema
                     unjudged = told.status_code == 413 or case.media_type == "multipart/form-data"
                     checks = [one for one in CHECKS if one is not negative_data_rejection or not unjudged]

@@ -20,6 +20,7 @@ from maquette.server.jobs import Jobs
 from maquette.server.states import Job, Policy, Watch
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
+from maquette.server.tailing import starved
 from tests.server.fake import weights
 from tests.server.life import FAKE, POLICY, ROOT, begin, supervisor
 
@@ -122,11 +123,11 @@ def test_a_late_completion_is_fenced(jobs: Jobs) -> None:
     steady = [0.0]
     jobs.steady = lambda: steady[0]
     watch = Watch(10.0)
-    assert jobs.reap(watch, "me", lambda owner: False) == []
+    assert jobs.reap(watch, "me", (), lambda owner: False) == []
     steady[0] = 9.0
-    assert jobs.beat(job.id, 1) is not None and jobs.reap(watch, "me", lambda owner: False) == []
+    assert jobs.beat(job.id, 1) is not None and jobs.reap(watch, "me", (), lambda owner: False) == []
     steady[0] = 19.5
-    assert [back.state for back in jobs.reap(watch, "me", lambda owner: False)] == ["queued"]
+    assert [back.state for back in jobs.reap(watch, "me", (), lambda owner: False)] == ["queued"]
     second = jobs.claim("me")
     assert first is not None and second is not None and (first.attempt, second.attempt) == (1, 2)
     assert jobs.end(job.id, 1, "done", result={"model": "old"}) is None, "the sleeper has woken up"
@@ -270,6 +271,62 @@ def test_a_drain_puts_jobs_back_where_they_were(lite: Jobs) -> None:
     assert finished(two.folder, job)
 
 
+def test_a_job_that_cannot_be_begun_is_tried_again_when_that_could_not_be_told(
+    lite: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is full just then: the job must not stand as running for ever with nobody who runs it."""
+    real, calls = lite.end, [0]
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] in (1, 3):
+            raise MaquetteError("MQ-5180", reason="disk is full")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(lite, "end", full)
+    one = begin(supervisor(lite, command=("/nowhere/python",)))
+    job = lite.put("train", SPEC, key="a")
+    wait(lambda: lite.get("a", job.id).over)
+    one.close(1.0)
+    ended = lite.get("a", job.id)
+    assert ended.state == "failed" and "no worker could be started" in ended.reason and ended.failures == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts all private memory")
+def test_a_job_that_takes_too_much_memory_has_failed_with_that_reason(lite: Jobs) -> None:
+    """Once, since it would meet the same again; another job, and the server, have as much as before."""
+    one = begin(supervisor(lite, memory=400 << 20))
+    hungry, good = lite.put("train", SPEC | {"word": "hungry"}, key="a"), lite.put("train", SPEC, key="a")
+    wait(lambda: lite.get("a", hungry.id).over and lite.get("a", good.id).over)
+    one.close(1.0)
+    told = lite.get("a", hungry.id)
+    assert (told.state, told.code, told.attempt) == ("failed", "MQ-2185", 1) and "0.391 GiB" in told.reason
+    assert state(lite, good) == "succeeded"
+
+
+def test_what_else_speaks_of_memory_in_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    for said, so in (
+        ("ImportError: libopenblas.so: failed to map segment from shared object", True),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", True),
+        ("error[MQ-2001]: model has no 'latnt'", False),
+    ):
+        log.write_text(f"{said}\n")
+        assert starved(log) is so
+    assert not starved(tmp_path / "none.txt")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts all private memory")
+@pytest.mark.parametrize(
+    "work", ["bytearray(2 << 30)", "numpy.ones(2 << 28)", "torch.ones(2 << 28)", "torch.ones(2 << 26).repeat(8)"]
+)
+def test_whoever_is_refused_memory_says_so(work: str, tmp_path: Path) -> None:
+    program = f"import numpy, torch\nfrom maquette.server import worker\nworker._limit(1 << 30)\n{work}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=ENVIRONMENT, check=False)
+    (tmp_path / "log.txt").write_bytes(done.stderr)
+    assert done.returncode != 0 and starved(tmp_path / "log.txt"), done.stderr
+
+
 def test_an_end_that_cannot_be_told_is_told_later(lite: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     real, failures = lite.end, [0]
 
@@ -293,13 +350,13 @@ def test_models_are_served_again_after_a_restart(lite: Jobs) -> None:
     wait(lambda: state(lite, job) == "succeeded")
     one.close(1.0)
     two, served = supervisor(lite), []
-    two.start(lambda name: Path(name), lambda folder: served.append(folder) or folder.name)
+    two.start(lambda name: Path(name), lambda folder, job: served.append(folder) or folder.name)
     two.close(1.0)
     assert served == [two.folder / "models" / plans.run_name(job.id, job.spec)]
 
 
 def test_what_cannot_be_served_has_failed(lite: Jobs) -> None:
-    def refuse(folder: Path) -> str:
+    def refuse(folder: Path, job: Job) -> str:
         raise MaquetteError("MQ-7030", str(folder))
 
     one = supervisor(lite)

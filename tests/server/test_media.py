@@ -1,5 +1,6 @@
 """Sound, music, films, vectors and models that begin from pictures, by the official client at a real server."""
 
+import asyncio
 import base64
 import io
 import time
@@ -15,6 +16,8 @@ import torch
 from PIL import Image as pillow
 
 from maquette.bundle import save_bundle
+from maquette.core import files
+from maquette.core.errors import MaquetteError
 from maquette.crafts import shrink
 from maquette.data.along import Along
 from maquette.data.captions import Captions
@@ -25,6 +28,7 @@ from maquette.models.base import ModelConfig
 from maquette.pipeline import load
 from maquette.request import Request
 from maquette.server.engine import Engine
+from maquette.server.films import Film, Films
 from maquette.server.filtering import Rules
 from tests.server.served import painter, talker
 from tests.server.web import serving
@@ -147,6 +151,33 @@ def test_a_film_outlives_the_server(models: dict[str, Path], tmp_path: Path) -> 
         while httpx2.get(f"{address}/v1/videos/{again['id']}").json()["status"] != "completed":
             time.sleep(0.02)
         assert httpx2.get(f"{address}/v1/videos/{again['id']}/content").content == first
+
+
+def test_a_film_has_failed_also_where_the_disk_does_not_take_that_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for it must not wait until the server is restarted."""
+    real = files.write_json
+
+    def full(path: Path, tree: dict[str, Any]) -> None:
+        if tree["status"] == "failed":
+            raise MaquetteError("MQ-5001", reason="no space left on device")
+        real(path, tree)
+
+    async def make(film: Film) -> bytes:
+        raise MaquetteError("MQ-5001", reason="no space left on device")
+
+    async def work() -> None:
+        films = Films(tmp_path, make, 8)
+        await films.start()
+        film = await films.put("a", "film", {}, "8x8", "1")
+        while films._tasks:
+            await asyncio.sleep(0.01)
+        now = films.get("a", film.id)
+        assert now.status == "failed" and now.error is not None and now.error["code"] == "MQ-5001"
+
+    monkeypatch.setattr(files, "write_json", full)
+    asyncio.run(work())
 
 
 def test_texts_and_pictures_in_one_space(client: openai.OpenAI, models: dict[str, Path]) -> None:

@@ -25,7 +25,7 @@ TYPES = {".wav": "audio/wav", ".mid": "audio/midi"}
 async def speak(request: Request) -> Response:
     """The bytes of one file."""
     body = await read_json(request, Speech)
-    served = making.find(request.app.state, body.model, ("audio", "music"))
+    served = making.find(request, body.model, ("audio", "music"))
     medium = making.medium_of(request.app.state, served)
     if body.response_format not in (None, medium.suffix[1:]):
         wanted = f"{medium.suffix[1:]}, which this model makes"

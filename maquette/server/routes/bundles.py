@@ -14,21 +14,21 @@ from maquette.server.doors import Caller, audit, needs
 from maquette.server.engine import Served
 
 router = APIRouter()
-train = needs("train")
+infer, train = needs("infer"), needs("train")
 REPORT = "report.json"
 """Beside the bundle in a run that was evaluated."""
 
 
-@router.get("/v1/models/{model}/card", dependencies=[Depends(needs("infer"))])
-async def card(request: Request, model: str) -> dict[str, Any]:
+@router.get("/v1/models/{model}/card")
+async def card(request: Request, model: str, caller: Caller = Depends(infer)) -> dict[str, Any]:
     """The fields of its card, its size, and its scores where it was evaluated."""
-    return await asyncio.to_thread(_told, request.app.state.engine.find(model))
+    return await asyncio.to_thread(_told, request.app.state.engine.find(model, caller.sees))
 
 
 @router.get("/v1/models/{model}/bundle")
 async def bundle(request: Request, model: str, caller: Caller = Depends(train)) -> Response:
     """The whole bundle as a ZIP, which `maquette` opens anywhere; it holds weights, so making things is not enough."""
-    served = request.app.state.engine.find(model)
+    served = request.app.state.engine.find(model, caller.sees)
     parts = [(f"{served.id}/{name}", path) for name, path in await asyncio.to_thread(_files, served)]
     audit(request, caller.id, "model.bundle", served.id, 200)
     headers = {"content-disposition": f'attachment; filename="{served.id}.zip"'}

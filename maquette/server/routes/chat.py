@@ -30,7 +30,7 @@ router = APIRouter()
 async def chat(request: Request) -> Response:
     """The next turn of a conversation, `n` times; of a model that learnt from questions and answers."""
     body = await read_json(request, Chat)
-    served = talking.needs_words(request.app.state, body.model)
+    served = talking.needs_words(request, body.model)
     if not served.asks:
         raise MaquetteError("MQ-2133", "model")
     if request.app.state.rules is not None:

@@ -32,7 +32,7 @@ USUAL = 16
 async def complete(request: Request) -> Response:
     """Go on with a text, or several; `n` of each."""
     body = await read_json(request, Completion)
-    served = talking.needs_words(request.app.state, body.model)
+    served = talking.needs_words(request, body.model)
     prompts = [body.prompt] if isinstance(body.prompt, str) else list(body.prompt or [""])
     if request.app.state.rules is not None:
         request.app.state.rules.check(*prompts)

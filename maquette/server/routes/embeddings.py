@@ -1,8 +1,7 @@
 """`POST /v1/embeddings`: what a model sees in texts or pictures, as vectors."""
 
-import asyncio
 import base64
-import binascii
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from maquette.core.errors import MaquetteError
 from maquette.server import making, pictures
 from maquette.server.answering import attend
-from maquette.server.doors import needs
+from maquette.server.doors import caller_of, needs
+from maquette.server.engine import Served
 from maquette.server.reading import described, read_json
 from maquette.server.schemas import Embedding
 
@@ -24,7 +24,7 @@ async def embed(request: Request) -> Response:
     """A vector for each text of `input`, or picture of `images`."""
     body = await read_json(request, Embedding)
     engine = request.app.state.engine
-    served = engine.find(body.model)
+    served = engine.find(body.model, caller_of(request).sees)
     if not served.embeds:
         raise MaquetteError("MQ-2161", "model", kind=served.kind)
     if (body.input is None) == (body.images is None):
@@ -34,10 +34,9 @@ async def embed(request: Request) -> Response:
         raise MaquetteError("MQ-2202", path="input", wanted="texts that are not empty", more="")
     items: Any = texts
     if body.images is not None:
-        medium, limits = making.medium_of(request.app.state, served), request.app.state.settings
         if served.medium != "image":
             raise MaquetteError("MQ-2214", "images", made=served.medium, todo="`input`")
-        items = await asyncio.to_thread(lambda: np.stack([_read(one, medium, limits) for one in body.images or []]))
+        items = np.stack(await attend(request, _items(request, served, body.images)))
     vectors = await attend(request, engine.embed(served.id, items))
     if body.dimensions not in (None, vectors.shape[1]):
         wanted = f"{vectors.shape[1]}, as this model has them"
@@ -56,9 +55,14 @@ def _told(vector: np.ndarray, how: str | None) -> str | list[float]:
     return [float(value) for value in vector]
 
 
-def _read(text: str, medium: Any, limits: Any) -> np.ndarray:
+def _bytes(text: str) -> bytes:
     try:
-        data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    except binascii.Error:
+        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
+    except ValueError:
         raise MaquetteError("MQ-2202", path="images", wanted="picture files in base64", more="") from None
-    return pictures.read(data, medium, "images", limits)
+
+
+async def _items(request: Request, served: Served, images: Sequence[str]) -> list[np.ndarray]:
+    state = request.app.state
+    medium = making.medium_of(state, served)
+    return [await pictures.read(state.decoders, _bytes(one), medium, "images") for one in images]

@@ -1,6 +1,5 @@
 """`POST /v1/images/generations`, `/edits` and `/variations`: pictures, and pictures on the way to them."""
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -38,7 +37,7 @@ SOME = 0.5
 async def generate(request: Request) -> Response:
     """Pictures of what a model learnt, of a label, or of words."""
     body = await read_json(request, Generation)
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     asked = making.requested(
         request.app.state, body, **making.words(request.app.state, served, body.prompt, body.label)
     )
@@ -55,7 +54,7 @@ async def generate(request: Request) -> Response:
 async def edit(request: Request) -> Response:
     """A picture made anew in part (`mask`), enlarged, sharpened, coloured, or as a model learnt to do it over."""
     body, files = await read_form(request, Edit, frozenset({"image", "mask"}))
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     image, mask = pictures.one_of(files, "image", "mask")
     assert image is not None, "which is needed"
     more = making.words(request.app.state, served, body.prompt, body.label)
@@ -73,7 +72,7 @@ async def edit(request: Request) -> Response:
 async def vary(request: Request) -> Response:
     """Pictures that begin from another, of a model that removes noise."""
     body, files = await read_form(request, Variation, frozenset({"image"}))
-    served = making.find(request.app.state, body.model, ("image",))
+    served = making.find(request, body.model, ("image",))
     if not served.denoises:
         raise MaquetteError("MQ-2104", "model", task="vary a picture")
     (image,) = pictures.one_of(files, "image")
@@ -85,13 +84,13 @@ async def vary(request: Request) -> Response:
 async def _begun(
     request: Request, served: Served, brought: Brought, edit: Edit, more: dict[str, Any], body: Painted | None = None
 ) -> Wanted:
-    """The request that begins from a picture; files are decoded beside the loop."""
-    outline, limits = request.app.state.media.outline(served), request.app.state.settings
-    fields = await asyncio.to_thread(pictures.edited, brought, edit, outline, limits)
+    """The request that begins from a picture."""
+    state = request.app.state
+    fields = await attend(request, pictures.edited(state.decoders, brought, edit, state.media.outline(served)))
     if body is not None:
         how = making.sampling(body) or Sampling()
         fields["sampling"] = replace(how, strength=float(edit.strength or SOME))
-    return making.requested(request.app.state, body or edit, **(more | fields))
+    return making.requested(state, body or edit, **(more | fields))
 
 
 async def _answered(request: Request, served: Served, body: Painted, asked: Wanted, what: str) -> Response:

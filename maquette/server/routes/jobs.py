@@ -7,17 +7,18 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, translated
 from maquette.data.embedded import NAMES
 from maquette.server import orders, plans
 from maquette.server.answering import Events
 from maquette.server.artefacts import artefact, artefacts, log
-from maquette.server.doors import Caller, Receive, Send, audit, needs
+from maquette.server.doors import Caller, Receive, Send, audit, language_of, needs
 from maquette.server.jobs import Event, Jobs
 from maquette.server.reading import described, read_json
 from maquette.server.schemas import Work
@@ -44,8 +45,8 @@ async def create(request: Request, caller: Caller = Depends(train), idempotency:
     if (body.priority or 0) > 0 and "admin" not in caller.scopes:
         raise MaquetteError("MQ-2184", "priority", path="priority", reason="above 0 needs the scope admin")
     state = request.app.state
-    spec = await asyncio.to_thread(orders.work, state, caller.id, body)
-    return told(await put(request, caller, body.kind, spec, body.priority or 0, idempotency))
+    spec = await asyncio.to_thread(orders.work, state, caller, body)
+    return told(request, await put(request, caller, body.kind, spec, body.priority or 0, idempotency))
 
 
 @router.get("/v1/jobs")
@@ -54,31 +55,31 @@ async def list_jobs(
 ) -> dict[str, Any]:
     """The jobs of this key, the newest first."""
     rows = await asyncio.to_thread(request.app.state.jobs.list, caller.id, (), after, limit + 1)
-    return {"object": "list", "data": [told(job) for job in rows[:limit]], "has_more": len(rows) > limit}
+    return {"object": "list", "data": [told(request, job) for job in rows[:limit]], "has_more": len(rows) > limit}
 
 
 @router.get("/v1/jobs/{job_id}")
 async def retrieve(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """How a job stands."""
-    return told(await asyncio.to_thread(request.app.state.jobs.get, caller.id, job_id))
+    return told(request, await asyncio.to_thread(request.app.state.jobs.get, caller.id, job_id))
 
 
 @router.post("/v1/jobs/{job_id}/cancel")
 async def cancel(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """Stop it for good."""
-    return told(await wish(request, caller, "cancel", job_id))
+    return told(request, await wish(request, caller, "cancel", job_id))
 
 
 @router.post("/v1/jobs/{job_id}/pause")
 async def pause(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """Let it wait; training keeps what it has learnt."""
-    return told(await wish(request, caller, "pause", job_id))
+    return told(request, await wish(request, caller, "pause", job_id))
 
 
 @router.post("/v1/jobs/{job_id}/resume")
 async def resume(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """End a pause."""
-    return told(await wish(request, caller, "resume", job_id))
+    return told(request, await wish(request, caller, "resume", job_id))
 
 
 @router.get("/v1/jobs/{job_id}/events")
@@ -91,9 +92,9 @@ async def events(
     since = number_of(last or after)
     if streamed(request, stream):
         await asyncio.to_thread(jobs.get, caller.id, job_id)
-        return Numbered(request, stream_of(jobs, caller.id, job_id, since, told_event))
+        return Numbered(request, stream_of(jobs, caller.id, job_id, since, partial(told_event, request)))
     rows = await asyncio.to_thread(jobs.events, caller.id, job_id, since, limit + 1)
-    return {"object": "list", "data": [told_event(row) for row in rows[:limit]], "has_more": len(rows) > limit}
+    return {"object": "list", "data": [told_event(request, row) for row in rows[:limit]], "has_more": len(rows) > limit}
 
 
 @router.get("/v1/jobs/{job_id}/logs")
@@ -161,12 +162,11 @@ async def wish(request: Request, caller: Caller, what: str, id: str) -> Job:
     return job
 
 
-def told(job: Job) -> dict[str, Any]:
+def told(request: Request, job: Job) -> dict[str, Any]:
     """A job as a client sees it."""
     shown = ("model", "recipe", "recipes", "models", "file", "dataset", "budget", "overrides", "seed", "seeds", "n",
              "codec", "judge", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
              "max_tokens")  # fmt: skip
-    failed = job.state == "failed"
     return {
         "id": job.id,
         "object": "job",
@@ -183,12 +183,19 @@ def told(job: Job) -> dict[str, Any]:
         "latest": {name: value for name, value in job.progress.items() if name != "seen"},
         "model": job.result.get("model"),
         "good": job.result.get("good"),
-        "error": {"code": job.code or "crashed", "message": job.reason} if failed else None,
+        "error": why(request, job),
         "metadata": job.spec.get("metadata", {}),
     }
 
 
-def told_event(event: Event) -> dict[str, Any]:
+def why(request: Request, job: Job) -> dict[str, str] | None:
+    """Why a job has failed, in the language of who asks."""
+    if job.state != "failed":
+        return None
+    return {"code": job.code or "crashed", "message": translated(job.code, job.reason, language_of(request.headers))}
+
+
+def told_event(request: Request, event: Event) -> dict[str, Any]:
     return {
         "id": event_id(event),
         "object": "job.event",
@@ -196,7 +203,7 @@ def told_event(event: Event) -> dict[str, Any]:
         "created_at": int(event.time),
         "level": event.level,
         "type": event.kind,
-        "message": event.message,
+        "message": event.said(language_of(request.headers)),
         "data": dict(event.data),
     }
 

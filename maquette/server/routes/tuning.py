@@ -1,16 +1,29 @@
 """`/v1/fine_tuning/jobs`: training in OpenAI's shape. `model` is a recipe, or a served model to go on from."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from maquette.core.errors import MaquetteError
 from maquette.server import orders
-from maquette.server.doors import Caller, needs
+from maquette.server.doors import Caller, language_of, needs
 from maquette.server.jobs import Event, Jobs
 from maquette.server.reading import described, read_json
-from maquette.server.routes.jobs import After, Key, Last, Limit, Numbered, event_id, number_of, put, stream_of, streamed
+from maquette.server.routes.jobs import (
+    After,
+    Key,
+    Last,
+    Limit,
+    Numbered,
+    event_id,
+    number_of,
+    put,
+    stream_of,
+    streamed,
+    why,
+)
 from maquette.server.routes.jobs import wish as wished
 from maquette.server.schemas import Tuning
 from maquette.server.states import Job
@@ -23,8 +36,8 @@ train = needs("train")
 async def create(request: Request, caller: Caller = Depends(train), idempotency: Key = None) -> dict[str, Any]:
     """Train; when it is done, `fine_tuned_model` is a name that `/v1/models` lists."""
     body = await read_json(request, Tuning)
-    spec = await asyncio.to_thread(orders.tuning, request.app.state, caller.id, body)
-    return told(await put(request, caller, "train", spec, 0, idempotency))
+    spec = await asyncio.to_thread(orders.tuning, request.app.state, caller, body)
+    return told(request, await put(request, caller, "train", spec, 0, idempotency))
 
 
 @router.get("")
@@ -33,31 +46,31 @@ async def list_jobs(
 ) -> dict[str, Any]:
     """The training jobs of this key, the newest first."""
     rows = await asyncio.to_thread(request.app.state.jobs.list, caller.id, ("train",), after, limit + 1)
-    return {"object": "list", "data": [told(job) for job in rows[:limit]], "has_more": len(rows) > limit}
+    return {"object": "list", "data": [told(request, job) for job in rows[:limit]], "has_more": len(rows) > limit}
 
 
 @router.get("/{job_id}")
 async def retrieve(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """How it stands."""
-    return told(await _one(request, caller, job_id))
+    return told(request, await _one(request, caller, job_id))
 
 
 @router.post("/{job_id}/cancel")
 async def cancel(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """Stop it for good."""
-    return told(await _wish(request, caller, "cancel", job_id))
+    return told(request, await _wish(request, caller, "cancel", job_id))
 
 
 @router.post("/{job_id}/pause")
 async def pause(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """Let it wait with what it has learnt."""
-    return told(await _wish(request, caller, "pause", job_id))
+    return told(request, await _wish(request, caller, "pause", job_id))
 
 
 @router.post("/{job_id}/resume")
 async def resume(request: Request, job_id: str, caller: Caller = Depends(train)) -> dict[str, Any]:
     """End a pause."""
-    return told(await _wish(request, caller, "resume", job_id))
+    return told(request, await _wish(request, caller, "resume", job_id))
 
 
 @router.get("/{job_id}/events")
@@ -70,9 +83,9 @@ async def events(
     await _one(request, caller, job_id)
     since = number_of(last or after)
     if streamed(request, stream):
-        return Numbered(request, stream_of(jobs, caller.id, job_id, since, told_event))
+        return Numbered(request, stream_of(jobs, caller.id, job_id, since, partial(told_event, request)))
     rows = await asyncio.to_thread(jobs.events, caller.id, job_id, since, limit + 1, True)
-    return {"object": "list", "data": [told_event(row) for row in rows[:limit]], "has_more": len(rows) > limit}
+    return {"object": "list", "data": [told_event(request, row) for row in rows[:limit]], "has_more": len(rows) > limit}
 
 
 async def _one(request: Request, caller: Caller, id: str) -> Job:
@@ -87,11 +100,11 @@ async def _wish(request: Request, caller: Caller, what: str, id: str) -> Job:
     return await wished(request, caller, what, id)
 
 
-def told(job: Job) -> dict[str, Any]:
+def told(request: Request, job: Job) -> dict[str, Any]:
     """OpenAI's object, with how far it has come."""
     asked = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
     hyperparameters = asked | dict(job.spec.get("hyperparameters", {}))
-    error = {"code": job.code or "crashed", "message": job.reason, "param": None} if job.state == "failed" else None
+    error = why(request, job)
     return {
         "id": job.id,
         "object": "fine_tuning.job",
@@ -109,7 +122,7 @@ def told(job: Job) -> dict[str, Any]:
         "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
         "trained_tokens": None,
         "seed": job.spec.get("seed", 0),
-        "error": error,
+        "error": error and error | {"param": None},
         "integrations": [],
         "metadata": job.spec.get("metadata", {}),
         "progress": round(job.reached, 4),
@@ -126,13 +139,13 @@ def _estimate(job: Job) -> int | None:
     return int(job.started + seconds / job.reached)
 
 
-def told_event(event: Event) -> dict[str, Any]:
+def told_event(request: Request, event: Event) -> dict[str, Any]:
     return {
         "id": event_id(event),
         "object": "fine_tuning.job.event",
         "created_at": int(event.time),
         "level": event.level,
-        "message": event.message,
+        "message": event.said(language_of(request.headers)),
         "type": "metrics" if event.kind == "metrics" else "message",
         "data": dict(event.data) | {"kind": event.kind},
     }

@@ -27,7 +27,7 @@ async def create(request: Request, caller: Caller = Depends(infer)) -> Response:
         body, _ = await read_form(request, Body, frozenset())
     else:
         body = await read_json(request, Body)
-    served = making.find(request.app.state, body.model, ("video",))
+    served = making.find(request, body.model, ("video",))
     medium = making.medium_of(request.app.state, served)
     size, seconds = making.size_of(medium), f"{medium.stored[0] / medium.rate:g}"
     if body.size not in (None, size):
@@ -118,7 +118,7 @@ def told(film: Film) -> dict[str, Any]:
 async def made(state: State, film: Film) -> bytes:
     """The bytes of a film."""
     body = Body(**film.body)
-    served = making.find(state, film.model, ("video",))
+    served = state.engine.find(film.model)  # whoever asked for the film saw it
     request = making.requested(state, body, **making.words(state, served, body.prompt, body.label))
     (one, *_), _ = await making.collected(state, served, Asked(request=request))
     return await making.leaving(state, making.medium_of(state, served), one.item, one.mark)

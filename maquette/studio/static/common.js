@@ -184,8 +184,11 @@ export const jobName = (job) => {
 
 /** What an event says, in the language of the page where it is one of ours. */
 export function eventText(event) {
-  if (event.type === "state" && !event.data.code) return maybe(`s_${event.data.state}`, event.message);
-  return event.message;
+  const { step, state, code, made, of } = event.data;
+  if (event.type === "state" && !code) return maybe(`s_${state}`, event.message);
+  if (made !== undefined) return t("made_of", { made, of });
+  if (event.type === "sample") return event.message.replace(/^Samples/, t("kind_sample"));
+  return event.message.replace(/^Step \d+/, t("at_step", { step }));
 }
 
 export const eventLine = (event) =>

@@ -1,12 +1,12 @@
 // Models: what each one is, how good it was found to be, and its bundle to take away.
 
-import { ask, byId, el, guarded, maybe, medium, moment, number, say, show, size, t } from "./common.js";
+import { ask, byId, el, guarded, maybe, medium, moment, number, say, show, size, sure, t } from "./common.js";
 
 const PLAIN = new Set(["string", "number", "boolean"]);
 
 function card(model, scored) {
   const path = `/v1/models/${encodeURIComponent(model.id)}`, told = el("div"), titleId = `model-${model.id}`;
-  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws").map((name) => maybe(`can_${name}`, name))];
+  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws").map((name) => maybe(`can_${name}`, name)), ...(model.own && model.shared ? [t("shared")] : [])];
   const details = el("details", {}, el("summary", {}, t("card")), told);
   details.addEventListener("toggle", guarded(async () => {
     if (details.open && !told.childElementCount) told.append(...facts((await ask(`${path}/card`)), scored));
@@ -19,7 +19,11 @@ function card(model, scored) {
     el("div", { class: "actions small-buttons" },
       el("a", { class: "button main", href: `/studio/make?model=${encodeURIComponent(model.id)}` }, t("make")),
       el("a", { class: "button", href: `${path}/bundle`, download: `${model.id}.zip` }, t("bundle")),
-      el("button", { type: "button", onclick: guarded(() => score(model)) }, t("score"))));
+      el("button", { type: "button", onclick: guarded(() => score(model)) }, t("score")),
+      ...(model.own ? [
+        el("button", { type: "button", onclick: guarded(() => change(model, { method: "POST", json: { shared: !model.shared } })) }, model.shared ? t("unshare") : t("share")),
+        el("button", { type: "button", class: "danger", onclick: guarded(() => sure(t("delete_sure", { name: model.id })) && change(model, { method: "DELETE" })) }, t("delete")),
+      ] : [])));
 }
 
 function facts(told, scored) {
@@ -32,6 +36,12 @@ function facts(told, scored) {
     scores.length ? el("table", {}, el("tbody", {}, ...scores.map(({ title, value, low, high }) =>
       el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, number(value), low === null || low === undefined ? "" : ` (${number(low, 3)}–${number(high, 3)})`))))) : el("p", { class: "hint" }, t("no_scores")),
   ];
+}
+
+/** Asks something of a model of one's own, and shows all of them anew. */
+async function change(model, what) {
+  await ask(`/v1/models/${encodeURIComponent(model.id)}`, what);
+  await list();
 }
 
 async function score(model) {
@@ -55,8 +65,10 @@ async function found() {
   return scores;
 }
 
-guarded(async () => {
+async function list() {
   const [{ data }, scored] = await Promise.all([ask("/v1/models"), found()]);
   show(byId("none"), !data.length);
   byId("models").replaceChildren(...data.reverse().map((model) => card(model, scored)));
-})();
+}
+
+guarded(list)();

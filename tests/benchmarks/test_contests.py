@@ -69,7 +69,7 @@ def test_a_contestant_with_a_codec_is_trained_evaluated_and_stated(
     assert "| vq-gpt |" in text and "Fréchet distance" in text and "| – real against real |" in text
     assert "Fréchet" in toy.write_page(["vq-gpt"], "compare").read_text()
     monkeypatch.setattr(contest, "SHEETS", tmp_path / "sheets")
-    shown = replace(toy, shown={"compare": ("samples", 0.5)}, illustrated=True)
+    shown = replace(toy, shown={"compare": ("samples", 0.5)}, illustrated=("compare",))
     shown.sheets({"vq-gpt": facts})
     assert "![vq-gpt](sheets/vq-gpt.png)" in shown.pictures("compare", {"vq-gpt": facts})
     assert not toy.pictures("compare", {"vq-gpt": facts})

@@ -29,7 +29,9 @@ class Ema:
         names = {name for name, p in model.named_parameters() if p.requires_grad}
         self._weights = _pairs(self.model, model, lambda m: [p.data for n, p in m.named_parameters() if n in names])
         self._buffers = _pairs(self.model, model, lambda m: list(m.buffers()))
-        self.norms = [part for part in self.model.modules() if isinstance(part, _BatchNorm)]
+        self.norms = [
+            part for part in self.model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats
+        ]
         for norm in self.norms:
             norm.momentum = None  # the plain mean of all that passes
 
@@ -47,7 +49,7 @@ class Ema:
         (Izmailov et al. 2018, section 3; the standing statistics of Brock et al. 2019); what none passes keeps its own.
         """
         for norm in self.norms:
-            assert norm.num_batches_tracked is not None, "running statistics are kept"
+            assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.zero_()
             norm.train()
         try:

@@ -103,7 +103,6 @@ class Learner:
         """Samples of the medium from what the model draws, on the CPU."""
         return torch.cat([self.codec.decode(part.to(self.device)).cpu() for part in z.split(TOGETHER)])
 
-    @torch.no_grad()
     def settle(self) -> None:
         """Make the average ready to be looked at: its batch normalisation counts what it sees in the last batches.
 

@@ -74,7 +74,8 @@ def test_batch_normalisation_counts_what_averaged_weights_see() -> None:
     means, variances = [], []
     for step in range(2, RECENT + 2):
         batch = learner.batches(step)
-        for x in (batch.x + 0.1 * batch.rng.fork(0).normal(2), batch.x):  # as `fit` sees them, as `judge` does
+        noise = batch.rng.fork(1).normal(2)  # the last player's turn comes first
+        for x in (batch.x, batch.x + 0.1 * noise):  # as `judge` sees them, as `fit` does
             h = average.left[0](x)  # type: ignore[index]
             means.append(h.mean(0))
             variances.append(h.var(0))

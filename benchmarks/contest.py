@@ -95,9 +95,10 @@ class Contest:
     compared: tuple[str, ...] = ("compare",)
     """The rows whose runs get a page of `maquette compare`, the best first in their tables."""
     shown: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    """Which picture of its reports the docs have of a row, and how much of it from the top."""
-    illustrated: bool = False
-    """Whether these pictures stand under the tables."""
+    """Which picture of its reports the docs have of a row, or of one contestant, and how much of it from the top: one
+    that shows what models made, or data that nobody owns."""
+    illustrated: tuple[str, ...] = ()
+    """The rows under whose tables these pictures stand."""
 
     @property
     def file(self) -> Path:
@@ -225,12 +226,12 @@ class Contest:
     # -- tables -------------------------------------------------------------------------------------------------------
 
     def sheets(self, tree: Mapping[str, Any]) -> None:
-        """A picture of each report as one of the docs, where what it shows is nobody's but the model's."""
+        """The picture of each report that is `shown`, as one of the docs."""
         from PIL import Image
 
         SHEETS.mkdir(exist_ok=True)
         for name in tree:
-            which, share = self.shown.get(self.contestants[name].row, ("", 1.0))
+            which, share = self.shown.get(name) or self.shown.get(self.contestants[name].row, ("", 1.0))
             sheet = self.folder_of(name) / "run" / "pictures" / f"{which}.png"
             if sheet.is_file():
                 whole = Image.open(sheet)
@@ -241,8 +242,8 @@ class Contest:
 
     def pictures(self, row: str, tree: Mapping[str, Any]) -> str:
         """What stands under the table of a row: the sheets of those in it that have one."""
-        names = [name for name in tree if self.contestants[name].row == row and row in self.shown]
-        there = [name for name in names if self.illustrated and self.sheet(name).is_file()]
+        names = [name for name in tree if self.contestants[name].row == row and row in self.illustrated]
+        there = [name for name in names if self.sheet(name).is_file()]
         return "".join(f"\n\n{name}:\n\n![{name}](sheets/{self.sheet(name).name})" for name in there)
 
     def table(self, row: str, tree: Mapping[str, Any]) -> str:

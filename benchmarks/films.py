@@ -31,7 +31,7 @@ CONTEST = Contest(
     claims=CLAIMS,
     codecs={"video-gpt": "video-vqvae"},
     shown={"compare": ("classes", 1.0), "given": ("answers", 0.5)},
-    illustrated=True,
+    illustrated=("compare", "given"),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Pictures: models of every family, few examples, crafts, codes and words, held against each other and simpler ways.
+"""Pictures: models of every family, few examples, crafts, codes, words and drawn worlds, held against each other and
+simpler ways.
 
     python -m benchmarks.pictures                         30 minutes each, one after the other, all cores
     python -m benchmarks.pictures --cores 1               side by side, one core and one thread each
@@ -39,6 +40,16 @@ GROUPS = "data.columns={label: group}"
 TONES = ", ".join(f"{tone} skin tone" for tone in ("light", "medium-light", "medium", "medium-dark", "dark"))
 UNSEEN = (GROUPS, f"data.combinations={{styles: [{TONES}], share: 0.2}}", *COLOUR)
 """Captions of emoji whose subject and skin tone were never seen together."""
+LAYOUT = "data.pair={source: streets-layout}"
+DRAWN = {
+    **{name: COLOUR for name in ("superres", "superres-gan", "inpaint", "denoise", "deblur", "colourise")},
+    **{name: COLOUR for name in ("edges-to-fashion", "vqvae", "fsq")},
+    "pix2pix": (LAYOUT,),
+    "cyclegan": ("data.pair={source: streets-layout, apart: true}",),
+}
+"""Recipes that learn `streets`, which anyone can draw and nobody owns, so that their sheets may show what is given and
+what is real."""
+WORLDS = ("streets", "cells", "sprites")
 CONTESTANTS = {
     **{name: Contestant("compare", name, "fashion_mnist") for plain in FAMILIES for name in (plain, *FAMILIES[plain])},
     "pixel-gpt": Contestant("compare", "pixel-gpt", "fashion_mnist", ("medium.size=32",)),
@@ -58,6 +69,9 @@ CONTESTANTS = {
     "clip": Contestant("words", "clip", "emoji_noto", (GROUPS,)),
     "dalle": Contestant("words", "dalle", "emoji_noto", UNSEEN),
     "text-flow": Contestant("words", "text-flow", "emoji_noto", (*UNSEEN, "data.captions.length=24")),
+    **{name: Contestant("drawn", name, name) for name in WORLDS},
+    **{f"{name} streets": Contestant("drawn", name, "streets", words) for name, words in DRAWN.items()},
+    "adain cells": Contestant("drawn", "adain", "cells", ("data.other=streets",)),
 }
 ROWS = {
     "compare": ("fid", "kid", "precision", "recall"),
@@ -67,6 +81,7 @@ ROWS = {
     "words": (
         "text_recall_5", "picture_recall_5", "zero_shot", "agreement_1", "agreement_5", "told_apart", "chrf",
     ),
+    "drawn": ("answer_psnr", "answer_ssim", "answer_distance", "psnr", "ssim", "fid", "attribute_accuracy"),
 }  # fmt: skip
 """The scores that are shown of each row."""
 
@@ -99,7 +114,14 @@ CONTEST = Contest(
     codecs=CODECS,
     judges=JUDGES,
     ways=WAYS,
-    shown={"compare": ("samples", 0.5), "words": ("samples", 0.5)},
+    shown={
+        **{row: ("samples", 0.5) for row in ("compare", "words")},
+        **{f"{FEW} fashion, {how}": ("samples", 0.5) for how in CHANGES},
+        "drawn": ("answers", 1.0),
+        "sprites": ("classes", 1.0),
+        **{f"{name} streets": ("reconstructions", 1.0) for name in ("vqvae", "fsq")},
+    },
+    illustrated=("small", "drawn"),
 )
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ CONTEST = Contest(
     ways=WAYS,
     compared=tuple(SAID),
     shown={"digits": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
-    illustrated=True,
+    illustrated=("digits", "speech"),
 )
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Augmentation(nn.Module):
 
     @torch.no_grad()
     def adapt(self) -> None:
-        """Move p by what was watched since the last time (Karras et al. 2020a, section 2.3, r_t)."""
+        """Move p by what was watched since the last time (Karras et al. 2020a, section 3, r_t)."""
         if self.target:
             sure, n = self.signs.take()
             self.p.add_((sure - self.target).sign() * n / RISE).clamp_(0, MOST)

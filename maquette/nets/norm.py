@@ -51,8 +51,8 @@ class BatchNorm(_BatchNorm):
     @torch.no_grad()
     def _keep(self, mean: Tensor, variance: Tensor, n: int) -> None:
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        momentum = self.momentum if self.momentum is not None else 0.1
         self.num_batches_tracked += 1
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance * (n / (n - 1)), momentum)
 

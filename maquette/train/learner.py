@@ -26,6 +26,8 @@ from maquette.train.run import Checkpoint
 
 TOGETHER = 64
 """Codes that are decoded at once."""
+RECENT = 8
+"""The last batches, over which the average counts the statistics of batch normalisation."""
 LONG = 1000
 """Characters of a setting up to which a run's identity holds it as it is."""
 
@@ -118,6 +120,25 @@ class Learner:
     def decoded(self, z: Tensor) -> Tensor:
         """Samples of the medium from what the model draws, on the CPU."""
         return torch.cat([self.codec.decode(part.to(self.device)).cpu() for part in z.split(TOGETHER)])
+
+    def settle(self) -> None:
+        """Make the average ready to be looked at: its batch normalisation counts what it sees in the last batches.
+
+        On all ranks, which count together. It is a function of the step and the average, and the next step copies the
+        buffers again: who looks at what moment changes nothing.
+        """
+        if not self.ema.norms:
+            return
+        settings = self.recipe.train
+        first = {turn.player: turn for turn in reversed(self.ema.model.turns())}
+        with self.ema.counting():
+            for step in range(max(0, self.clock.step - RECENT), self.clock.step):
+                batch = self.batches(step)
+                x = devices.arrange(batch.x, settings.layout)
+                for number, turn in enumerate(first.values()):
+                    for part in Batch(x, batch.given, batch.rng.fork(number)).split(settings.parts):
+                        with devices.autocast(self.device, settings.precision):
+                            turn.loss(part, self.clock.progress)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the next step depends on."""

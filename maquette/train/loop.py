@@ -1,8 +1,8 @@
 """The one loop: learning is turns. It knows players, turns and a budget, and names no family.
 
-A step: for each turn, loss -> backward -> mean over ranks -> finite check -> clip -> update; then the average
-follows and the step is done. What is random is a function of the step, and signals are looked at between steps, so a
-run that was killed and resumed ends in the same bits as one that never was.
+A step: for each turn, loss -> backward -> mean over ranks -> finite check -> clip -> update; then the model's own hook,
+the average follows, and the step is done. What is random is a function of the step, and signals are looked at between
+steps, so a run that was killed and resumed ends in the same bits as one that never was.
 """
 
 import contextlib
@@ -33,6 +33,9 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
         keeper.note(take_step(learner))
         clock.tick(stop=signals.asked)
         keeper.log_line()
+        due = map(clock.passed, (settings.validate_every, settings.sample_every, settings.checkpoint_every))
+        if any(due) or clock.asked_to_stop:
+            learner.settle()
         if clock.passed(settings.validate_every):
             keeper.look(keeper.validate)
         if clock.passed(settings.sample_every):
@@ -45,7 +48,7 @@ def train(learner: Learner, keeper: Keeper, signals: Signals) -> None:
 
 
 def take_step(learner: Learner) -> Stats:
-    """One training step: every turn that is due, the average, and the model's own hook."""
+    """One training step: every turn that is due, the model's own hook, and the average of what came of them."""
     step, progress, settings = learner.clock.step, learner.clock.progress, learner.recipe.train
     devices.seed(seeds.mix(settings.seed, seeds.TRAIN, step, learner.ranks.rank), learner.device)
     batch, notes = learner.batches(step), {}
@@ -54,8 +57,8 @@ def take_step(learner: Learner) -> Stats:
         if step % turn.every == 0:
             stats = take(learner, turn, Batch(x, batch.given, batch.rng.fork(number)), progress)
             notes |= {f"{name}.{key}": value for key, value in stats.items()}
-    learner.ema.update(step)
     learner.model.after_step(step)
+    learner.ema.update(step)
     return notes
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks import contest, films, harness, pictures, sounds
 from maquette.evaluate import domain
@@ -42,6 +43,7 @@ def test_who_compares_is_of_one_size_and_claims_are_of_somebody(of: contest.Cont
     assert {claim.one for claim in of.claims} <= labels and set(of.ways) <= set(of.contestants)
     assert {score for scores in of.rows.values() for score in scores} | {c.score for c in of.claims} <= set(KINDS)
     assert of.chosen([]) == list(of.contestants)
+    assert set(of.shown) <= {*of.rows, *of.contestants} and set(of.illustrated) <= set(of.rows)
 
 
 def test_who_judges_comes_first() -> None:
@@ -69,10 +71,14 @@ def test_a_contestant_with_a_codec_is_trained_evaluated_and_stated(
     assert "| vq-gpt |" in text and "Fréchet distance" in text and "| – real against real |" in text
     assert "Fréchet" in toy.write_page(["vq-gpt"], "compare").read_text()
     monkeypatch.setattr(contest, "SHEETS", tmp_path / "sheets")
-    shown = replace(toy, shown={"compare": ("samples", 0.5)}, illustrated=True)
+    shown = replace(toy, shown={"compare": ("samples", 0.5)}, illustrated=("compare",))
     shown.sheets({"vq-gpt": facts})
     assert "![vq-gpt](sheets/vq-gpt.png)" in shown.pictures("compare", {"vq-gpt": facts})
     assert not toy.pictures("compare", {"vq-gpt": facts})
+    replace(shown, shown={"compare": ("samples", 0.5), "vq-gpt": ("classes", 1.0)}).sheets({"vq-gpt": facts})
+    classes = toy.folder_of("vq-gpt") / "run" / "pictures" / "classes.png"
+    with Image.open(shown.sheet("vq-gpt")) as sheet, Image.open(classes) as own:
+        assert sheet.size == own.size, "its own, not that of its row"
 
 
 def test_a_contestant_may_learn_from_some_splits_alone(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def learn(family: str) -> dict[str, Any]:
         notes = take_step(learner)
         losses.append({k: float(learner.ranks.mean(v)) for k, v in notes.items() if k.endswith(".loss")})
         learner.clock.tick()
+    learner.settle()
     state = learner.model.state_dict() | {f"ema.{k}": v for k, v in learner.ema.model.state_dict().items()}
     data = b"".join(value.contiguous().numpy().tobytes() for value in state.values())
     return {"losses": losses, "digest": digest(data), "rank": learner.ranks.rank}

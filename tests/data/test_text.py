@@ -1,6 +1,7 @@
 """Text from files, folders, tables and the embedded set, packed as windows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,44 @@ def test_the_vocabulary_is_learnt_from_training_rows_alone(tmp_path: Path) -> No
     data = Data(source=str(tmp_path))
     config = Config().learnt(lambda medium: documents(data, medium))
     assert config.vocabulary == "ab" and config.learnt(lambda medium: []) is config
+
+
+def own_words(n: int) -> list[str]:
+    """Words of a letter that no other has."""
+    return [chr(0x4E00 + i) * 3 for i in range(n)]
+
+
+def tested(data: Data, config: Config, own: list[str]) -> set[str]:
+    medium = config.build()
+    held = words(open_data(data, medium).test.items, medium)
+    return {word for word in own if word in held}
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["texts", "questions longer than a window"])
+def test_the_vocabulary_learns_nothing_from_rows_that_are_tested_on(tmp_path: Path, asks: bool) -> None:
+    """Which rows these are does not depend on it: in bytes they are the same."""
+    own, path = own_words(80), tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"{word} {'why ' * 20}", "response": word} if asks else {"text": f"{word}, so"} for word in own]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    data, config = Data(source=str(path)), Config(asks=asks, length=40)
+    learnt = config.learnt(lambda medium: documents(data, medium))
+    held = tested(data, learnt, own)
+    assert held == tested(data, replace(config, tokenizer="byte"), own) and 0 < len(held) < 20
+    assert {word for word in own if word[0] not in learnt.vocabulary} == held
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["a stream", "documents alone"])
+def test_nor_from_the_few_that_are_held_out_of_what_fell_on_one_side(
+    alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maquette.data.pack.HELD_OUT", 1e-9 if alone else 0.1)
+    own, path = own_words(10), tmp_path / "rows.jsonl"
+    texts = own if alone else ["".join(own)]
+    path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    data, config = Data(source=str(path)), Config(alone=alone, length=4)
+    learnt = config.learnt(lambda medium: documents(data, medium))
+    held = tested(data, learnt, own)
+    assert len(held) == 1 and {word for word in own if word[0] not in learnt.vocabulary} == held
 
 
 def test_pydoc_needs_no_download() -> None:

@@ -81,7 +81,7 @@ def test_strata_fill_the_interval_whatever_the_shares() -> None:
 
 def test_strata_end_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """7 + (1 - 2^-24) is 8 in single precision."""
-    monkeypatch.setattr(torch, "rand", lambda *size, generator: torch.full(size, 1 - 2**-24))
+    monkeypatch.setattr(torch, "rand", lambda size, generator: torch.full(size, 1 - 2**-24))
     drawn = Seeds.for_batch(3, 0, 8).strata()
     assert drawn.max() == 1 - 2**-24 and len(drawn.unique()) == 8
 

@@ -223,7 +223,7 @@ def test_a_window_costs_what_it_costs_in_the_whole_and_every_place_has_its_turn(
     seen = set()
     for step in range(6):
         rng = Seeds.for_batch(0, step, 8)
-        first, _ = model._window(LENGTH, rng.fork(1))
+        first, *_ = model._window(LENGTH, rng.fork(1))
         start = first + TINY.reach - 1
         part = costs.gather(1, start[:, None] + torch.arange(20))
         loss, stats = model.loss(Batch(x, given, rng), 0.0)

@@ -95,11 +95,12 @@ def round_weights(module: nn.Module) -> None:
             part.weight.copy_(numbers * scale[:, None])
 
 
-def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 natively."""
-    if torch.cuda.is_available():
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 natively."""
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+    known = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def seed(number: int, device: torch.device) -> None:

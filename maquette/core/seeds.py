@@ -94,9 +94,12 @@ class Seeds:
         """
         if self._each:
             return self.uniform()
-        return self._draw(
-            (), lambda size, g: (torch.randperm(*size, generator=g) + torch.rand(size, generator=g)) / size[0]
-        )
+
+        def make(size: tuple[int], g: torch.Generator) -> Tensor:
+            drawn = (torch.randperm(*size, generator=g) + torch.rand(size, generator=g)) / size[0]
+            return drawn.clamp(max=1 - 2**-24)  # rounding may bring the last interval up to 1
+
+        return self._draw((), make)
 
     def _draw(self, shape, make) -> Tensor:
         # Drawn on the CPU always, so that a CPU and a GPU start from the same noise; the global batch is drawn whole,

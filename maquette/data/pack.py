@@ -28,7 +28,7 @@ from maquette.core.errors import MaquetteError
 from maquette.data.dataset import TEST, TRAIN, Dataset, Row, Source, Split, in_order
 from maquette.media.base import InTime, Medium
 
-FORMAT = 1
+FORMAT = 2
 HELD_OUT = 0.1
 """Share of the rows that are tested on when a source has no split of its own."""
 HASHED_BYTES = 1 << 30
@@ -173,7 +173,7 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
                 continue
             undecided |= not row.split
             item, image = item if source.paired else (item, None)
-            sides[row.split or (TEST if _hash(item, seed) < HELD_OUT else TRAIN)].add(row, item, image)
+            sides[_side(row, item, medium, seed)].add(row, item, image)
         for side in sides.values():
             side.close()
     if not any(side.labels for side in sides.values()):
@@ -201,15 +201,19 @@ def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> N
         return _share_stream(aside, sides, all_on, medium)
     names = ["items", "images"] if sides[all_on].append_image else ["items"]
     parts = {n: np.fromfile(aside / f"{all_on}.{n}", medium.dtype).reshape(-1, *medium.stored) for n in names}
-    items = parts["items"]
-    hashes = np.array([_hash(item, seed) for item in items])
     labels, notes = sides[all_on].labels, sides[all_on].notes
-    tested = (hashes == hashes.min()) & (hashes != hashes.max())  # when all are copies of one, it is learnt from
+    tested = _lowest([_hash(medium.content(item), seed) for item in parts["items"]])
     for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
         for name, rows in parts.items():
             files.put(aside / f"{split}.{name}", rows[chosen].tobytes())
         sides[split].labels = list(itertools.compress(labels, chosen))
         sides[split].notes = list(itertools.compress(notes, chosen))
+
+
+def _lowest(hashes: list[float]) -> np.ndarray:
+    """Which are the lowest, bool [n]; when all are copies of one, it is learnt from."""
+    numbers = np.array(hashes)
+    return (numbers == numbers.min()) & (numbers != numbers.max())
 
 
 def _share_stream(aside: Path, sides: dict[str, _Side], all_on: str, medium: Medium) -> None:
@@ -235,9 +239,45 @@ def in_time(row: Row, item: np.ndarray, medium: InTime) -> tuple[list[np.ndarray
     return medium.apart(item, {TRAIN: 0.0, TEST: 1.0}.get(row.split, HELD_OUT))
 
 
-def _hash(item: np.ndarray, seed: int) -> float:
-    """A number in [0, 1) that depends on the item's content alone: copies of it fall on the same side of the split."""
-    found = hashlib.blake2b(item.tobytes(), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()
+def learnt_from(
+    pairs: Iterable[tuple[Row, np.ndarray | MaquetteError]], medium: Medium, seed: int
+) -> Iterator[np.ndarray]:
+    """What `packed` puts into its training split, as it was read: for what is learnt of it before it can be packed.
+
+    Rows without a split wait until both sides have some. Where all fall on one, a stream's last tenth is left out by
+    its length as read, not by windows, as nobody knows yet how many tokens it will be.
+    """
+    sides, waiting = set[str](), list[tuple[str, np.ndarray]]()
+    for row, item in pairs:
+        if not isinstance(item, np.ndarray):
+            continue
+        if isinstance(medium, InTime):
+            yield from in_time(row, item, medium)[0]
+            continue
+        side = _side(row, item, medium, seed)
+        sides.add(side)
+        waiting.append((side, item))
+        if row.split or len(sides) > 1:
+            yield from (item for side, item in waiting if side == TRAIN)
+            waiting.clear()
+    items = [item for _, item in waiting]
+    if items and medium.whole:
+        yield from itertools.compress(items, ~_lowest([_hash(medium.content(item), seed) for item in items]))
+        return
+    left = sum(map(len, items))
+    left -= round(HELD_OUT * left)
+    for item in items:
+        yield item[:left]
+        left = max(0, left - len(item))
+
+
+def _side(row: Row, item: np.ndarray, medium: Medium, seed: int) -> str:
+    return row.split or (TEST if _hash(medium.content(item), seed) < HELD_OUT else TRAIN)
+
+
+def _hash(content: bytes, seed: int) -> float:
+    """A number in [0, 1) that depends on the content alone: copies of it fall on the same side of the split."""
+    found = hashlib.blake2b(content, digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()
     return int.from_bytes(found, "little") / 2**64
 
 

@@ -18,7 +18,7 @@ from maquette.data.along import Along
 from maquette.data.captions import Captions
 from maquette.data.combinations import Combinations, apart
 from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
-from maquette.data.pack import in_time, loaded, packed
+from maquette.data.pack import learnt_from, loaded, packed
 from maquette.data.pair import Pair, joined
 from maquette.media.base import InTime, Medium, foretells
 
@@ -148,9 +148,8 @@ def _require_axes(medium: Medium) -> None:
 
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
-    for row, item in loaded(find(data.source, medium, data.seed, data.columns).read().rows, medium):
-        if row.split != TEST and isinstance(item, np.ndarray):
-            yield from in_time(row, item, medium)[0] if isinstance(medium, InTime) else [item]
+    rows = find(data.source, medium, data.seed, data.columns).read().rows
+    return learnt_from(loaded(rows, medium), medium, data.seed)
 
 
 def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] = {}) -> Source:

@@ -168,6 +168,7 @@ def evaluate(
         notes=(
             *_notes(reference, ask, scores),
             *_searched(pipeline, reference),
+            *_chosen(pipeline, dataset),
             *(crafts.notes(lesson, len(medium.space.shape)) if lesson else ()),
             *((talk.note(),) if talk else ()),
         ),
@@ -188,7 +189,7 @@ def _examined(
     report = replace(
         _report(pipeline, reference.dataset, exam.drawn, seed, options),
         scores=(*exam.scores(stamp), *_of_model(pipeline, reference, seed)),
-        notes=tuple(exam.notes()),
+        notes=(*exam.notes(), *_chosen(pipeline, reference.dataset)),
         warnings=tuple(_warnings(exam.answers, reference)),
     )
     return illustrated(report, [exam.shot(pipeline.medium)])
@@ -209,7 +210,7 @@ def _foretold(
         _report(pipeline, reference.dataset, told.drawn, seed, options),
         # what a model pays for a past that it is given is no figure of a model that is not
         scores=(*told.scores(stamp), *(() if pipeline.along.craft else _of_model(pipeline, reference, seed))),
-        notes=tuple(told.notes(medium)),
+        notes=(*told.notes(medium), *_chosen(pipeline, reference.dataset)),
         warnings=tuple(_warnings([row.tobytes() for row in made], reference)),
     )
     return illustrated(report, [told.shot(medium)])
@@ -227,6 +228,7 @@ def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> 
         scores=tuple(agreement.scores(found, _plain_stamp(data, TEST, len(rows), 0, seed))),
         notes=(
             f"It makes nothing, and is asked of {len(rows):,} unseen pairs; its speed is of pictures that it reads.",
+            *_chosen(pipeline, data),
         ),
     )
     return illustrated(report, [agreement.shot(encoder, data.test, words.encode)])
@@ -460,6 +462,16 @@ def _searched(pipeline: Pipeline, reference: Reference) -> Iterator[str]:
         yield f"{why}: copies and neighbours are looked for among {n:,} training items that it may never have seen."
     elif own != reference.dataset.fingerprint:
         yield f"Copies and neighbours are looked for among the {n:,} training items that the model learnt from."
+
+
+def _chosen(pipeline: Pipeline, dataset: Dataset) -> Iterator[str]:
+    """That rows which the figures are of have had a say in which weights these are."""
+    card = pipeline.card
+    if "held_out_loss" in card and card.get("fingerprint") == dataset.fingerprint:
+        yield (
+            f"Of the weights of the whole training these, of step {card.get('steps')}, were kept for their loss on "
+            "rows of the test split (train.best): figures of that split flatter them a little."
+        )
 
 
 def _warnings(made: Sequence[str] | Sequence[bytes], reference: Reference) -> Iterator[str]:

@@ -115,6 +115,10 @@ class Medium(ABC):
         """One item from a row of a table that has one of `columns`; raises like `read`."""
         raise MaquetteError("MQ-3001", name, reason=f"a {type(self).__name__.lower()} is no row of a table")
 
+    def content(self, item: np.ndarray) -> bytes:
+        """What an item as read holds: a row whose source has no splits is learnt from or tested on by its hash."""
+        return item.tobytes()
+
     def cutter(self) -> Cutter:
         """What turns a sequence of items as read into items as stored."""
         return Cutter()

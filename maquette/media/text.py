@@ -70,7 +70,8 @@ class Config(MediumConfig):
         if self.tokenizer == "byte" or self.vocabulary:
             return self
         plain = replace(self, tokenizer="byte", length=MOST_LENGTH).build()  # so long that nothing is cut
-        texts = (plain.tokenizer.decode(document) for document in read(plain))
+        # the last document may end within a character
+        texts = (plain.tokenizer.decode(document).rstrip("\ufffd") for document in read(plain))
         return replace(self, vocabulary=tokens.learn(self.tokenizer, texts, self.vocab))
 
 
@@ -120,11 +121,7 @@ class Text(Medium, Wording):
         return self._document([(None, text)], name)
 
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
-        """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`.
-
-        A prompt that is too long for a window with its response loses its end: cut in two, its second half would be
-        taken for text.
-        """
+        """A document from a row with `messages` (role, content), `prompt` and `response`, or `text`."""
         if record.get("messages"):
             return self._document(_turns(record["messages"], name, self.marks), name)
         if record.get("prompt") is not None and record.get("response") is not None:
@@ -133,11 +130,7 @@ class Text(Medium, Wording):
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
             raise MaquetteError("MQ-3001", name, reason="it is empty")
-        document = self._document(parts, name)
-        over, answer = len(document) - self.stored[0], int((document == self.marks.answer).argmax())
-        if over > 0 and answer > 0:
-            document = np.delete(document, slice(max(3, answer - over), answer))  # END, PROMPT and a token stay
-        return document
+        return self._document(parts, name)
 
     def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
         if sum(len(text) for _, text in parts) > MAX_BYTES:
@@ -148,7 +141,24 @@ class Text(Medium, Wording):
         return np.concatenate(found).astype(self.dtype)
 
     def cutter(self) -> "Windows":
-        return Windows(self.config.length + 1, self.config.alone, self.marks.end, self.dtype)
+        return Windows(self.config.length + 1, self.config.alone, self.marks.end, self.dtype, fitted=self._fitted)
+
+    def _fitted(self, document: np.ndarray) -> np.ndarray:
+        """A question with one answer that is too long for a window loses the question's end: cut in two, its second
+        half would be taken for text."""
+        over, places = len(document) - self.stored[0], np.flatnonzero(np.isin(document, self.marks[1:]))
+        if over <= 0 or document[places].tolist() != [*self.marks[1:]]:
+            return document
+        return np.delete(document, slice(max(3, places[1] - over), places[1]))  # END, PROMPT and a token stay
+
+    def content(self, item: np.ndarray) -> bytes:
+        """The document in bytes, as the byte tokenizer would have it: the same whatever the vocabulary."""
+        found = []
+        for part in np.split(item, np.flatnonzero(np.isin(item, self.marks))):
+            mark = [self.marks.index(token) for token in part[:1] if token in self.marks]
+            text = np.frombuffer(self.tokenizer.to_bytes(part[len(mark) :]), np.uint8)
+            found += [np.array(mark, np.uint16), text + np.uint16(tokens.BYTES)]
+        return np.trim_zeros(np.concatenate(found), "b").tobytes()  # what fills a window is no content
 
     @property
     def identity(self) -> list[Any]:

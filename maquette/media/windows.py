@@ -1,5 +1,7 @@
 """Sequences of any length -> windows of one: what media of tokens cut their documents into."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from maquette.media.base import Cutter
@@ -13,15 +15,24 @@ class Windows(Cutter):
             never cut.
         end: fills what is short at the end.
         shape: of a token, where it is no plain number.
+        fitted: shortens a sequence that is too long to be cut.
     """
 
-    def __init__(self, size: int, alone: bool, end: int, dtype: np.dtype, shape: tuple[int, ...] = ()):
-        self.size, self.alone, self.end = size, alone, end
+    def __init__(
+        self,
+        size: int,
+        alone: bool,
+        end: int,
+        dtype: np.dtype,
+        shape: tuple[int, ...] = (),
+        fitted: Callable[[np.ndarray], np.ndarray] = lambda item: item,
+    ):
+        self.size, self.alone, self.end, self.fitted = size, alone, end, fitted
         self.apart = alone
         self.held = np.empty((0, *shape), dtype)
 
     def put(self, item: np.ndarray) -> list[np.ndarray]:
-        size, made = self.size, []
+        size, made, item = self.size, [], self.fitted(item)
         if self.alone or len(item) <= size < len(self.held) + len(item):  # it would fit into a window, not into this
             made += self.rest()
         self.held = np.concatenate([self.held, item])

@@ -92,13 +92,17 @@ class Contrastive(Model, Features, TwoTowers):
         assert text is not None, "captions are given"
         told = (text != 0).any(1)
         n = told.sum().clamp(min=1)
-        table = (self.scale.clamp(max=COLDEST).exp() * self.of_samples(batch.x) @ self.of_texts(text).T).float()
+        table = (self.scale.exp() * self.of_samples(batch.x) @ self.of_texts(text).T).float()
         alike = (text[:, None] == text[None]).all(2) & told[:, None]
         target = alike / alike.sum(1, keepdim=True).clamp(min=1)
         ways = [way.masked_fill(~told, NEVER) for way in (table, table.T)]
         both = sum(F.cross_entropy(way, target, reduction="sum") for way in ways)
         right = alike.gather(1, ways[0].detach().argmax(1, keepdim=True)).sum() / n
         return both / (2 * n), {"right": right, "scale": self.scale.detach().exp()}
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        self.scale.clamp_(max=COLDEST)  # the weight itself: a bound within the loss would leave it no way back
 
     def of_samples(self, x: Float[Tensor, "b *space"]) -> Float[Tensor, "b d"]:
         return F.normalize(self.see(x).float(), dim=1)

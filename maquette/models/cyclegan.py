@@ -3,9 +3,10 @@
 X are the given pictures, Y the samples; G: X -> Y and F: Y -> X learn against a critic of each kind (equations 1-3):
 
     critics:     1/2 E (D_Y(y) - 1)^2 + 1/2 E D_Y(G(x))^2, and the same of D_X and F(y)
-    generators:  1/2 E (D_Y(G(x)) - 1)^2 + 1/2 E (D_X(F(y)) - 1)^2
+    generators:  E (D_Y(G(x)) - 1)^2 + E (D_X(F(y)) - 1)^2
                  + cycle (E |F(G(x)) - x| + E |G(F(y)) - y|) + identity (E |G(y) - y| + E |F(x) - x|)
 
+The half slows the critics beside the generators, which have none (their appendix and code).
 Both directions are learnt. A sample is G of the given picture, and `back` is F of a sample: two predictors, and nothing
 is drawn at random. The history of made pictures that the paper shows its critics is left out, so that a step depends on
 its batch alone.
@@ -104,8 +105,7 @@ class CycleGAN(Model, Translator):
     def generator_loss(self, batch: Batch, progress: float) -> tuple[Float[Tensor, ""], Stats]:
         x, y = self._given(batch), batch.x.float()
         to_y, to_x = self._there(x), self._back(y)
-        missed = [(self._score(kind, made) - 1).square().mean() for kind, made in (("sample", to_y), ("given", to_x))]
-        fooled = (missed[0] + missed[1]) / 2
+        fooled = (self._score("sample", to_y) - 1).square().mean() + (self._score("given", to_x) - 1).square().mean()
         cycle = _distance(self._back(to_y), x) + _distance(self._there(to_x), y)
         loss, stats = fooled + self.config.cycle * cycle, {"fooled": fooled.detach(), "cycle": cycle.detach()}
         if self.config.identity > 0:

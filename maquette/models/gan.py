@@ -2,7 +2,7 @@
 
     critic:     min_D  E l(D(x), real) + E l(D(G(z)), made)         generator:  min_G  E l(D(G(z)), real)
 
-Five losses l are offered (`LOSSES`), and bounds on the critic: spectral normalisation (a property of its net), the
+Six losses l are offered (`LOSSES`), and bounds on the critic: spectral normalisation (a property of its net), the
 gradient penalty of Gulrajani et al. (2017), and R1 and R2 (Mescheder et al. 2018), taken on every 16th step as Karras
 et al. (2020b) do. The relativistic loss with R1 and R2 on every step is R3GAN (Huang et al. 2024). A critic that judges
 each row by itself sees real and made samples in one pass, which is faster and changes nothing; one with batch

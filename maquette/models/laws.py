@@ -50,6 +50,20 @@ class Bernoulli(nn.Module):
         return 2 * torch.sigmoid(out) - 1
 
 
+class _AtLeast(torch.autograd.Function):
+    """max(x, least), with a gradient below it too where a step would raise x: that of clamp is 0, and x stays there."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, least: float) -> Tensor:
+        ctx.save_for_backward(x >= least)
+        return x.clamp(min=least)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (above,) = ctx.saved_tensors
+        return grad * (above | (grad < 0)), None
+
+
 class _Scaled(nn.Module):
     """A law with one spread per channel, learnt unless `scale` fixes it, and never narrower than a level is wide."""
 
@@ -65,7 +79,7 @@ class _Scaled(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(min=max(self.step, 1e-3))
+        return _AtLeast.apply(self.log_scale.exp(), max(self.step, 1e-3))  # type: ignore[return-value]
 
 
 class Gaussian(_Scaled):

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.codecs.quantise import to_levels
+from maquette.solvers.decoding import invert
 
 
 def log_bin(
@@ -94,14 +95,6 @@ class Mixture:
         for before in range(channel):
             mean = mean + self.slopes[:, :, first + before] * x[:, None, before]
         return mean
-
-
-def invert(probabilities: Float[Tensor, "b levels"], u: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
-    """The level at which the distribution function first exceeds `u` in [0, 1); never one of probability 0."""
-    below = probabilities.cumsum(-1)
-    total = below[:, -1:]
-    last = (below < total).sum(-1)  # rounding may bring u * total up to the total itself
-    return (below <= u[:, None] * total).sum(-1).minimum(last)
 
 
 def draw_levels(

@@ -36,8 +36,9 @@ class Config(ModelConfig):
     """In which a sample is uncovered, unless the request says otherwise."""
     choice: float = 4.5
     """How much chance has to do with what is kept, at first; it falls to 0 with the steps."""
-    smoothing: float = 0.1
-    """Share of a target's probability that is spread over all tokens."""
+    smoothing: float = 0.0
+    """Share of a target's probability that is spread over all tokens: the authors take 0.1. Guesses are drawn from what
+    is learnt, so that share of them is then noise."""
     label_width: int = 64
     """Of the vector that a label becomes."""
     label_drop: float = 0.1

@@ -18,9 +18,10 @@ from maquette.core import cancel
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Likelihood, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.base import Model, ModelConfig, refuse_space
-from maquette.models.logistic import Mixture, count_parameters, invert
+from maquette.models.logistic import Mixture, count_parameters
 from maquette.nets import gated
 from maquette.nets.conditioning import LabelEmbedder
+from maquette.solvers.decoding import invert
 
 
 @dataclass(frozen=True, kw_only=True)

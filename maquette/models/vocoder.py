@@ -28,10 +28,8 @@ from maquette.codecs import mel
 from maquette.core import spectra
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Batch, Condition, Predictor, Real, Sampling, Space, Stats, Turn
-from maquette.models.adversarial import LOSSES
 from maquette.models.base import Model, ModelConfig, refuse_space
 
-LOSS = LOSSES["least-squares"]
 NATS = (math.log(spectra.TOP) - math.log(spectra.FLOOR)) / 2
 """Nats of magnitude in one unit of a spectrogram's values."""
 LOUDEST = math.log(2.0)
@@ -108,7 +106,7 @@ class Vocoder(Model, Autoencoder):
         with torch.no_grad():
             made = self.generator(self.mel.encode(x))
         both = [critic(torch.cat([x, made]))[-1].float().chunk(2) for critic in self.critic]
-        loss = torch.stack([LOSS.critic(real, fake) for real, fake in both]).sum()
+        loss = torch.stack([(real - 1).square().mean() + fake.square().mean() for real, fake in both]).sum()
         scores = torch.stack([torch.stack([real.mean(), fake.mean()]) for real, fake in both]).mean(0).detach()
         return loss, {"real_score": scores[0], "made_score": scores[1]}
 
@@ -122,7 +120,7 @@ class Vocoder(Model, Autoencoder):
             with torch.no_grad():
                 real = critic(x)
             fake = critic(made)
-            game.append(LOSS.generator(fake[-1].float()))
+            game.append((fake[-1].float() - 1).square().mean())
             seen += [(a.float() - b.float()).abs().mean() for a, b in zip(real[:-1], fake[:-1], strict=True)]
         game, features = torch.stack(game).sum(), torch.stack(seen).sum()
         loss = game + self.config.features * features + self.config.likeness * unlike

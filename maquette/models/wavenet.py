@@ -148,9 +148,10 @@ class Waves(Model, Compilable):
         condition = self.embed(batch.given, len(batch), batch.rng.fork(0))
         inputs, targets, counts = self.lesson(batch.x)
         if self.training and 0 < self.window < inputs.shape[1]:
-            first, places = self._window(inputs.shape[1], batch.rng.fork(1))
+            first, places, new = self._window(inputs.shape[1], batch.rng.fork(1))
             inputs = inputs.gather(1, places.clamp(min=0))
             targets, counts = (part.gather(1, places[:, -self.window :]) for part in (targets, counts))
+            counts = counts & new
         else:
             first = None
         said, _ = self.net.run(self.entered(inputs), condition, first=first, last=targets.shape[1])
@@ -163,15 +164,18 @@ class Waves(Model, Compilable):
         said, _ = self.net.run(self.entered(inputs), self.embed(batch.given, len(batch)))
         return (self.costs(said, targets) * counts).sum(1)
 
-    def _window(self, length: int, rng: Seeds) -> tuple[Int[Tensor, " b"], Int[Tensor, "b m"]]:
-        """The first place of each row's window with all that it sees, and the places of these; some are before 0.
+    def _window(self, length: int, rng: Seeds) -> tuple[Int[Tensor, " b"], Int[Tensor, "b m"], Bool[Tensor, "b w"]]:
+        """The first place of each row's window with all that it sees, the places of these, of which some are before 0,
+        and which of the window's own are learnt from.
 
-        Each place is as likely to be learnt from as any other.
+        Each place is as likely to be learnt from as any other: where windows do not divide the length the last one
+        begins earlier, and what it shares with the one before it is learnt from there.
         """
         window, reach = self.window, self.net.config.reach - 1
-        number = (rng.uniform() * -(-length // window)).long()
-        first = (number * window).clamp(max=length - window) - reach
-        return first, first[:, None] + torch.arange(reach + window, device=first.device)
+        begin = window * (rng.uniform() * -(-length // window)).long()
+        first = begin.clamp(max=length - window) - reach
+        places = first[:, None] + torch.arange(reach + window, device=first.device)
+        return first, places, places[:, -window:] >= begin[:, None]
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

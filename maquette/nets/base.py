@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 
 Shape = tuple[int, ...]
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,18 @@ class Critic(Net):
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()
     ) -> Float[Tensor, "b *target"]:
         return self.say(self.see(x, t, condition), condition)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with all its weights 0: a branch that starts as nothing."""
+    for weights in layer.parameters():
+        nn.init.zeros_(weights)
+    return layer
+
+
+def refuse_shapes(kind: str, source: Shape, target: Shape, reason: str, todo: str) -> MaquetteError:
+    """The sentence for a kind of network that cannot map `source` to `target`."""
+    return MaquetteError("MQ-2009", path=kind, value=f"{source} -> {target}", reason=reason, todo=todo)
 
 
 def refuse_sequence(kind: str) -> MaquetteError:

@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,15 +22,15 @@ from jaxtyping import Float
 from torch import Tensor, addcmul, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets import dims
 from maquette.nets.attention import attend
-from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence
+from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence, refuse_shapes
 from maquette.nets.norm import BatchNorm
 
 SMALLEST = 4
 """No side is made shorter than this."""
+_impossible = partial(refuse_shapes, "convnet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -374,7 +375,3 @@ def _layer(config: Config, layer: nn.Linear | dims.Conv | dims.Transposed) -> nn
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return spectral_norm(layer) if config.norm == "spectral" else layer
-
-
-def _impossible(source: Shape, target: Shape, reason: str, todo: str) -> MaquetteError:
-    return MaquetteError("MQ-2009", path="convnet", value=f"{source} -> {target}", reason=reason, todo=todo)

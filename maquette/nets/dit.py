@@ -16,10 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets.attention import CrossAttention, attend, rotate
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_shapes, zeroed
 from maquette.nets.conditioning import TimeEmbedder
 
 Table = Float[Tensor, "l h"]
@@ -59,7 +58,7 @@ class Config(NetConfig):
         elif any(side % self.patch for side in source[1:]):
             reason, todo = f"patches of {self.patch} do not divide it", "use a divisor of the sides for dit.patch"
         if reason:
-            raise MaquetteError("MQ-2009", path="dit", value=f"{source} -> {target}", reason=reason, todo=todo)
+            raise refuse_shapes("dit", source, target, reason, todo)
         return DiT(self, source, target, vector, timed, sequence)
 
 
@@ -174,10 +173,3 @@ def lattice(grid: Shape, pairs: int, base: float) -> tuple[Table, Table]:
     angles = (places * base ** (-torch.arange(each) / max(1, each))).flatten(1)
     angles = F.pad(angles, (0, pairs - angles.shape[1]))
     return angles.cos(), angles.sin()
-
-
-def zeroed(layer: nn.Linear) -> nn.Linear:
-    """The layer with all its weights 0."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

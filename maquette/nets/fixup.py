@@ -10,20 +10,21 @@ narrower instead, because a CPU is slow at groups.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets import dims
-from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence
+from maquette.nets.base import Critic, Net, NetConfig, Shape, refuse_sequence, refuse_shapes
 from maquette.nets.convnet import SMALLEST, Deviation, halvings
 
 GAIN = math.sqrt(2 / (1 + 0.2**2))
 """Of weights before a leaky unit of slope 0.2 (He et al. 2015)."""
+_impossible = partial(refuse_shapes, "fixup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +178,3 @@ def _started(layer: nn.Linear | dims.Conv, gain: float) -> nn.Module:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
-
-
-def _impossible(source: Shape, target: Shape, reason: str, todo: str) -> MaquetteError:
-    return MaquetteError("MQ-2009", path="fixup", value=f"{source} -> {target}", reason=reason, todo=todo)

@@ -11,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets import dims
-from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence
+from maquette.nets.base import Net, NetConfig, Shape, refuse_sequence, refuse_shapes
 from maquette.nets.unet import Block, norm
 
 
@@ -58,7 +57,7 @@ class Config(NetConfig):
                 "use a smaller resnet.patch",
             )
         if reason:
-            raise MaquetteError("MQ-2009", path="resnet", value=f"{source} -> {target}", reason=reason, todo=todo)
+            raise refuse_shapes("resnet", source, target, reason, todo)
         return ResNet(self, source, target, vector)
 
 

@@ -20,7 +20,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Condition
 from maquette.nets import dims
 from maquette.nets.attention import CrossAttention, attend
-from maquette.nets.base import Net, NetConfig, Shape
+from maquette.nets.base import Net, NetConfig, Shape, refuse_shapes, zeroed
 from maquette.nets.conditioning import TimeEmbedder
 
 
@@ -63,7 +63,7 @@ class Config(NetConfig):
                 "a U-Net maps samples of one to three axes to those of the same size",
                 "use another net, such as mlp",
             )
-            raise MaquetteError("MQ-2009", path="unet", value=f"{source} -> {target}", reason=reason, todo=todo)
+            raise refuse_shapes("unet", source, target, reason, todo)
         if any(side % self.patch for side in source[1:]):
             reason, todo = f"it does not divide {'×'.join(map(str, source[1:]))}", "use a divisor of the sides"
             raise MaquetteError("MQ-2009", path="unet.patch", value=self.patch, reason=reason, todo=todo)
@@ -206,10 +206,3 @@ class GroupNorm(nn.GroupNorm):
 def norm(width: int) -> GroupNorm:
     """Groups of 16 channels, or of the largest size below that divides `width` by a power of two."""
     return GroupNorm(width // math.gcd(width, 16), width)
-
-
-def zeroed(layer: nn.Module) -> nn.Module:
-    """The layer with all its weights 0: a branch that starts as nothing."""
-    for weights in layer.parameters():
-        nn.init.zeros_(weights)
-    return layer

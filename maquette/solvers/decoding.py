@@ -242,7 +242,12 @@ def draw(logits: Float[Tensor, "n vocab"], u: Float[Tensor, " n"], how: Sampling
         if logits.device.type == "cpu":  # by one thread: torch's stay busy for a while on cores that others need
             return torch.from_numpy(logits.numpy().argmax(1))
         return logits.argmax(1)
-    below = logits.double().softmax(1).cumsum(1)
+    return invert(logits.double().softmax(1), u.double())
+
+
+def invert(probabilities: Float[Tensor, "n vocab"], u: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """The number at which the distribution function first exceeds `u` in [0, 1); never one of probability 0."""
+    below = probabilities.cumsum(-1)
     total = below[:, -1:]
-    last = (below < total).sum(1)  # rounding may bring u * total up to the total itself
-    return (below <= u[:, None].double() * total).sum(1).minimum(last)
+    last = (below < total).sum(-1)  # rounding may bring u * total up to the total itself
+    return (below <= u[:, None] * total).sum(-1).minimum(last)

@@ -2,10 +2,11 @@
 
 The updates are torch's own fused kernels, called without its optimiser classes (whose first use imports a compiler for
 two seconds) and compared with those classes in the tests. AdamW (Loshchilov and Hutter 2019), SGD with momentum,
-RMSprop (Hinton 2012), AdaGrad (Duchi et al. 2011), and Muon (Jordan et al. 2024) for matrices: linear layers, and
-convolution kernels as [out, in x taps]. Beside Muon, embeddings, biases and norms take AdamW at the same rate, because
-Muon's updates are scaled to AdamW's typical size (Liu et al. 2025, eq. 4). Weight decay is decoupled for AdamW and
-Muon, and applied to weights of two or more axes only: biases and norms keep their size.
+RMSprop (Hinton 2012), AdaGrad (Duchi et al. 2011), and Muon (Jordan et al. 2024) for matrices: what layers multiply by
+and call `weight`, convolution kernels as [out, in x taps]. Beside Muon, embeddings, biases, norms and whatever has
+another name (tables of places, codebooks, learnt constants) take AdamW at the same rate, because Muon's updates are
+scaled to AdamW's typical size (Liu et al. 2025, eq. 4). Weight decay is decoupled for AdamW and Muon, and applied to
+weights of two or more axes only: biases and norms keep their size.
 """
 
 import math
@@ -45,7 +46,9 @@ class Mover:
         self.weights: Weights = {name: p for name, p in player.named_parameters() if p.requires_grad}
         tables = {id(m.weight) for m in player.modules() if isinstance(m, nn.Embedding)}
         self._rules = {
-            name: "adamw" if settings.name == "muon" and (p.ndim < 2 or id(p) in tables) else settings.name
+            name: "adamw"
+            if settings.name == "muon" and (id(p) in tables or not _multiplies(name, p))
+            else settings.name
             for name, p in self.weights.items()
         }
         self.state = {
@@ -82,6 +85,13 @@ class Mover:
                 reason = f"the optimiser's {name} is missing, superfluous or of another shape"
                 raise MaquetteError("MQ-7001", reason=reason, todo="resume with the recipe that the run was made from")
             own.copy_(other)
+
+
+def _multiplies(name: str, p: Tensor) -> bool:
+    """Whether `p` is a matrix of a layer: torch's layers and ours call those `weight`, `weight_ih_l0` and the like, and
+    a parametrised one lies in a module of that name."""
+    *modules, own = name.split(".")
+    return p.ndim >= 2 and (own.startswith("weight") or modules[-2:] == ["parametrizations", "weight"])
 
 
 def _blank(p: Tensor, quantity: str) -> Tensor:
@@ -149,7 +159,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     The quintic's coefficients trade exactness for speed: singular values end in about [0.7, 1.2].
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16() if has_fast_bf16() else matrices
+    x = matrices.bfloat16() if has_fast_bf16(matrices.device) else matrices
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).reshape(-1, *x.shape[-2:])

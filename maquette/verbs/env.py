@@ -49,7 +49,7 @@ def env() -> dict[str, str]:
     """A line for each thing that an answer to "why does it differ on my machine?" may need."""
     device = devices.pick_device()
     speed = f"{gflops(device, torch.float32):.0f} GFLOP/s fp32, {gflops(device, torch.bfloat16):.0f} GFLOP/s bf16"
-    measured = {"fast bf16": "yes" if devices.has_fast_bf16() else "no", f"matmul {SIZE}": speed}
+    measured = {"fast bf16": "yes" if devices.has_fast_bf16(device) else "no", f"matmul {SIZE}": speed}
     settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith("MAQUETTE_")}
     return about() | measured | settings
 

@@ -90,7 +90,13 @@ def choice(rounds: Sequence[Round], out: Path) -> Aside:
         told.append((f"{english}.", f"{chinese}。"))
     if where is not rounds[-1]:
         told.append(("More training did not better it.", "更多的训练没有让它变得更好。"))
-    told.append(("One training seed: another may order them otherwise.", "只用一个训练种子：换一个，次序可能不同。"))
+    told.append(
+        (
+            "One training seed, and chosen by the held-out rows that the figures are of: another seed or other rows "
+            "may order them otherwise.",
+            "只用一个训练种子，而且是按这些数字所依据的留出样本选出的：换一个种子或换一批样本，次序可能不同。",
+        )
+    )
     run = shlex.quote(str(out / where.run(best.name)))
     longer = Budget.parse(where.budget).times(LONGER)
     command = f"maquette sample {run}\nmaquette resume {run} --budget {longer}"

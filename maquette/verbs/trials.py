@@ -62,8 +62,9 @@ def found(best: Trial, own: Trial | None, trials: Sequence[Trial], changes: dict
         told.append((f"The recipe as it was: {english}.", f"原来的配方：{chinese}。"))
     told.append(
         (
-            "The best of many figures is also the luckiest: another seed or more training may order them otherwise.",
-            "许多数字中最好的一个也是最幸运的一个：换一个种子或训练更久，次序可能不同。",
+            "The best of many figures is also the luckiest, and was chosen by the held-out rows that it is told of: "
+            "another seed, more training or other rows may order them otherwise.",
+            "许多数字中最好的一个也是最幸运的一个，而且正是按它所报告的留出样本选出的：换一个种子、训练更久或换一批样本，次序可能不同。",
         )
     )
     rows: list[list[Cell]] = [[key, written(was), written(now)] for key, (was, now) in changes.items()]

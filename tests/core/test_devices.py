@@ -53,8 +53,16 @@ def test_bf16_is_for_products_and_fp32_changes_nothing() -> None:
         assert layer(x).dtype == torch.bfloat16
     with devices.autocast(torch.device("cpu"), "fp32"):
         assert layer(x).dtype == torch.float32
-    assert devices.peak_memory(torch.device("cpu")) > 1e6 and isinstance(devices.has_fast_bf16(), bool)
+    assert devices.peak_memory(torch.device("cpu")) > 1e6
     devices.synchronize(torch.device("cpu"))
+
+
+def test_a_gpu_beside_it_makes_no_processor_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in ((torch.cuda, "is_available"), (torch.cuda, "is_bf16_supported")):
+        monkeypatch.setattr(place, name, lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert devices.has_fast_bf16(torch.device("cuda"))
+    assert not devices.has_fast_bf16(torch.device("cpu")) and not devices.has_fast_bf16(torch.device("mps"))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")

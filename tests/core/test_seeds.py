@@ -1,5 +1,6 @@
 """Randomness as a function of (seed, stream, step, sample): whatever the batch, the order or the number of shares."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -76,6 +77,13 @@ def test_strata_fill_the_interval_whatever_the_shares() -> None:
     assert torch.equal((whole * 8).floor().sort().values, torch.arange(8.0)) and not whole.equal(whole.sort().values)
     parts = [Seeds.for_batch(3, 0, 4, first, 8).strata() for first in (0, 4)]
     assert torch.equal(torch.cat(parts), whole)
+
+
+def test_strata_end_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """7 + (1 - 2^-24) is 8 in single precision."""
+    monkeypatch.setattr(torch, "rand", lambda size, generator: torch.full(size, 1 - 2**-24))
+    drawn = Seeds.for_batch(3, 0, 8).strata()
+    assert drawn.max() == 1 - 2**-24 and len(drawn.unique()) == 8
 
 
 def test_between_two_seeds_lies_a_circle() -> None:

@@ -1,6 +1,7 @@
 """Text from files, folders, tables and the embedded set, packed as windows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,42 @@ def test_the_vocabulary_is_learnt_from_training_rows_alone(tmp_path: Path) -> No
     data = Data(source=str(tmp_path))
     config = Config().learnt(lambda medium: documents(data, medium))
     assert config.vocabulary == "ab" and config.learnt(lambda medium: []) is config
+
+
+def own_words(n: int) -> list[str]:
+    """Words of a letter that no other has."""
+    return [chr(0x4E00 + i) * 3 for i in range(n)]
+
+
+def held_back(data: Data, config: Config) -> str:
+    medium = config.build()
+    return words(open_data(data, medium).test.items, medium)
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["texts", "questions longer than a window"])
+def test_the_vocabulary_learns_nothing_from_rows_that_are_tested_on(tmp_path: Path, asks: bool) -> None:
+    """Which rows these are does not depend on it: in bytes they are the same."""
+    own, path = own_words(80), tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"{word} {'why ' * 20}", "response": word} if asks else {"text": f"{word}, so"} for word in own]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    data, config = Data(source=str(path)), Config(asks=asks, length=40)
+    learnt = config.learnt(lambda medium: documents(data, medium))
+    held, in_bytes = held_back(data, learnt), held_back(data, replace(config, tokenizer="byte"))
+    unseen = {word for word in own if word in held}
+    assert 0 < len(unseen) < 20 and unseen == {word for word in own if word in in_bytes}
+    assert unseen == {word for word in own if word[0] not in learnt.vocabulary}
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["a stream", "documents alone"])
+def test_nor_from_what_is_held_out_of_the_few_that_fell_on_one_side(
+    alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maquette.data.pack._hash", lambda content, seed: 0.5 + content[6] / 1000)
+    own, path = own_words(10), tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in (own if alone else ["".join(own)])))
+    data, config = Data(source=str(path)), Config(alone=alone, length=16 if alone else 4)
+    learnt = config.learnt(lambda medium: documents(data, medium))
+    assert len(learnt.vocabulary) == 9 and not set(learnt.vocabulary) & set(held_back(data, learnt))
 
 
 def test_pydoc_needs_no_download() -> None:

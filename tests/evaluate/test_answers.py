@@ -164,7 +164,8 @@ def test_a_question_is_asked_once_and_all_its_answers_count() -> None:
 
 def test_a_question_cut_inside_a_character_is_passed_over_where_it_has_grown_too_long() -> None:
     medium = text.Config(tokenizer="byte", length=14, asks=True).build()
-    row = medium.from_record({"prompt": "春眠不覺曉", "response": "a"}, "row")
+    cutter = medium.cutter()
+    [row] = cutter.put(medium.from_record({"prompt": "春眠不覺曉", "response": "a"}, "row")) + cutter.rest()
     question = medium.passage(row[2 : row.tolist().index(2)])
     assert question == "春眠不\ufffd" and not answers._can_be_asked(question, medium)
     assert answers._can_be_asked("春眠不", medium)

@@ -220,6 +220,16 @@ def test_the_way_of_drawing_is_noted_and_used(pictures: Reference) -> None:
     assert (report.name, report.seed, report.cost.train_seconds, report.cost.train_steps) == ("mine", 4, 30.0, 500)
 
 
+def test_weights_that_were_chosen_by_the_split_that_is_told_of_are_noted(plane: Reference) -> None:
+    like = untrained("vae", PLANE)
+    assert like is not None
+    kept = {"steps": 500, "held_out_loss": 1.5, "fingerprint": ring().fingerprint}
+    for card, noted in ((kept, True), (kept | {"fingerprint": "other data"}, False), ({"steps": 500}, False)):
+        ready = known(like, lambda request: np.resize(plane.items, (request.total, 2)), **card)
+        report = evaluate(ready, ring(), plane.n, reference=plane)
+        assert any("of step 500, were kept for their loss" in note for note in report.notes) is noted
+
+
 @pytest.mark.parametrize("kind", ["diffusion", pytest.param("meanflow", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("medium", [PLANE, pytest.param(SMALL, marks=pytest.mark.slow)], ids=["points", "pictures"])
 def test_the_flow_is_asked_when_it_should_be(

@@ -150,9 +150,15 @@ def test_the_words_end_at_the_first_end() -> None:
 def test_a_question_that_is_too_long_loses_its_end_and_never_its_answer() -> None:
     text = medium(asks=True, length=8)
     row = text.from_record({"prompt": "abcdefgh", "response": "cd"}, "row")
-    assert row.tolist() == [END, PROMPT, *numbers("abcd"), ANSWER, *numbers("cd")] and len(row) == text.stored[0]
+    assert row.tolist() == [END, PROMPT, *numbers("abcdefgh"), ANSWER, *numbers("cd")]
+    cutter = text.cutter()
+    assert [w.tolist() for w in cutter.put(row) + cutter.rest()] == [
+        [END, PROMPT, *numbers("abcd"), ANSWER, *numbers("cd")],
+    ]  # fmt: skip
     long = text.from_record({"prompt": "ab", "response": "abcdefgh"}, "row")
-    assert long.tolist() == [END, PROMPT, *numbers("a"), ANSWER, *numbers("abcdefgh")]
+    [first, second] = cutter.put(long) + cutter.rest()
+    assert first.tolist() == [END, PROMPT, *numbers("a"), ANSWER, *numbers("abcde")]
+    assert second[:4].tolist() == numbers("efgh")
     assert len(text.from_record({"text": "abcdefgh" * 3}, "row")) == 25
     learnt = Config(asks=True, length=8).learnt(
         lambda plain: [plain.from_record({"prompt": "x" * 99 + "y", "response": "z"}, "")]

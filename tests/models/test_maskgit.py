@@ -49,6 +49,18 @@ def test_shares_follow_the_cosine_and_the_visible_cost_nothing(monkeypatch: pyte
     assert loss.item() == pytest.approx(math.log(6), abs=1e-4)
 
 
+def test_the_best_guesses_are_the_data_s_own_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows of ones and one of twos: nothing is gained by leaving p = (3/4, 1/4). With smoothing by s the best is
+    (1 - s) p + s / 6, and s of what is drawn is noise."""
+    p = torch.tensor([1e-12, 0.75, 0.25, 1e-12, 1e-12, 1e-12])
+    rows = torch.tensor([1, 1, 1, 2]).view(4, 1, 1).expand(4, 4, 4)
+    for fields, best in (({}, p), ({"smoothing": 0.3}, 0.7 * p + 0.05)):
+        model, logits = built(**fields), best.log().requires_grad_()
+        monkeypatch.setattr(model, "guess", lambda tokens, condition, said=logits: said.expand(*tokens.shape, 6))
+        model.loss(Batch(rows, Given(), Seeds.for_batch(1, 0, 4)), 0.0)[0].backward()
+        assert logits.grad is not None and logits.grad.abs().max() < 1e-5
+
+
 def test_each_step_uncovers_what_the_schedule_says() -> None:
     left = []
 

@@ -13,8 +13,9 @@ from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Condition, Given, Predictor, Real, Sampling, Tokens
 from maquette.models import pixelcnn
 from maquette.models.logistic import bins, log_bin
-from maquette.models.pixelcnn import Mixture, PixelCNN, count_parameters, invert
+from maquette.models.pixelcnn import Mixture, PixelCNN, count_parameters
 from maquette.nets import gated
+from maquette.solvers.decoding import invert
 from maquette.solvers.guidance import guide
 
 

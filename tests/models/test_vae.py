@@ -127,6 +127,17 @@ def test_the_learnt_scale_is_the_data_s(law: type) -> None:
     assert made.scale.item() == pytest.approx(0.2 if law is laws.Gaussian else 0.1, rel=0.05)
 
 
+def test_a_scale_that_fell_below_a_level_comes_back() -> None:
+    """It counts as a level's width, and its slope is 0 only where a step would lower it further."""
+    made = laws.Gaussian(Real((1,), levels=256), 0.0)
+    for x, moves in ((0.5, True), (0.0, False)):  # far from the mean a wider law is likelier, at it a narrower one
+        made.log_scale = torch.nn.Parameter(torch.full((1,), math.log(1e-4)))
+        assert made.scale.item() == pytest.approx(2 / 255)
+        made(torch.zeros(1, 1), torch.full((1, 1), x)).sum().backward()
+        assert made.log_scale.grad is not None and (made.log_scale.grad.item() < 0) is moves
+        assert made.log_scale.grad.item() <= 0
+
+
 # -- the bound --------------------------------------------------------------------------------------------------------
 
 

@@ -60,8 +60,8 @@ def test_critics_see_samples_a_period_apart_under_each_other() -> None:
 
 
 def test_losses_by_hand() -> None:
-    """With critics that say 0 of everything the generator's game is half a point for each of them (least squares, with
-    its 1/2), and so is the critics'; likeness is the mean distance of log magnitudes in nats."""
+    """With critics that say 0 of everything the generator's game is a point for each of them (least squares without a
+    half), and so is the critics'; likeness is the mean distance of log magnitudes in nats."""
     model, batch = small(features=0.0), tones()
     for critic in model.critic:
         torch.nn.init.zeros_(critic.say.bias)
@@ -69,10 +69,10 @@ def test_losses_by_hand() -> None:
     with torch.no_grad():
         loss, stats = model.generator_loss(batch, 0.0)
         apart = (model.encode(model.generator(model.encode(batch.x))) - model.encode(batch.x)).abs().mean()
-        assert stats["game"].item() == pytest.approx(3 * 0.5)
+        assert stats["game"].item() == pytest.approx(3)
         assert stats["unlike"].item() == pytest.approx(apart.item() * math.log(2 / 1e-4) / 2, rel=1e-5)
-        assert loss.item() == pytest.approx(1.5 + 45 * stats["unlike"].item(), rel=1e-5)
-        assert model.critic_loss(batch, 0.0)[0].item() == pytest.approx(3 * 0.5)
+        assert loss.item() == pytest.approx(3 + 45 * stats["unlike"].item(), rel=1e-5)
+        assert model.critic_loss(batch, 0.0)[0].item() == pytest.approx(3)
 
 
 def test_what_critics_see_counts_as_features() -> None:

@@ -223,7 +223,7 @@ def test_a_window_costs_what_it_costs_in_the_whole_and_every_place_has_its_turn(
     seen = set()
     for step in range(6):
         rng = Seeds.for_batch(0, step, 8)
-        first, _ = model._window(LENGTH, rng.fork(1))
+        first, *_ = model._window(LENGTH, rng.fork(1))
         start = first + TINY.reach - 1
         part = costs.gather(1, start[:, None] + torch.arange(20))
         loss, stats = model.loss(Batch(x, given, rng), 0.0)
@@ -233,6 +233,16 @@ def test_a_window_costs_what_it_costs_in_the_whole_and_every_place_has_its_turn(
     assert seen == {0, 20, 40}
     rng = Seeds.for_batch(0, 0, 8)
     torch.testing.assert_close(model.eval().loss(Batch(x, given, rng), 0.0)[0], costs.mean(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [20, 25])
+def test_every_place_is_learnt_as_often_as_any_other(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 60 places the last window of 25 begins at 35, and what it has before 50 is the second window's."""
+    model, tiles = build(CODES, 3, window=window, label_drop=0.0), -(-LENGTH // window)
+    monkeypatch.setattr(Seeds, "uniform", lambda self: torch.arange(tiles) / tiles + 0.01)  # each window once
+    _, places, new = model._window(LENGTH, Seeds.for_batch(0, 0, tiles))
+    assert places.max() == LENGTH - 1 and new.shape == (tiles, window)
+    assert torch.equal(places[:, -window:][new].sort().values, torch.arange(LENGTH))
 
 
 # -- learning ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from maquette.core.errors import MaquetteError
+from maquette.nets import transformer
 from maquette.train import optimisers
 from maquette.train.optimisers import Mover, orthogonalise
 from maquette.train.recipe import Optimizer
@@ -60,7 +61,7 @@ def test_each_rule_agrees_with_torch(settings: dict[str, Any], make: Any) -> Non
 
 def test_muon_agrees_with_torch_on_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's Muon always rounds to bfloat16, and takes no convolutions."""
-    monkeypatch.setattr(optimisers, "has_fast_bf16", lambda: True)
+    monkeypatch.setattr(optimisers, "has_fast_bf16", lambda device: True)
     one, other = nn.Linear(6, 4, bias=False), nn.Linear(6, 4, bias=False)
     other.load_state_dict(one.state_dict())
     mover = Mover(Optimizer(name="muon", lr=0.02, betas=(0.95, 0.999), weight_decay=0.1), one)
@@ -82,6 +83,25 @@ def test_muon_leaves_tables_and_vectors_to_adamw() -> None:
     kept = Mover(Optimizer(name="muon"), module).state
     assert {name for name in kept if name.endswith("/momentum")} == {"conv.weight/momentum"}
     assert {"table.weight/mean", "conv.bias/mean"} <= kept.keys()
+
+
+def test_muon_moves_what_layers_multiply_by_and_no_table_of_places() -> None:
+    torch.manual_seed(0)
+    module = nn.ModuleDict(
+        {
+            "net": transformer.Config(width=16, depth=1, heads=2, positions="learned").build((4, 16), (4, 16)),
+            "lstm": nn.LSTM(4, 4),
+            "normed": nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+            "codebook": nn.ParameterList([torch.randn(8, 4)]),
+        }
+    )
+    kept = Mover(Optimizer(name="muon"), module).state
+    moved = {name.removesuffix("/momentum") for name in kept if name.endswith("/momentum")}
+    assert {"lstm.weight_ih_l0", "lstm.weight_hh_l0", "normed.parametrizations.weight.original"} < moved
+    assert {"net.places/mean", "codebook.0/mean", "lstm.bias_ih_l0/mean"} <= kept.keys()
+    assert not moved & {"net.places", "codebook.0"}
+    linear = {f"net.{name}.weight" for name, part in module["net"].named_modules() if isinstance(part, nn.Linear)}
+    assert linear and linear <= moved
 
 
 def test_orthogonalise_brings_singular_values_near_one() -> None:

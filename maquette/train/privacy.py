@@ -270,19 +270,16 @@ def epsilon(settings: Privacy, rate: float, every: Sequence[int], steps: int) ->
     """
     if steps == 0:
         return 0.0
-    period = math.lcm(*every)
-    due = [sum(step % n == 0 for n in every) for step in range(min(period, steps))]
-    times = (
-        Counter({moves: n * (steps // period) for moves, n in Counter(due).items()}) if steps >= period else Counter()
-    )
-    times += Counter(due[: steps % period])
-    spent = sum(n * _renyi(rate, settings.noise / math.sqrt(moves)) for moves, n in times.items() if moves)
     from opacus.accountants.analysis.rdp import get_privacy_spent  # takes seconds to import
 
+    due = [sum(step % n == 0 for n in every) for step in range(math.lcm(*every))]
+    whole, rest = divmod(steps, len(due))
+    times = Counter(due[:rest]) + Counter({moves: n * whole for moves, n in Counter(due).items()})
+    spent = sum(n * _renyi(rate, settings.noise / math.sqrt(moves)) for moves, n in times.items() if moves)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a better order beyond the last: the bound holds, and is only less tight
         found, _ = get_privacy_spent(orders=ORDERS, rdp=spent, delta=settings.delta)
-    return max(0.0, float(found))
+    return math.inf if math.isnan(found) else max(0.0, float(found))
 
 
 @cache

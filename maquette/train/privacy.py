@@ -189,7 +189,7 @@ def rows(batch: Batch, start: int, n: int) -> Batch:
 
 def norms_of(grads: list[Tensor]) -> Tensor:
     """The norm of each item's gradient over all weights [n]."""
-    return torch.stack([grad.flatten(1).norm(dim=1) for grad in grads]).norm(dim=0)
+    return torch.stack([grad.reshape(len(grad), -1).norm(dim=1) for grad in grads]).norm(dim=0)
 
 
 def shortened(grads: list[Tensor], norms: Tensor, clip: float) -> Iterator[Tensor]:
@@ -255,7 +255,7 @@ def ways(model: Model, batch: Batch) -> list[Way]:
 
 def joined(taken: Iterator[tuple[list[Tensor], Stats]]) -> Tensor:
     """All gradients in one row of numbers for each item."""
-    return torch.cat([torch.cat([grad.flatten(1) for grad in grads], 1) for grads, _ in taken])
+    return torch.cat([torch.cat([grad.reshape(len(grad), -1) for grad in grads], 1) for grads, _ in taken])
 
 
 # -- the accountant ---------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Maquette and its test tools into $(VENV) (a minute or two)"
-	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,docs,hf,text,fast,serve,postgres,tune,privacy]"
+	@$(BIN)/python $(PIP_INSTALL) -e ".[dev,docs,hf,text,fast,serve,postgres,tune]"
 	@touch $(VENV)/base.stamp $@
 
 $(BENCH_VENV)/bin/python:

@@ -398,10 +398,6 @@ CATALOGUE: dict[str, Entry] = {
         en=("this cannot be trained privately: {reason}", "{todo}"),
         zh=("无法以差分隐私训练：{reason}", "{todo}"),
     ),
-    "MQ-2193": Entry(
-        en=("private training needs the package 'opacus', which is not installed", "pip install 'maquette[privacy]'"),
-        zh=("差分隐私训练需要软件包 'opacus'，但尚未安装", "pip install 'maquette[privacy]'"),
-    ),
     # -- 22xx: what a server is asked ----------------------------------------------------------------------------
     "MQ-2201": Entry(
         en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),

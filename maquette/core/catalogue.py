@@ -442,6 +442,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("the server did not do it: {reason}", "see to the request, or to the server"),
         zh=("服务器未完成请求：{reason}", "请检查请求或服务器"),
     ),
+    "MQ-2192": Entry(
+        en=("this cannot be trained privately: {reason}", "{todo}"),
+        zh=("无法以差分隐私训练：{reason}", "{todo}"),
+    ),
     # -- 22xx: what a server is asked ----------------------------------------------------------------------------
     "MQ-2201": Entry(
         en=("the body is not the JSON that is read here: {reason}", "send one JSON object in UTF-8"),

@@ -82,21 +82,46 @@ class Batches:
 
     def __call__(self, step: int) -> Batch:
         """This rank's rows of the batch of `step` (0, 1, …)."""
-        rows, others = self.rows(step), None
-        if self._others is not None:
-            others = self._others(step * self.batch + self.first, self.n)
-        rng, taken = self._seeds(step, self.stream), self._seeds(step, seeds.GIVEN)
-        if not self.how:
-            return self.feed(rows, rng, taken, others)
-        uniform = self._seeds(step, seeds.AUGMENT).uniform(UNIFORMS)
-        return self.feed(rows, rng, taken, others, lambda x: self.medium.augment(x, self.how, uniform))
+        return self._of(self.rows(step), step)
+
+    def some(self, n: int) -> Batch:
+        """The first `n` rows, or as many as there are: for a look before the first step."""
+        return self._of(np.arange(min(n, self.n, len(self.split))), 0)
 
     def rows(self, step: int) -> np.ndarray:
         """Which rows of the split this rank takes in `step`: int64 [batch / world]."""
         return self._order(step * self.batch + self.first, self.n)
 
-    def _seeds(self, step: int, stream: int) -> Seeds:
-        return Seeds.for_batch(self.seed, step, self.n, self.first, self.batch, stream, self.feed.device)
+    def _of(self, rows: np.ndarray, step: int) -> Batch:
+        others = None
+        if self._others is not None:
+            others = self._others(step * self.batch + self.first, len(rows))
+        rng, taken = self._seeds(rows, step, self.stream), self._seeds(rows, step, seeds.GIVEN)
+        if not self.how:
+            return self.feed(rows, rng, taken, others)
+        uniform = self._seeds(rows, step, seeds.AUGMENT).uniform(UNIFORMS)
+        return self.feed(rows, rng, taken, others, lambda x: self.medium.augment(x, self.how, uniform))
+
+    def _seeds(self, rows: np.ndarray, step: int, stream: int) -> Seeds:
+        return Seeds.for_batch(self.seed, step, len(rows), self.first, self.batch, stream, self.feed.device)
+
+
+class PoissonBatches(Batches):
+    """Each row is in the batch of a step with probability batch / rows, whatever else is in it: what an accountant of
+    privacy takes for granted. A batch has any number of rows, none among them; what is random about a row depends on
+    that row and the step alone. One process; `seed` should be one that nobody can guess.
+    """
+
+    @property
+    def rate(self) -> float:
+        """The probability of a row to be in a batch."""
+        return self.batch / len(self.split)
+
+    def rows(self, step: int) -> np.ndarray:
+        return np.flatnonzero(seeds.generator(self.seed, seeds.DATA, step).random(len(self.split)) < self.rate)
+
+    def _seeds(self, rows: np.ndarray, step: int, stream: int) -> Seeds:
+        return Seeds.for_seeds([mix(self.seed, stream, step, row) for row in rows.tolist()], self.feed.device)
 
 
 class _Order:

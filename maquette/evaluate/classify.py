@@ -65,14 +65,14 @@ def linear_head(pipeline: Pipeline, items: Items, labels: np.ndarray) -> Callabl
         items, labels: that it learns from, [m, *stored] and [m], -1 for no label.
     """
     rows = labelled(labels)
-    states = _states(pipeline, np.asarray(items[rows]))
-    mean, spread = states.mean(0), states.std(0) + 1e-6
-    head = logistic((states - mean) / spread, labels[rows], HEAD_STRENGTH)
-    return lambda others: head.predict((_states(pipeline, others) - mean) / spread)
+    seen = states(pipeline, np.asarray(items[rows]))
+    mean, spread = seen.mean(0), seen.std(0) + 1e-6
+    head = logistic((seen - mean) / spread, labels[rows], HEAD_STRENGTH)
+    return lambda others: head.predict((states(pipeline, others) - mean) / spread)
 
 
 @torch.inference_mode()
-def _states(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
+def states(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
     """What the model sees in stored items without being told a label: float32 [n, d]."""
     model, made = pipeline.model, []
     assert isinstance(model, Features)

@@ -36,6 +36,7 @@ from maquette.evaluate import (
     captions,
     classify,
     crafts,
+    episodes,
     forecasts,
     harmony,
     neighbours,
@@ -169,6 +170,7 @@ def evaluate(
             *_notes(reference, ask, scores),
             *_searched(pipeline, reference),
             *_chosen(pipeline, dataset),
+            *((f"It was trained privately: {pipeline.card['privacy']}.",) if pipeline.card.get("privacy") else ()),
             *(crafts.notes(lesson, len(medium.space.shape)) if lesson else ()),
             *((talk.note(),) if talk else ()),
         ),
@@ -225,7 +227,10 @@ def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> 
     read = cost.timed(lambda: encoder.pictures(np.asarray(data.test.items[rows])).numpy(), pipeline.device)
     report = replace(
         _report(pipeline, data, read, seed, options),
-        scores=tuple(agreement.scores(found, _plain_stamp(data, TEST, len(rows), 0, seed))),
+        scores=(
+            *agreement.scores(found, _plain_stamp(data, TEST, len(rows), 0, seed)),
+            *episodes.scores(pipeline, data, _plain_stamp(data, TEST, 0, 0, seed)),
+        ),
         notes=(
             f"It makes nothing, and is asked of {len(rows):,} unseen pairs; its speed is of pictures that it reads.",
             *_chosen(pipeline, data),
@@ -292,6 +297,7 @@ def _scores(
             pipeline, reference.dataset, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed)
         )
     yield from classify.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
+    yield from episodes.scores(pipeline, reference.dataset, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
     yield from harmony.scores(pipeline, reference, _plain_stamp(reference.dataset, TEST, 0, 0, ask.seed))
     yield from _copies(pipeline, reference, made, ask.seed)
 

@@ -237,6 +237,18 @@ KINDS: dict[str, Kind] = {
         "higher",
         "Share of unseen texts whose label logistic regression reads off the model's hidden states.",
     ),
+    "few_shot_1": Kind(
+        "Labels after one example",
+        "share",
+        "higher",
+        "Share of unseen items nearest to the one item that was shown of their label, among 5 labels (prototypes).",
+    ),
+    "few_shot_5": Kind(
+        "Labels after five examples",
+        "share",
+        "higher",
+        "Share of unseen items nearest to the mean of five that were shown of their label, among 5 (prototypes).",
+    ),
     "text_recall_1": Kind(
         "Caption found", "share", "higher", "Share of unseen pictures whose nearest caption is theirs."
     ),

@@ -35,7 +35,7 @@ def log_normal(
 
 def active_units(mu: Float[Tensor, "b *code"]) -> Float[Tensor, ""]:
     """How many axes of the code carry something of the data."""
-    return (mu.var(0) > ACTIVE).sum().float()
+    return (mu.var(0, correction=0) > ACTIVE).sum().float()
 
 
 def risen(progress: float, warmup: float) -> float:

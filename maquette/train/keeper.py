@@ -48,6 +48,8 @@ class Keeper:
         clock = self.learner.clock
         if now or clock.over or clock.step % log.EVERY == 0:
             rates = {f"{player}.rate": m.settings.rate(clock.progress) for player, m in self.learner.movers.items()}
+            if private := self.learner.private:
+                rates["epsilon"] = private.epsilon(clock.step)
             self.log.flush(clock, self.learner.ranks, rates)
 
     def look(self, at: Callable[[], None]) -> None:
@@ -139,6 +141,8 @@ class Keeper:
             return
         if not self._kept and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
             self._bundle()
+        if private := self.learner.private:
+            self.log.say(f"private: {private.promise(self.learner.clock.step)}")
         of = f" of step {read_card(self.run.bundle).get('steps')}" if self._kept else ""
         self.log.say(f"done: {self.learner.clock.step} steps; bundle{of} in {self.run.bundle}")
 
@@ -152,6 +156,8 @@ class Keeper:
         card = {"name": self.run.path.name, **self.run.facts["card"], "steps": learner.clock.step}
         if self._kept:
             card["held_out_loss"] = self._best
+        if learner.private:
+            card["privacy"] = learner.private.promise(learner.clock.step)
         weights = learner.ema.model.state_dict()
         parts = config.medium, config.model, learner.classes, weights, card, learner.coding, config.data.along
         save_bundle(self.run.bundle, *parts)

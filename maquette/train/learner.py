@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from maquette.bundle import Bundle, Coding, differing, made_for
+from maquette.codecs.base import Codec
 from maquette.core import devices, files, seeds
 from maquette.core.errors import MaquetteError, nearest
 from maquette.core.types import Batch, Beside, Space, Turn
-from maquette.data.batches import Batches, held_out
+from maquette.data.batches import Batches, PoissonBatches, held_out
 from maquette.data.codes import encoded
 from maquette.data.dataset import Dataset
 from maquette.media.base import Medium
 from maquette.models.base import Model
+from maquette.train import privacy
 from maquette.train.begin import Beginning
 from maquette.train.clock import Clock
 from maquette.train.distributed import Ranks
@@ -40,6 +42,7 @@ class Learner:
         turns: by name: `player` for a player's first turn, `player.2` for its second …
         sheet: the held-out rows whose pictures and captions are given for sheets of samples.
         weights: each player's trainable weights; what belongs to no player is frozen.
+        private: takes the turns in private training.
 
     Args:
         beginning: weights to begin from, instead of at random.
@@ -62,6 +65,9 @@ class Learner:
         if settings.batch % (ranks.world * settings.parts):
             wanted = f"a multiple of {ranks.world} processes x {settings.parts} parts"
             raise MaquetteError("MQ-2002", path="train.batch", wanted=wanted, value=settings.batch)
+        if settings.privacy is not None:
+            privacy.require_counted(dataset, coding, teacher, ranks.world)
+            recipe = privacy.keyed(recipe, settings.privacy)
         self.recipe, self.medium, self.ranks, self.device = recipe, medium, ranks, device
         self.coding, self.teacher = coding, teacher
         self.codec = coding.build(recipe.medium)
@@ -88,18 +94,10 @@ class Learner:
         self.ema = Ema(self.model, settings.ema)
         if teacher is not None:  # the average, by which held-out data are judged, has none
             self._teach(teacher)
-        self.batches = Batches(
-            dataset.train,
-            medium,
-            settings.batch,
-            settings.seed,
-            recipe.data.conditional,
-            augment=recipe.data.augment,
-            rank=ranks.rank,
-            world=ranks.world,
-            device=device,
-            codec=self.codec,
-        )
+        self.batches = batches(recipe, dataset, medium, ranks, device, self.codec)
+        self.private = None
+        if isinstance(self.batches, PoissonBatches) and recipe.train.privacy is not None:
+            self.private = privacy.Private(recipe.train.privacy, self.model, self.batches)
         self.budget = Budget.parse(settings.budget)
         self.clock = Clock(self.budget, self.batches.steps_per_epoch, ranks)
 
@@ -185,6 +183,28 @@ class Learner:
         if self.teacher is not None:
             tree["teacher"]["source"] = self.teacher.digest
         return brief(_flat(tree, "")) | same | {"device": self.device.type}
+
+
+def batches(
+    recipe: Recipe, dataset: Dataset, medium: Medium, ranks: Ranks, device: torch.device, codec: Codec
+) -> Batches:
+    """What `recipe` learns from; in private training, rows that are drawn in secret."""
+    settings, seed, drawn = recipe.train, recipe.train.seed, Batches
+    if settings.privacy is not None:
+        secret = settings.privacy.key + dataset.fingerprint  # the same noise over other data would tell what differs
+        seed, drawn = int(files.digest(secret.encode()), 16), PoissonBatches
+    return drawn(
+        dataset.train,
+        medium,
+        settings.batch,
+        seed,
+        recipe.data.conditional,
+        augment=recipe.data.augment,
+        rank=ranks.rank,
+        world=ranks.world,
+        device=device,
+        codec=codec,
+    )
 
 
 def build_model(recipe: Recipe, space: Space, classes: int, beside: Beside, device: torch.device) -> Model:

@@ -55,32 +55,50 @@ def take_step(learner: Learner) -> Stats:
     x = devices.arrange(batch.x, settings.layout)
     for number, (name, turn) in enumerate(learner.turns.items()):
         if step % turn.every == 0:
-            stats = take(learner, turn, Batch(x, batch.given, batch.rng.fork(number)), progress)
+            stats = take(learner, number, turn, Batch(x, batch.given, batch.rng.fork(number)), progress)
             notes |= {f"{name}.{key}": value for key, value in stats.items()}
     learner.model.after_step(step)
     learner.ema.update(step)
     return notes
 
 
-def take(learner: Learner, turn: Turn, batch: Batch, progress: float) -> Stats:
-    """One player's move. Returns its loss, its gradient's norm and what the loss reported, still on the device."""
+def take(learner: Learner, number: int, turn: Turn, batch: Batch, progress: float) -> Stats:
+    """One player's move, the step's `number`th. Returns its loss, its gradient's norm and what the loss reported, still
+    on the device."""
     settings, weights = learner.recipe.train, learner.weights[turn.player]
-    notes: Stats = {}
     with only_moves(learner, turn.player):
-        for part in batch.split(settings.parts):
-            with devices.autocast(learner.device, settings.precision):
-                loss, stats = turn.loss(part, progress)
-            (loss / settings.parts).backward()
-            for name, value in {"loss": loss, **stats}.items():
-                value = value.detach() / settings.parts
-                notes[name] = notes[name] + value if name in notes else value
+        notes = (privately if learner.private else plainly)(learner, number, turn, batch, progress)
     average_gradients(weights, learner.ranks)
     grads = [p.grad for p in weights if p.grad is not None]
     notes["grad_norm"] = norm = torch.nn.utils.get_total_norm(grads)
-    stop_if_not_finite(turn.player, learner.clock.step, {"loss": notes["loss"], "gradient": norm})
+    stop_if_not_finite(turn.player, learner.clock.step, {"loss": notes.get("loss", norm), "gradient": norm})
     if settings.clip:
         torch.nn.utils.clip_grads_with_norm_(weights, settings.clip, norm)
     learner.movers[turn.player].step(progress)
+    return notes
+
+
+def plainly(learner: Learner, number: int, turn: Turn, batch: Batch, progress: float) -> Stats:
+    """Leave the gradient of a batch with the weights that move."""
+    settings = learner.recipe.train
+    notes: Stats = {}
+    for part in batch.split(settings.parts):
+        with devices.autocast(learner.device, settings.precision):
+            loss, stats = turn.loss(part, progress)
+        (loss / settings.parts).backward()
+        for name, value in {"loss": loss, **stats}.items():
+            value = value.detach() / settings.parts
+            notes[name] = notes[name] + value if name in notes else value
+    return notes
+
+
+def privately(learner: Learner, number: int, turn: Turn, batch: Batch, progress: float) -> Stats:
+    """The same of a batch in which nobody may be found: noise is there even if the batch is empty."""
+    settings, weights, private = learner.recipe.train, learner.weights[turn.player], learner.private
+    assert private is not None, "asked of who trains privately"
+    with devices.autocast(learner.device, settings.precision):
+        sums, notes = private.sums(number, turn, weights, batch, progress, settings.parts)
+    private.hide(number, weights, sums, learner.clock.step)
     return notes
 
 

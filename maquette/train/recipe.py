@@ -46,6 +46,27 @@ class Optimizer(Config):
         return self.lr * (share if self.schedule == "constant" else self.final + (1 - self.final) * share)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Privacy(Config):
+    """How much a model may give away of any one item; `train/privacy.py` says what is promised."""
+
+    clip: float = 1.0
+    """Largest norm of one item's gradient."""
+    noise: float = 1.0
+    """Standard deviation of the noise in the sum of a batch's gradients, in units of `clip`."""
+    delta: float = 1e-5
+    """How likely epsilon may fail to hold; below one in the number of items."""
+    key: str = ""
+    """What rows and noise are drawn from, 32 hexadecimal digits; "" takes new ones, which the run keeps to itself.
+    Whoever knows them can take the noise away."""
+
+    def __post_init__(self) -> None:
+        self.check(self.clip > 0, "clip", "a positive number")
+        self.check(self.noise > 0, "noise", "a positive number")
+        self.check(0 < self.delta < 1, "delta", "a probability in (0, 1)")
+        self.check(re.fullmatch("([0-9a-f]{32})?", self.key) is not None, "key", "32 hexadecimal digits")
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long to train: a number of steps, seconds or epochs."""
@@ -86,6 +107,8 @@ class Training(Config):
     """One per player; a player that is not named takes AdamW's defaults."""
     clip: float = 0.0
     """Largest norm of a player's gradient; 0 does not clip."""
+    privacy: Privacy | None = None
+    """Private training (DP-SGD), as {clip: 1, noise: 1, delta: 1e-5}; none is not private."""
     frozen: tuple[str, ...] = ()
     """Names of parameters that stay as they are, * standing for any part: ["table.*", "net.blocks.0.*"]."""
     ema: float = 0.999
@@ -115,6 +138,7 @@ class Training(Config):
         self.check(self.parts > 0 and self.batch % self.parts == 0, "parts", "a divisor of batch")
         self.check(0 <= self.ema < 1, "ema", "in [0, 1)")
         self.check(self.keep >= 2, "keep", "at least 2")
+        self.check(not (self.privacy and self.best), "best", "false in private training, where choosing costs too")
         for name in ("sample_every", "validate_every", "checkpoint_every"):
             self.check(0 < getattr(self, name) <= 1, name, "a share of the budget in (0, 1]")
 

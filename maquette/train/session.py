@@ -93,6 +93,7 @@ def prepare(
         kept: the run where an earlier start has kept codec and teacher, if it has come so far.
     """
     ranks, device = join(recipe.train.device)
+    asked = recipe
     recipe = dataclasses.replace(recipe, medium=recipe.medium.learnt(lambda medium: documents(recipe.data, medium)))
     medium = recipe.medium.build()
     if not ranks.main:
@@ -101,6 +102,9 @@ def prepare(
     if ranks.main:
         ranks.barrier()
     recipe = dataclasses.replace(recipe, data=recipe.data.learnt(dataset))
+    if recipe.train.privacy and recipe != asked:
+        reason = "what medium and captions learn of the data (a vocabulary, a scale) is not counted"
+        raise MaquetteError("MQ-2192", reason=reason, todo="write it into the recipe, from other data")
     dataset = told(dataset, recipe.data.captions)
     found = coding.kept(kept.coding) if kept is not None else None
     if beginning is not None and beginning.coding.named == recipe.codec:
@@ -149,7 +153,7 @@ def inspect(learner: Learner) -> None:
         MaquetteError: MQ-7011 shapes that do not fit; MQ-6010 a loss that is not finite.
     """
     model = copy.deepcopy(learner.model)
-    batch = next(learner.batches(0).split(max(1, learner.recipe.train.batch // learner.ranks.world // 8)))
+    batch = learner.batches.some(8)
     precision = learner.recipe.train.precision
     try:
         for number, turn in enumerate(model.turns()):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from maquette.core.errors import MaquetteError
-from maquette.core.types import Autoencoder, Judging, Likelihood, Real
+from maquette.core.types import Autoencoder, Features, Judging, Likelihood, Real
 from maquette.data.dataset import Split
 from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
@@ -76,6 +76,10 @@ def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) 
     assert found.keys() >= DISTANCES | {"inception_score", "label_accuracy", "near_copies"}
     assert ("likelihood" in found) == isinstance(ready.model, Likelihood)
     assert ("psnr" in found) == ("ssim" in found) == isinstance(ready.model, Autoencoder)
+    sees = isinstance(ready.model, Features) or isinstance(getattr(ready.model, "latent", None), Real)
+    assert (
+        ("few_shot_1" in found) == ("few_shot_5" in found) == (isinstance(ready.model, Autoencoder | Features) and sees)
+    )
     listed = [picture.name for picture in report.pictures]
     assert listed[:3] == ["samples", "classes", "neighbours"] and "interpolation" in listed
     assert ("reconstructions" in listed) == isinstance(ready.model, Autoencoder)

@@ -81,8 +81,8 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
     ("words", "code"),
     [
         (["crate", "x"], "MQ-2111"),
-        (["create"], "MQ-2105"),
-        (["list", "x"], "MQ-2105"),
+        (["create"], "MQ-2110"),
+        (["list", "x"], "MQ-2110"),
         (["create", "x", "--scopes", "root"], "MQ-2002"),
         (["revoke", "0123456789ab"], "MQ-2180"),
     ],

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -41,8 +42,11 @@ def test_lines_fit_a_terminal(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_are_taken(page: Path) -> None:
     """Options that exist, and fields and values that the recipe has; what may vary in a search is for its own tests."""
-    known = {recipe.name.rpartition("/")[2] for recipe in recipes()}
-    for command in commands(page):
+    known, held = {recipe.name.rpartition("/")[2] for recipe in recipes()}, dict[str, str]()
+    for line in commands(page):
+        command = Template(line).safe_substitute(held)
+        if kept := re.fullmatch(r'(\w+)="(.*)"', command):  # a variable of the shell
+            held[kept[1]] = kept[2]
         if not command.startswith("maquette "):
             continue
         asked = parse(shlex.split(command)[1:])

@@ -17,6 +17,8 @@ from maquette.server.errors import misread
 Some = TypeVar("Some", bound=BaseModel)
 
 JSON, FORM = "application/json", "multipart/form-data"
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+"""One of the events of a stream, which are what its schema is of."""
 SMALL = 16 << 10
 """Bytes of JSON that are read on the spot; more is read beside the loop that everyone waits for."""
 
@@ -147,7 +149,7 @@ def described(schema: type[BaseModel], *types: str, files: tuple[str, ...] = ())
 
 def answers(*types: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI is told of the content types of an answer, where it is not JSON alone."""
-    schemas = {JSON: {"type": "object"}, "text/event-stream": {"type": "string"}}
+    schemas = {JSON: {"type": "object"}, "text/event-stream": EVENT}
     content = {kind: {"schema": schemas.get(kind, {"type": "string", "format": "binary"})} for kind in types}
     return {200: {"description": "What was asked for", "content": content}}
 

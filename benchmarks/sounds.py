@@ -53,7 +53,7 @@ MADE = ("fid", "kid", "precision", "recall", "inception_score")
 ROWS = {
     "digits": ("label_accuracy", *MADE),
     "tones": ("label_accuracy", "pitch_accuracy", *MADE),
-    "speech": ("words_heard", "label_accuracy", "fid"),
+    "speech": ("words_heard", "every_word", "label_accuracy", "fid"),
     "repair": ("answer_snr", "answer_convergence", "answer_levels"),
     "codes": ("codebook", "codebook_perplexity", "spectral_convergence", "log_spectral_distance"),
     "chorales": (

@@ -41,7 +41,7 @@ QUIET = Option("--quiet", "", "no progress on stderr")
 PRECISION = Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32")
 COMPILED = Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
-GUIDANCE = Option("--guidance", "G", "strength of the label or the words (1: as learnt)", "1")
+GUIDANCE = Option("--guidance", "G", "strength of the label or the words (1: as learnt; else as the recipe says)")
 SOLVER = Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm")
 STEPS = Option("--steps", "K", "of the solver")
 TEMPERATURE = Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1")
@@ -236,7 +236,7 @@ VERBS: dict[str, Verb] = {
             Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
-            GUIDANCE._replace(default=None),
+            GUIDANCE,
             SOLVER,
             STEPS,
             TEMPERATURE._replace(default=None),

@@ -86,6 +86,9 @@ KINDS: dict[str, Kind] = {
         "higher",
         "Share of sounds that a classifier of real ones takes for the words that they were asked to say.",
     ),
+    "every_word": Kind(
+        "All words recognised", "share", "higher", "The same of every word in every voice, learnt together or not."
+    ),
     "taught_accuracy": Kind(
         "Accuracy taught",
         "share",

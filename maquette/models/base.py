@@ -87,6 +87,8 @@ class Model(nn.Module, ABC):
     """The kinds of space it can model."""
     stepwise: ClassVar[bool] = False
     """Whether a draw may be asked for in more or fewer steps."""
+    guidance: float = 1.0
+    """The scale of classifier-free guidance by which it is drawn from unless told otherwise."""
     config: ModelConfig
     space: Space
     classes: int

@@ -97,6 +97,8 @@ class Contest:
     shown: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """Which picture of its reports the docs have of a row, or of one contestant, and how much of it from the top: one
     that shows what models made, or data that nobody owns."""
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    """The way by which what is shown of a contestant was drawn, where that is not its own."""
     illustrated: tuple[str, ...] = ()
     """The rows under whose tables these pictures stand."""
 
@@ -232,7 +234,8 @@ class Contest:
         SHEETS.mkdir(exist_ok=True)
         for name in tree:
             which, share = self.shown.get(name) or self.shown.get(self.contestants[name].row, ("", 1.0))
-            sheet = self.folder_of(name) / "run" / "pictures" / f"{which}.png"
+            way = self.drawn[name].replace(" ", "-") if name in self.drawn else "run"
+            sheet = self.folder_of(name) / way / "pictures" / f"{which}.png"
             if sheet.is_file():
                 whole = Image.open(sheet)
                 whole.crop((0, 0, whole.width, round(whole.height * share))).save(self.sheet(name), optimize=True)

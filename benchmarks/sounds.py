@@ -70,7 +70,11 @@ WAYS["speech"] = {f"guidance {scale}": f"guidance={scale}" for scale in (2, 4)}
 CLAIMS = [
     *(Claim(name, "label_accuracy", "", 0.85) for name, one in CONTESTANTS.items() if one.row == "digits"),
     *(Claim(f"{name}, {way}", "label_accuracy", "", 0.85) for name in WAYS if "digits" in name for way in GUIDED),
-    *(Claim(f"speech{way}", "words_heard", "", 0.9) for way in ("", *(f", {way}" for way in WAYS["speech"]))),
+    *(
+        Claim(f"speech{way}", score, "", 0.9)
+        for score in ("words_heard", "every_word")
+        for way in ("", *(f", {way}" for way in WAYS["speech"]))
+    ),
     *(
         Claim(f"{task} {data}", "answer_snr", way, 0.0, less=True)
         for task, ways in {
@@ -96,6 +100,7 @@ CONTEST = Contest(
     ways=WAYS,
     compared=tuple(SAID),
     shown={"digits": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
+    drawn={"speech": "guidance 4"},
     illustrated=("digits", "speech"),
 )
 

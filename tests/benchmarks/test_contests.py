@@ -44,6 +44,7 @@ def test_who_compares_is_of_one_size_and_claims_are_of_somebody(of: contest.Cont
     assert {score for scores in of.rows.values() for score in scores} | {c.score for c in of.claims} <= set(KINDS)
     assert of.chosen([]) == list(of.contestants)
     assert set(of.shown) <= {*of.rows, *of.contestants} and set(of.illustrated) <= set(of.rows)
+    assert all(way in of.ways[name] for name, way in of.drawn.items())
 
 
 def test_who_judges_comes_first() -> None:

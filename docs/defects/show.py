@@ -254,7 +254,7 @@ def failure(work: Callable[[], object]) -> str:
     try:
         work()
     except Exception as raised:
-        return f"{type(raised).__name__}: {str(raised).splitlines()[0][:90]}"
+        return f"{type(raised).__name__}: {str(raised).splitlines()[0][:120]}"
     return "nothing was raised"
 
 

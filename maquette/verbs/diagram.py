@@ -107,7 +107,7 @@ def diagram(name: str, out: Path | str) -> Path:
 
 def charts(source: str) -> list[str]:
     """The flowcharts in a source of several."""
-    return [f"flowchart LR\n{part.strip()}" for part in source.split("flowchart LR") if part.strip()]
+    return [f"flowchart LR{part.rstrip()}" for part in source.split("flowchart LR") if part.strip()]
 
 
 def drawing(source: str) -> str:

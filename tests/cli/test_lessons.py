@@ -10,6 +10,7 @@ import tomllib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,6 +25,7 @@ from maquette.core.errors import MaquetteError
 from maquette.data.source import open_data
 from maquette.evaluate.report import KINDS, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate
+from maquette.train.recipe import Recipe
 from maquette.verbs import diagram
 from maquette.verbs.diagram import DRAWN
 from maquette.verbs.env import NEEDED
@@ -47,7 +49,7 @@ def test_who_evaluates_has_a_goal_and_who_trains_leaves_files(lesson) -> None:
         assert (lesson.goal.at == "least") == (KINDS[lesson.goal.score].better == "higher")
 
 
-def built(lesson_name: str):
+def built(lesson_name: str) -> tuple[Recipe, Any]:
     """The recipe and the model that a lesson trains."""
     train = find(lesson_name).commands(Path("out"), None, tiny=False)[0]
     recipe = read(train[1], [word for word in train[2:] if "=" in word])

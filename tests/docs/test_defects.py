@@ -51,7 +51,7 @@ CONTRASTS = {
          r"right.*: (\S+) -> \1$"],
     14: [r"device, netD, batch_size, torch, netG, z$", r"cannot access local variable 'D_loss'",
          r"right: 0 names are missing; D 1\.3863 .* G 0\.6931"],
-    15: [r"openai\.Completion.*: \w+Error: ", r"from stylegan2 import Generator: ModuleNotFoundError",
+    15: [r"openai\.Completion.*: \w+: ", r"from stylegan2 import Generator: ModuleNotFoundError",
          r"from gan import .*Error", r"to have 100 channels, but got 3", r"\.numpy\(\).*requires grad",
          r"right, StyleGAN2.*2 x 3 x 16 x 16, (?!0\.0)",
          r"diffusion is said to be adversarial: it has one player, model, and DCGAN 2", r"of these VAE alone encodes"],
@@ -67,7 +67,7 @@ def drawn(number: int, folder: Path) -> None:
     """One picture, on which there is something."""
     (picture,) = folder.iterdir()
     with Image.open(picture) as sheet:
-        assert picture.name == f"{number}.png" and len(set(sheet.convert("RGB").getdata())) > 2
+        assert picture.name == f"{number}.png" and len(sheet.convert("RGB").getcolors(1 << 20) or ()) > 1
 
 
 @pytest.mark.parametrize("number", sorted(TRAINED | CONTRASTS))

@@ -1,89 +1,21 @@
 """Drawings of how the families work and of how what one hears of is related, as SVG files.
 
-They are written as Mermaid flowcharts, which the guide shows too (docs/tutorials.md); what is read of that language is
-what they need: boxes from left to right, arrows with words, a title.
+They are written as Mermaid flowcharts (diagram.yaml), which the guide shows too; what is read of that language is what
+they need: boxes from left to right, arrows with words, a title.
 """
 
 import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from maquette.core import files
+from maquette.core.config import parse_yaml
 from maquette.core.errors import MaquetteError, nearest, preferred_language
 
-FAMILIES = """
-flowchart LR
-  subgraph GAN
-    z1[noise z] --> G[generator] --> f[made x]
-    f --> D[critic]
-    r[real x] --> D --> s[real or made?]
-  end
-
-flowchart LR
-  subgraph VAE
-    x[real x] --> E[encoder] --> m["mean, spread"] --> z[code z] --> C[decoder] --> y[x again]
-  end
-
-flowchart LR
-  subgraph autoregressive
-    p["what came before"] --> P[network] --> n["law of the next value"] --> d[a draw] --> p
-  end
-
-flowchart LR
-  subgraph diffusion
-    a[real x] -->|noise is added| b["x with noise, level s"] --> N[network] --> c[x as expected]
-    c -->|a little less noise| b
-  end
-"""
-CONCEPTS = """
-flowchart LR
-  c[convolution] --> n[networks]
-  r[recurrence] --> n
-  a[attention] --> n
-  n --> f["a family: GAN, VAE, autoregressive, diffusion"]
-  d[data] -->|augmentation| f
-  f -->|pre-training| w[a trained model]
-  w -->|transfer| o["the same model, another task"]
-  w -->|few examples| e["the same model, a new label"]
-"""
-FAMILIES_ZH = """
-flowchart LR
-  subgraph GAN
-    z1[噪声 z] --> G[生成器] --> f[生成的 x]
-    f --> D[判别器]
-    r[真实的 x] --> D --> s[真还是假？]
-  end
-
-flowchart LR
-  subgraph VAE
-    x[真实的 x] --> E[编码器] --> m["均值与方差"] --> z[编码 z] --> C[解码器] --> y[重建的 x]
-  end
-
-flowchart LR
-  subgraph 自回归
-    p["前面的内容"] --> P[网络] --> n["下一个值的分布"] --> d[抽取] --> p
-  end
-
-flowchart LR
-  subgraph 扩散
-    a[真实的 x] -->|加入噪声| b["带噪的 x，强度 s"] --> N[网络] --> c[预期的 x]
-    c -->|噪声少一点| b
-  end
-"""
-CONCEPTS_ZH = """
-flowchart LR
-  c[卷积] --> n[网络]
-  r[循环] --> n
-  a[注意力] --> n
-  n --> f["某一族：GAN、VAE、自回归、扩散"]
-  d[数据] -->|数据增强| f
-  f -->|预训练| w[训练好的模型]
-  w -->|迁移学习| o["同一模型，另一任务"]
-  w -->|少样本学习| e["同一模型，新的类别"]
-"""
-DRAWN = {"families": {"en": FAMILIES, "zh": FAMILIES_ZH}, "concepts": {"en": CONCEPTS, "zh": CONCEPTS_ZH}}
+FILE = Path(__file__).with_suffix(".yaml")
 STYLE = (
     "svg{background:#fff;font:14px sans-serif}rect,path{fill:none;stroke:#333}rect{fill:#f4f4f5}"
     "text,.head{fill:#111;stroke:none}"
@@ -91,18 +23,24 @@ STYLE = (
 
 
 def diagram(name: str, out: Path | str) -> Path:
-    """Write a drawing in the language of the environment: `families` (GAN, VAE, autoregressive, diffusion, each by
-    itself, as none descends from another) or `concepts` (networks, families, learning).
+    """Write a drawing in the language of the environment: `families`, each by itself, as none descends from another, or
+    `concepts`, how networks, families and ways of learning hang together.
 
     Raises:
         MaquetteError: MQ-2172 when there is no such drawing, MQ-2002 an `out` that is no SVG file.
     """
-    if name not in DRAWN:
-        raise MaquetteError("MQ-2172", name=name, near=nearest(name, DRAWN))
+    if name not in sources():
+        raise MaquetteError("MQ-2172", name=name, near=nearest(name, sources()))
     if Path(out).suffix.lower() != ".svg":
         raise MaquetteError("MQ-2002", path="out", wanted="a file name that ends in .svg", value=repr(str(out)))
-    files.write_file(out, drawing(DRAWN[name][preferred_language()]).encode())
+    files.write_file(out, drawing(sources()[name][preferred_language()]).encode())
     return Path(out)
+
+
+@cache
+def sources() -> dict[str, dict[str, str]]:
+    """The flowcharts of each drawing by language."""
+    return parse_yaml(FILE.read_text(encoding="utf-8"), FILE.name)[0]
 
 
 def charts(source: str) -> list[str]:

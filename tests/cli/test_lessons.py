@@ -27,7 +27,6 @@ from maquette.evaluate.report import KINDS, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.train.recipe import Recipe
 from maquette.verbs import diagram
-from maquette.verbs.diagram import DRAWN
 from maquette.verbs.env import NEEDED
 from maquette.verbs.recipes import read
 
@@ -201,8 +200,8 @@ def test_all_lessons_in_tiny_form(tmp_path: Path) -> None:
 def test_the_page_and_the_command_draw_the_same(page: str, language: str, tmp_path: Path, monkeypatch) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     monkeypatch.setenv("MAQUETTE_LANG", language)
-    for name in DRAWN:
-        charts = diagram.charts(DRAWN[name][language])
+    for name, source in diagram.sources().items():
+        charts = diagram.charts(source[language])
         assert all(f"```mermaid\n{chart}\n```" in text for chart in charts)
         drawn = diagram.diagram(name, tmp_path / f"{name}.svg").read_text(encoding="utf-8")
         boxes = [box for chart in charts for box in diagram.Chart(chart).boxes.values()]

@@ -23,6 +23,7 @@ from maquette.cli.main import main
 from maquette.cli.parser import parse
 from maquette.core.errors import MaquetteError
 from maquette.data.source import open_data
+from maquette.evaluate.reference import LEAST
 from maquette.evaluate.report import KINDS, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.train.recipe import Recipe
@@ -45,6 +46,7 @@ def test_who_evaluates_has_a_goal_and_who_trains_leaves_files(lesson) -> None:
     assert lesson.leaves or lesson.name == "09-environment"
     if lesson.goal is not None:
         assert lesson.goal.score in KINDS and bool(lesson.goal.way) != bool(lesson.goal.value)
+        assert min(lesson.n, lesson.tiny.n) >= LEAST
         assert (lesson.goal.at == "least") == (KINDS[lesson.goal.score].better == "higher")
 
 

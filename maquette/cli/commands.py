@@ -410,6 +410,12 @@ def run(asked: Namespace) -> int:
     return run(asked.TUTORIAL, Path(asked.out) if asked.out else None, asked.data, asked.tiny)
 
 
+def diagram(asked: Namespace) -> None:
+    from maquette.verbs.diagram import diagram
+
+    _print_all([diagram(getattr(asked, "families|concepts"), asked.out)])
+
+
 def new(asked: Namespace) -> None:
     from maquette.verbs.new import new
 
@@ -485,6 +491,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "keys": keys,
     "recipes": recipes,
     "run": run,
+    "diagram": diagram,
     "new": new,
     "show": show,
     "data": data,

@@ -359,14 +359,20 @@ VERBS: dict[str, Verb] = {
     ),
     "recipes": Verb("list the recipes", (), (Option("--tutorials", "", "those of the tutorials, by listing"),)),
     "run": Verb(
-        "do what a listing of the tutorials meant to do",
+        "do what a listing of the tutorials meant to do; tutorial/all does them all, and goes on where it was stopped",
         ("TUTORIAL",),
         (
             Option("--tiny", "", "cut short, to see that it runs"),
             Option("--data", "FOLDER|NAME", "samples to learn from, instead of its stand-in"),
-            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME)"),
+            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME; tutorial/tiny/NAME with --tiny)"),
         ),
         example="maquette run tutorial/13 --data faces/",
+    ),
+    "diagram": Verb(
+        "draw how the families work, or how what one hears of is related",
+        ("families|concepts",),
+        (Option("--out", "FILE.svg", "the drawing", "diagram.svg"),),
+        example="maquette diagram families --out families.svg",
     ),
     "new": Verb(
         "make a project's folder: data, recipe, script, models, outputs",

@@ -22,6 +22,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this is a fault of the server, not yours", "its operator finds it in the log under {request}"),
         zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {request} 查到"),
     ),
+    "MQ-1170": Entry(
+        en=("this lesson did not come to what it is for: {reason}", "look at what it left; a longer budget may help"),
+        zh=("本课没有达到目的：{reason}", "请查看它留下的文件；延长训练可能有帮助"),
+    ),
     "MQ-1180": Entry(
         en=("its process was ended by {signal}", "look at its log; SIGKILL often comes from a system out of memory"),
         zh=("其进程被 {signal} 终止", "请查看日志；SIGKILL 常因系统内存不足而来"),
@@ -544,6 +548,10 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2171": Entry(
         en=("the environment lacks: {missing}", "pip install {missing}"),
         zh=("环境缺少：{missing}", "pip install {missing}"),
+    ),
+    "MQ-2172": Entry(
+        en=("no drawing {name!r}", "{near}"),
+        zh=("没有图 {name!r}", "{near}"),
     ),
     "MQ-3001": Entry(
         en=(

@@ -135,6 +135,8 @@ CHINESE = {
     "neighbours": "最近的训练样本",
     "reconstructions": "重建",
     "traversal": "编码的各个维度",
+    "map": "编码的地图",
+    "codes": "真实样本的编码",
     "saliency": "判别器看哪里",
     "taught_accuracy": "所教分类器的准确率",
     "real alone": "仅真实图像",

@@ -96,7 +96,9 @@ def sample(
     played = None if clip is None else _played(pipeline.medium, shown, Path(clip))
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
-        paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
+        alone = bool(pipeline.classes) and not (asked.mix or asked.between)  # between two items there is no label
+        labels = [pipeline.classes[i] for i in pipeline.labels(asked).tolist()] if alone else []
+        paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible, labels=labels)
     if known is not None:
         paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
     elif grid is not None:

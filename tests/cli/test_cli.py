@@ -43,6 +43,7 @@ FROZEN = {
     "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",
+    "diagram": "families|concepts --out",
     "new": "FOLDER --recipe",
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",

@@ -88,6 +88,8 @@ CHINESE = {
     "pitch_accuracy": "音高准确率",
     "words_heard": "听得出的单词",
     "spoken": "索取的单词",
+    "fad": "Fréchet 音频距离",
+    "frame_fid": "逐帧 Fréchet 距离",
     "flicker": "闪烁",
     "cycle_psnr": "往返 PSNR",
     "cycle_ssim": "往返 SSIM",

@@ -43,6 +43,7 @@ from maquette.core.types import (
     Translator,
     TwoTowers,
 )
+from maquette.core.waiting import watched
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
@@ -57,6 +58,9 @@ DENOISING = Phrase("which needs one that is drawn by denoising", "这需要以�
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 """Rows drawn together: enough to fill the device, few enough that one sample need not wait long."""
+
+DRAWING = "drawing"
+"""What a person is told who waits."""
 
 JUDGED = 64
 """Items that are judged together."""
@@ -142,7 +146,7 @@ class Pipeline:
         """
         made = np.empty((request.total, *self.medium.stored), self.medium.dtype)
         first = 0
-        for items in self.batches(request):
+        for items in watched(self.batches(request), DRAWING, request.total, self.medium.pace, len):
             made[first : first + len(items)] = items
             first += len(items)
         return made
@@ -280,7 +284,8 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 for a medium without words, and as `generate`.
         """
-        return [told.said for told in self.told(request) if isinstance(told, Told)]
+        said = (told.said for told in self.told(request) if isinstance(told, Told))
+        return list(watched(said, DRAWING, request.total, self.medium.pace))
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """The words of the samples of `request`, in pieces as they are made; those of a sample are what `say` says.

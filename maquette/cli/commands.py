@@ -70,6 +70,7 @@ def sample(asked: Namespace) -> None:
         visible=asked.visible or "",
         clip=asked.clip,
         transpose=_value(asked.transpose) or 0,
+        quiet=asked.quiet,
         n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
@@ -134,7 +135,7 @@ def _sent(asked: Namespace) -> dict[str, Any]:
     """The fields of a request to a server; an option that no server is told is refused."""
     from maquette.cli.parser import VERBS
 
-    known = {*SENT[asked.verb].split(), "server", "model", "precision", "device"}
+    known = {*SENT[asked.verb].split(), "server", "model", "precision", "device", "quiet"}
     for option in VERBS[asked.verb].options:
         name = option.flag.strip("-").replace("-", "_")
         if name not in known and getattr(asked, name) not in (option.default, None, False, []):
@@ -256,7 +257,7 @@ def evaluate(asked: Namespace) -> None:
     how = _chosen(asked, "steps", "temperature") | ({"solver": asked.solver} if asked.solver else {})
     made = evaluate(
         asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
-        exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught,
+        exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught, vggish=asked.vggish,
         drawn=_chosen(asked, "guidance") | ({"sampling": how} if how else {}),
     )  # fmt: skip
     _say(made.table)

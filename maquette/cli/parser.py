@@ -179,6 +179,7 @@ VERBS: dict[str, Verb] = {
             PRECISION,
             COMPILED,
             DEVICE,
+            QUIET,
         ),
         example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",
     ),
@@ -241,6 +242,7 @@ VERBS: dict[str, Verb] = {
             STEPS,
             TEMPERATURE._replace(default=None),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
+            Option("--vggish", "FILE", "those of VGGish, the standard network for sound, likewise"),
             Option(
                 "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"
             ),

@@ -119,8 +119,8 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-2082": Entry(
-        en=("this file cannot be converted: {reason}", "give the file pt_inception-2015-12-05-6726825d.pth, whole"),
-        zh=("无法转换此文件：{reason}", "请提供完整的 pt_inception-2015-12-05-6726825d.pth"),
+        en=("this file cannot be converted: {reason}", "give the file {known}, whole"),
+        zh=("无法转换此文件：{reason}", "请提供完整的 {known}"),
     ),
     "MQ-2083": Entry(
         en=(

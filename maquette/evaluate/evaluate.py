@@ -41,6 +41,7 @@ from maquette.evaluate import (
     harmony,
     neighbours,
     spoken,
+    standard,
     taught,
 )
 from maquette.evaluate.extractor import Choice
@@ -286,6 +287,7 @@ def _scores(
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
+    yield from standard.scores(reference, made, stamp)
     yield from attributes.scores(reference, seen, labels, stamp)
     if lesson is not None:
         plain = _plain_stamp(reference.dataset, TEST, len(made), len(made), ask.seed)

@@ -22,6 +22,7 @@ from maquette.core.config import Config as AnyConfig
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
+from maquette.core.waiting import number
 from maquette.media import lettering, marks, sound, wav
 from maquette.media.base import Cutter, Facts, Medium, MediumConfig, read_whole
 
@@ -123,6 +124,9 @@ class Audio(Medium):
 
     def cutter(self) -> Cutter:
         return _Pieces(self.samples)
+
+    def pace(self, rate: float) -> str:
+        return f"{super().pace(rate)}  {number(rate * self.samples / self.rate)} s of sound/s"
 
     def facts(self, data: bytes, name: str) -> Facts:
         read = sound.read(data, name, self.rate, self.channels, self.samples)

@@ -16,6 +16,7 @@ from maquette.core import config, files
 from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark, Writer
 from maquette.core.types import Real, Space
+from maquette.core.waiting import number
 from maquette.media.facts import Facts
 from maquette.media.heard import Heard
 
@@ -139,6 +140,10 @@ class Medium(ABC):
     @abstractmethod
     def from_tensor(self, x: Tensor) -> np.ndarray:
         """Samples [b, *space.shape] -> stored items [b, *stored], out-of-range values clipped."""
+
+    def pace(self, rate: float) -> str:
+        """So many items a second in words, beside what of them lasts: frames, seconds of sound."""
+        return f"{number(rate)} samples/s"
 
     def units(self, x: Tensor) -> Tensor:
         """How many units the likelihood of each sample is shared among, [b]: dimensions, or bytes of text."""

@@ -23,6 +23,7 @@ from torch import Tensor
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
+from maquette.core.waiting import number
 from maquette.media import augment, film, image, lettering, marks
 from maquette.media.base import Cutter, Facts, Medium, MediumConfig, read_whole
 
@@ -119,6 +120,9 @@ class Video(Medium):
 
     def cutter(self) -> Cutter:
         return Windows(self.frames)
+
+    def pace(self, rate: float) -> str:
+        return f"{super().pace(rate)}  {number(rate * self.frames)} frames/s"
 
     @property
     def identity(self) -> list[Any]:

@@ -90,6 +90,8 @@ CHINESE = {
     "words_heard": "听得出的单词",
     "every_word": "听得出的单词（每个词、每种嗓音）",
     "spoken": "索取的单词",
+    "fad": "Fréchet 音频距离",
+    "frame_fid": "逐帧 Fréchet 距离",
     "flicker": "闪烁",
     "cycle_psnr": "往返 PSNR",
     "cycle_ssim": "往返 SSIM",

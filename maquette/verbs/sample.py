@@ -17,6 +17,7 @@ from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
+from maquette.core.waiting import awaited
 from maquette.media import lettering, marks
 from maquette.media.base import InTime, Medium
 from maquette.media.image import Image
@@ -50,6 +51,7 @@ def sample(
     derive: bool = False,
     clip: Path | str | None = None,
     transpose: int = 0,
+    quiet: bool = False,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -63,6 +65,7 @@ def sample(
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         clip: a file that plays the first few of them one after another, with the suffix of the medium's clips.
         transpose: of music: so many semitones higher than it was made.
+        quiet: show no progress on stderr.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew; of films
@@ -84,8 +87,9 @@ def sample(
     if known is not None:
         request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
     asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
-    said = pipeline.say(asked) if pipeline.medium.talks else []
-    items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
+    with awaited(quiet):
+        said = pipeline.say(asked) if pipeline.medium.talks else []
+        items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
     items = notes.moved(pipeline.medium, items, transpose) if transpose else items
     if known is not None and isinstance(pipeline.medium, InTime):
         items = pipeline.medium.onto(items, known)

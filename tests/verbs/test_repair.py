@@ -1,6 +1,7 @@
 """Sound and films mended through the command line: gaps, higher rates, frames; reports and comparisons of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from PIL import Image
 
 from maquette.cli.main import main
+from maquette.core.colour import LUMA, luma
 from maquette.core.errors import MaquetteError
 from maquette.evaluate import domain
 from maquette.media import audio, film, video, wav
 from maquette.pipeline import load
 from maquette.train.run import Run
 from maquette.verbs.compare import compare
+from maquette.verbs.evaluate import evaluate
 from maquette.verbs.sample import sample
 from maquette.verbs.train import train
 
@@ -138,6 +141,7 @@ def test_repaired_sound_is_compared(sounds: Path, tmp_path: Path) -> None:
 # -- films ------------------------------------------------------------------------------------------------------------
 
 FRAMES = video.Config(size=8, frames=6, rate=4)
+LOCAL = {"kind": "unet", "width": 16, "stages": [1], "blocks": [1], "attention": 0}
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +199,42 @@ def test_a_hole_of_a_film_is_told_by_a_picture_and_a_gap_by_seconds(films: Path,
     (made,) = sample(run.path, image=films / "03.mp4", gap="0.5:1", n=1).items
     assert np.array_equal(np.delete(made, [2, 3], 0), np.delete(whole, [2, 3], 0))
     assert (made[2:4] != whole[2:4]).any()
+
+
+def test_films_get_their_colours_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Squares whose brightness tells their colour, by a model that learnt it and by one of whole films."""
+    given = {"given": {"kind": "grey"}}
+    for i in range(100):
+        x = np.full((6, 8, 8, 3), 16 + i % 25, np.uint8)
+        x[:, i % 4 : i % 4 + 4, :4] = (200, 40, 40) if i % 8 < 4 else (120, 200, 255)
+        path = tmp_path / "films" / ("test" if i % 2 else "train") / f"{i:02}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(film.write(x, 4))
+    medium = replace(FRAMES, channels=3)
+    runs: dict[str, Run] = {}
+    for name, data, model, steps in (
+        ("learnt", given, {"kind": "mmse", "net": LOCAL}, 150),
+        ("plain", {}, {"kind": "diffusion", "net": NET, "steps": 2}, 2),
+    ):
+        tree = {
+            "data": {"source": str(tmp_path / "films")} | data,
+            "medium": medium.to_tree() | {"kind": "video"},
+            "model": model,
+            "train": {"budget": f"{steps}steps", "samples": 2, "batch": 16, "optimizers": {"model": {"lr": 3e-3}}},
+        }
+        (tmp_path / f"{name}.yaml").write_text(f"# Films coloured.\n# Seconds.\n{json.dumps(tree)}\n")
+        runs[name] = train(str(tmp_path / f"{name}.yaml"), out=tmp_path / name, quiet=True)
+    path, film_of = tmp_path / "films" / "test" / "05.mp4", medium.build().read
+    whole = film_of(path).astype(float)
+    grey = tmp_path / "grey.mp4"
+    grey.write_bytes(film.write(luma(torch.from_numpy(whole).movedim(3, 1)).movedim(1, 3).byte().numpy(), 4))
+    capsys.readouterr()
+    assert main(["sample", str(runs["learnt"].path), "--image", str(grey), "--out", str(tmp_path / "made")]) == 0
+    made = film_of(Path(capsys.readouterr().out.strip()))
+    assert np.abs(made - whole).mean() < 0.7 * np.abs(film_of(grey) - whole).mean(), "not left grey"
+    (bound,) = sample(runs["plain"].path, image=path, colour=True, n=1).items
+    tone = np.array(LUMA)
+    assert np.abs(bound @ tone - whole @ tone).max() < 2 and np.abs(bound - whole).max() > 8
+    shown = evaluate(runs["learnt"].path, n=50, out=tmp_path / "report", quiet=True, device="cpu")
+    psnr = shown.reports[0].score("answer_psnr")
+    assert psnr is not None and psnr.value > psnr.baselines["left grey"].value + 2

@@ -332,7 +332,7 @@ def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
     workers = _number(asked.workers, "--workers")
-    memory, worker_memory = (_amount(asked, name, "GiB") for name in ("memory", "worker_memory"))
+    memory, worker_memory, storage = (_amount(asked, name, "GiB") for name in ("memory", "worker_memory", "storage"))
     keep = _amount(asked, "keep", "days")
     from maquette.verbs.serve import serve
 
@@ -349,10 +349,12 @@ def serve(asked: Namespace) -> None:
         producer=asked.producer or "",
         visible=asked.visible or "",
         memory=memory,
+        warm=asked.warm,
         queue=queue or 0,
         slots=slots or 0,
         workers=workers or 0,
         worker_memory=worker_memory,
+        storage=storage or 0.0,
         keep=keep or 0.0,
         precision=asked.precision,
         device=asked.device,
@@ -374,10 +376,13 @@ def _amount(asked: Namespace, name: str, unit: str) -> float | None:
 
 
 def keys(asked: Namespace) -> None:
-    what, name, days = getattr(asked, "create|list|revoke"), getattr(asked, "NAME|ID"), _number(asked.days, "--days")
-    if what not in ("create", "list", "revoke"):
-        raise MaquetteError("MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke")
-    if (name is None) != (what == "list"):
+    what, name = getattr(asked, "create|list|revoke|audit"), getattr(asked, "NAME|ID")
+    days, last = _number(asked.days, "--days"), _number(asked.last, "--last")
+    if what not in ("create", "list", "revoke", "audit"):
+        raise MaquetteError(
+            "MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke, keys audit"
+        )
+    if what != "audit" and (name is None) != (what == "list"):
         wanted = {"create": ("a name", "名称"), "revoke": ("an id", "编号"), "list": ("nothing else", "空")}[what]
         reason = Phrase(f"keys {what} takes {wanted[0]}", f"keys {what} 后面应为{wanted[1]}")
         raise MaquetteError("MQ-2110", reason=reason, prog="maquette keys")
@@ -389,6 +394,8 @@ def keys(asked: Namespace) -> None:
         print(secret)
     elif what == "list":
         print("\n".join(keys.table(keys.listed(asked.data_folder, asked.database))))
+    elif what == "audit":
+        print("\n".join(keys.lines(keys.audited(name, last or 0, asked.data_folder, asked.database))))
     else:
         print(keys.revoke(name, asked.data_folder, asked.database).id)
 

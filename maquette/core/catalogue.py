@@ -293,8 +293,11 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{kind} 模型不给出向量", "请指定文字模型或图文模型"),
     ),
     "MQ-2162": Entry(
-        en=("this model needs {needed} bytes, and the server may use {memory}", "give the server more memory"),
-        zh=("此模型需要 {needed} 字节，而服务器只可使用 {memory} 字节", "请给服务器更多内存"),
+        en=(
+            "this model needs {needed} bytes, and the server may use {memory}",
+            "the operator can give more: --memory GIB",
+        ),
+        zh=("此模型需要 {needed} 字节，而服务器只可使用 {memory} 字节", "运营者可以给更多：--memory GIB"),
     ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),
@@ -523,6 +526,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this machine could not take the first steps: {reason}", "lower train.batch, or the sizes of the model"),
         zh=("这台机器无法完成最初几步：{reason}", "请减小 train.batch，或减小模型的尺寸"),
     ),
+    "MQ-2220": Entry(
+        en=("the server is still loading its models", "try again in {seconds} s"),
+        zh=("服务器仍在加载模型", "请在 {seconds} 秒后重试"),
+    ),
     "MQ-2230": Entry(
         en=("this page no longer belongs to the session", "load the page again"),
         zh=("此页面已不属于当前会话", "请重新载入页面"),
@@ -646,6 +653,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-4181": Entry(
         en=("the database is busy", "try again in a moment"),
         zh=("数据库正忙", "请稍后重试"),
+    ),
+    "MQ-4182": Entry(
+        en=(
+            "with this the files of this key would take {needed} bytes, and {most} are allowed",
+            "delete some that no job needs any more; the operator can allow more: --storage GIB",
+        ),
+        zh=(
+            "加上它，此密钥的文件将占 {needed} 字节，而允许的是 {most} 字节",
+            "请删除不再有任务需要的文件；运营者可以放宽：--storage GIB",
+        ),
     ),
     "MQ-4190": Entry(
         en=("cannot listen at {address}: {reason}", "choose another --port (0: any that is free) or --host"),
@@ -852,15 +869,15 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-8010": Entry(
         en=(
-            "refused to listen at {host} without keys: whoever reaches this machine could use its models and its time",
-            "one of: (1) leave out --host, so that only this machine reaches it; (2) `maquette keys create NAME`, then "
-            "serve again; (3) --key-file FILE, which makes a first key; (4) leave out --host and bring clients by an "
-            "SSH tunnel or a reverse proxy that asks who they are",
+            "refused to be reached at {host} without keys: whoever reaches it could use its models and its time",
+            "one of: (1) leave out --host and --name, so that only this machine reaches it; (2) `maquette keys create "
+            "NAME`, then serve again; (3) --key-file FILE, which makes a first key; (4) leave out both and bring "
+            "clients by an SSH tunnel",
         ),
         zh=(
-            "已拒绝在没有密钥时监听 {host}：任何能访问本机的人都可以使用其模型和算力",
-            "任选其一：(1) 去掉 --host，只让本机访问；(2) 先运行 `maquette keys create 名称` 再启动；"
-            "(3) 使用 --key-file 文件，生成第一个密钥；(4) 去掉 --host，通过 SSH 隧道或会验证身份的反向代理接入",
+            "已拒绝在没有密钥时以 {host} 对外提供服务：任何能访问它的人都可以使用其模型和算力",
+            "任选其一：(1) 去掉 --host 和 --name，只让本机访问；(2) 先运行 `maquette keys create 名称` 再启动；"
+            "(3) 使用 --key-file 文件，生成第一个密钥；(4) 两者都去掉，通过 SSH 隧道接入",
         ),
     ),
     "MQ-8011": Entry(

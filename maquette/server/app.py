@@ -20,7 +20,7 @@ from maquette import __version__
 from maquette.server import schemas
 from maquette.server.counts import Counts
 from maquette.server.decoders import Decoders
-from maquette.server.doors import Doors, Needs
+from maquette.server.doors import Doors, Lock, Needs
 from maquette.server.engine import Engine
 from maquette.server.errors import Elsewhere, answer, misread
 from maquette.server.films import Film, Films
@@ -91,9 +91,11 @@ def create_app(
     state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
     state.rules, state.allow, state.media = rules, allow, Media()
     state.decoders = Decoders(settings)
+    state.lock = Lock(store, settings.keys)
+    state.described = dict[bool, dict[str, Any]]()
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
     state.sessions = Sessions() if pages is not None else None
-    state.draining, state.ending = False, asyncio.Event()
+    state.draining, state.ending, state.warmed = False, asyncio.Event(), False
     state.auditing = Auditing(store)
     state.stop_jobs = lambda: None
     doors: list[Doors] = []
@@ -170,9 +172,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
         state.stop_jobs = _stopping(state)
     looking = asyncio.create_task(state.keeping.run())
+    warming = asyncio.create_task(_warm(state))
     try:
         yield
     finally:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
         if stopped := state.stop_jobs():
@@ -181,6 +186,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.decoders.close()
         await state.engine.close(5.0)
         state.auditing.close()
+
+
+async def _warm(state: Any) -> None:
+    """Load what is to be loaded before the server calls itself ready; what cannot be is told, and keeps nobody else."""
+    for name in state.settings.warm:
+        try:
+            await state.engine.warm(name)
+        except Exception as fault:
+            log.error("%s could not be loaded: %s", name, getattr(fault, "code", type(fault).__name__))
+    state.warmed = True
 
 
 def _adding(state: Any) -> Callable[[Path, Job], str]:
@@ -219,6 +234,7 @@ def _public() -> Any:
 def _described(app: FastAPI) -> Callable[..., Any]:
     async def openapi(request: Request) -> dict[str, Any]:
         """This description."""
+        await app.state.lock.closed()
         return app.openapi()
 
     return openapi
@@ -242,8 +258,9 @@ async def _misread(request: Request, bad: Exception) -> Response:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1 of all routes: bodies by the schemas that read them, keys by the scopes that are needed."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
+    known, shut = app.state.described, app.state.lock.shut
+    if shut in known:
+        return known[shut]
     tree = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     failure = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
     for route in app.routes:
@@ -259,10 +276,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             told.pop("x-schema", None)
             (scope,) = scopes_of(route)
             told["x-scope"] = scope
-            open_to_all = scope == "public" or not app.state.settings.keys
-            told["security"] = [] if open_to_all else [{"key": []}]
+            told["security"] = [{"key": []}] if shut and scope != "public" else []
     components = tree.setdefault("components", {})
     components["schemas"] = all_schemas(schemas)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    app.openapi_schema = tree
+    known[shut] = tree
     return tree

@@ -6,6 +6,7 @@ body here. Limits on time are the protocol's (`guard.py`).
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 import traceback
@@ -72,6 +73,21 @@ LOCAL = Caller("", frozenset(SCOPES))
 NOBODY = Caller("", frozenset())
 
 
+class Lock:
+    """Whether requests need a key. They do from when the first one was made in the database, by whomever, and for good:
+    keys that are revoked or have expired open nothing, their absence neither."""
+
+    def __init__(self, store: Any, shut: bool):
+        self._store, self.shut, self._looked = store, shut, -math.inf
+
+    async def closed(self) -> bool:
+        """The state of it, looked at once a second; raises as the store, which lets nobody in either."""
+        if not self.shut and time.monotonic() >= self._looked + 1.0:
+            self.shut = await asyncio.to_thread(self._store.has_keys)
+            self._looked = time.monotonic()
+        return self.shut
+
+
 class Needs:
     """The dependency by which a route says what a caller must be allowed: `Depends(needs("infer"))`."""
 
@@ -98,7 +114,7 @@ class Needs:
 
     async def _caller(self, request: Request) -> Caller:
         state = request.app.state
-        if not state.settings.keys:
+        if not await state.lock.closed():
             return LOCAL
         row = await self._row(request)
         if row is None:  # whoever has a key is let in however many guess at the same address, such as a proxy's

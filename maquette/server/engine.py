@@ -42,6 +42,12 @@ class Busy(MaquetteError):
         self.retry_after = retry_after
 
 
+class Unopened(MaquetteError):
+    """A model that cannot be loaded: whoever asks for it has done nothing wrong."""
+
+    status = 500
+
+
 @dataclass(frozen=True)
 class Served:
     """A model that can be asked for, and what it can do.
@@ -220,7 +226,7 @@ class Engine:
             compiled = self._compiled and self._place.type == "cpu" and bundle.model_config.makes(Compilable)
             return Pipeline(bundle, self._place, self._precision, compiled)
         except MaquetteError as bad:  # it leaves with the model's name: where it lies is nobody's business
-            raise MaquetteError(bad.code, served.id, **bad.values) from None
+            raise Unopened(bad.code, served.id, **bad.values) from None
 
     def _make_room(self, model: _Model) -> None:
         """Let go of idle models until this one fits.
@@ -330,15 +336,18 @@ class Engine:
         assert self._device is not None, "start() comes first"
         return self._device
 
-    async def start(self, warm: Sequence[str] = ()) -> None:
-        """Ready for requests; models named in `warm` are loaded, and have made something, when it returns."""
+    async def start(self) -> None:
+        """Ready for requests."""
         self._device = Device(asyncio.get_running_loop())
-        for name in warm:
-            await self.warm(name)
 
     async def warm(self, model: str) -> None:
-        """Load a model and let it make a sample, so that nobody waits for what is done once only."""
+        """Load a model and let it make a sample, so that nobody waits for what is done once only.
+
+        Raises:
+            MaquetteError: when there is none, or it cannot be loaded.
+        """
         served = self.find(model)
+        await self._ready(self._found(model))
         short = Request(prompt="a" if served.asks else None, max_tokens=1 if served.talks else None)
         with contextlib.suppress(MaquetteError):  # one that must be given something
             async for _ in self.make(model, Asked(request=short)):

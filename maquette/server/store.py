@@ -134,8 +134,14 @@ class Store:
         if self.lite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
-        with _told():
-            self._migrate()
+        else:
+            event.listen(self._engine, "connect", lambda connection, _: _hurry(connection, patience))
+        try:
+            with _told():
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
         if self.lite:
             with contextlib.suppress(OSError):
                 os.chmod(database, 0o600)
@@ -192,6 +198,7 @@ class Store:
                "expires": expires, "revoked": None}  # fmt: skip
         with self.writing() as connection:
             connection.execute(sa.insert(KEYS).values(digest=files.digest(secret.encode()), **row))
+            self._note(connection, "", "key.create", id, 200)
         return secret, _key(row)
 
     def key_of(self, secret: str) -> KeyRow | None:
@@ -214,6 +221,11 @@ class Store:
             return None
         return None if row["expires"] is not None and row["expires"] <= self.clock() else _key(row)
 
+    def has_keys(self) -> bool:
+        """Whether there ever was a key: rows of the revoked and expired ones stay."""
+        with self.reading() as connection:
+            return connection.execute(sa.select(KEYS.c.id).limit(1)).first() is not None
+
     def list_keys(self) -> list[KeyRow]:
         """All keys, oldest first, the revoked and expired ones too."""
         with self.reading() as connection:
@@ -224,7 +236,8 @@ class Store:
         """From now on the key opens nothing; raises MQ-2180 when there is none."""
         with self.writing() as connection:
             change = sa.update(KEYS).where(KEYS.c.id == id, KEYS.c.revoked.is_(None)).values(revoked=self.clock())
-            connection.execute(change)
+            if connection.execute(change).rowcount:
+                self._note(connection, "", "key.revoke", id, 200)
             row = connection.execute(sa.select(KEYS).where(KEYS.c.id == id)).mappings().first()
         if row is None:
             raise MaquetteError("MQ-2180", what="key", id=id)
@@ -234,16 +247,21 @@ class Store:
 
     def audit(self, tenant: str, action: str, object: str, status: int, request: str = "") -> None:
         """A line about what was done; nothing that a client wrote belongs into it but ids."""
+        with self.writing() as connection:
+            self._note(connection, tenant, action, object, status, request)
+
+    def _note(
+        self, connection: sa.Connection, tenant: str, action: str, object: str, status: int, request: str = ""
+    ) -> None:
         row = {"tenant": tenant, "action": action[:100], "object": object[:200], "status": status,
                "request": request[:100], "time": self.clock()}  # fmt: skip
-        with self.writing() as connection:
-            connection.execute(sa.insert(AUDIT).values(**row))
+        connection.execute(sa.insert(AUDIT).values(**row))
 
-    def list_audit(self, tenant: str | None = None, limit: int = 100) -> list[AuditRow]:
-        """The newest lines first, of one tenant or of all."""
+    def list_audit(self, key: str | None = None, limit: int = 100) -> list[AuditRow]:
+        """The newest lines first: of what one key has done and what was done to it, or all."""
         asked = sa.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
-        if tenant is not None:
-            asked = asked.where(AUDIT.c.tenant == tenant)
+        if key is not None:
+            asked = asked.where(sa.or_(AUDIT.c.tenant == key, AUDIT.c.object == key))
         with self.reading() as connection:
             return [AuditRow(**row) for row in connection.execute(asked).mappings()]
 
@@ -256,27 +274,35 @@ class Store:
 
     def put_file(
         self, tenant: str, name: str, purpose: str, blocks: Iterable[bytes], suffix: str = "", most: int = 1 << 30,
-        look: Callable[[Path], object] | None = None,
+        look: Callable[[Path], object] | None = None, storage: int | None = None,
     ) -> FileRow:  # fmt: skip
         """Keep what comes in `blocks`; durable on return.
 
         Args:
             look: given the bytes as a file; what it raises, nothing is kept of.
+            storage: bytes that all files of the tenant may take.
 
         Raises:
-            MaquetteError: MQ-8001 more than `most` bytes, MQ-5001 no room.
+            MaquetteError: MQ-8001 more than `most` bytes, MQ-4182 more than `storage` together, MQ-5001 no room.
         """
         with contextlib.ExitStack() as stack:
             got = stack.enter_context(files.gathered(self.uploads, blocks, most))
             if look is not None:
                 look(got.path)
             connection = stack.enter_context(self.writing())
+            if storage is not None:
+                _check_room(connection, tenant, got.size, storage)
             row = {"id": f"file-{secrets.token_hex(12)}", "tenant": tenant, "name": name[:300], "purpose": purpose,
                    "size": got.size, "sha256": got.sha256, "suffix": suffix, "created": self.clock()}  # fmt: skip
             # within the transaction, so that no deletion of the same bytes comes between
             files.replace_file(got.path, self.uploads / f"{got.sha256}{suffix}")
             connection.execute(sa.insert(FILES).values(**row))
         return self.get_file(tenant, row["id"])
+
+    def check_room(self, tenant: str, size: int, storage: int) -> None:
+        """Raises MQ-4182 when `size` bytes more are more than a tenant may have; for before they are sent."""
+        with self.reading() as connection:
+            _check_room(connection, tenant, size, storage)
 
     def get_file(self, tenant: str, id: str) -> FileRow:
         """Raises MQ-2180 where this tenant has none of that id, whoever else may have."""
@@ -344,6 +370,13 @@ class Store:
         return self.uploads / f"{row.sha256}{row.suffix}"
 
 
+def _check_room(connection: sa.Connection, tenant: str, size: int, storage: int) -> None:
+    kept = connection.execute(sa.select(sa.func.sum(FILES.c.size)).where(FILES.c.tenant == tenant)).scalar()
+    needed = int(kept or 0) + size
+    if needed > storage:
+        raise MaquetteError("MQ-4182", "file", needed=f"{needed:,}", most=f"{storage:,}")
+
+
 def _key(row: Any) -> KeyRow:
     scopes = tuple(scope for scope in row["scopes"].split(",") if scope)
     return KeyRow(row["id"], row["name"], scopes, row["created"], row["expires"], row["revoked"])
@@ -367,6 +400,12 @@ def _prepare(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def _hurry(connection: Any, patience: float) -> None:
+    """No write of a server's waits for ever for another's, as none does in SQLite."""
+    connection.execute(f"SET lock_timeout = {max(1, round(1000 * patience))}").close()
+    connection.commit()
+
+
 def _begin(connection: sa.Connection) -> None:
     alone = connection.get_execution_options().get("alone", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if alone else "BEGIN")
@@ -381,7 +420,7 @@ def _told() -> Iterator[None]:
         raise
     except (exc.OperationalError, exc.DatabaseError, exc.TimeoutError) as bad:
         said = str(getattr(bad, "orig", bad)).lower()
-        if "locked" in said or "busy" in said or isinstance(bad, exc.TimeoutError):
+        if any(word in said for word in ("locked", "busy", "lock timeout")) or isinstance(bad, exc.TimeoutError):
             raise MaquetteError("MQ-4181") from bad
         for word in ("malformed", "not a database", "corrupt"):
             if word in said:

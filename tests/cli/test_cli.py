@@ -39,8 +39,9 @@ FROZEN = {
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "
-    "--visible --memory --queue --slots --workers --worker-memory --keep --precision --device --studio --quiet",
-    "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
+    "--visible --memory --warm --queue --slots --workers --worker-memory --storage --keep --precision --device "
+    "--studio --quiet",
+    "keys": "create|list|revoke|audit NAME|ID? --scopes --days --last --data-folder --database",
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",
     "diagram": "families|concepts --out",

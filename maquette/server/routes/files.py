@@ -29,6 +29,9 @@ async def create(request: Request, caller: Caller = Depends(train)) -> dict[str,
     """Send a data set: a ZIP of pictures, sounds, films, music or texts, or one .jsonl, .csv, .txt or .md file."""
     if content_type(request) != FORM:
         raise MaquetteError("MQ-2205", wanted=FORM)
+    state = request.app.state
+    coming = int(request.headers.get("content-length", "0"))  # what does not fit need not come at all
+    await asyncio.to_thread(state.store.check_room, caller.id, coming, state.settings.storage)
     try:
         form = await request.form(max_files=1, max_fields=8, max_part_size=1024)
     except MaquetteError:
@@ -41,7 +44,7 @@ async def create(request: Request, caller: Caller = Depends(train)) -> dict[str,
         if not isinstance(sent, UploadFile):
             raise MaquetteError("MQ-2202", "file", path="file", wanted="it is needed", more="")
         body = _purpose(fields)
-        row = await asyncio.to_thread(_keep, request.app.state, caller.id, sent, body.purpose)
+        row = await asyncio.to_thread(_keep, state, caller.id, sent, body.purpose)
     finally:
         await form.close()
     audit(request, caller.id, "file.create", row.id, 200)
@@ -71,8 +74,8 @@ def _keep(state: Any, tenant: str, sent: UploadFile, purpose: str) -> FileRow:
         else:
             archive.check_table(path, suffix)
 
-    most = state.settings.dataset
-    return state.store.put_file(tenant, name, purpose, _blocks(sent.file), suffix, most, look)
+    limits = state.settings
+    return state.store.put_file(tenant, name, purpose, _blocks(sent.file), suffix, limits.dataset, look, limits.storage)
 
 
 @router.get("/v1/files")

@@ -42,6 +42,7 @@ CONTESTANTS = {
     "denoise tones": Contestant("repair", "sound-denoise", "tones"),
     "one codebook": Contestant("codes", "mel-vqvae", "fsdd"),
     "four codebooks": Contestant("codes", "mel-vqvae", "fsdd", ("model.books=4",)),
+    "vocoder digits": Contestant("vocoder", "vocoder", "fsdd"),
     **{
         f"{name}{grid}": Contestant("chorales", name, "jsb_chorales", words, splits=("train", "validation"))
         for grid, words in (("", QUARTERS), (" sixteenths", SIXTEENTHS))
@@ -56,6 +57,7 @@ ROWS = {
     "speech": ("words_heard", "every_word", "label_accuracy", "fid"),
     "repair": ("answer_snr", "answer_convergence", "answer_levels"),
     "codes": ("codebook", "codebook_perplexity", "spectral_convergence", "log_spectral_distance"),
+    "vocoder": ("snr", "spectral_convergence", "log_spectral_distance"),
     "chorales": (
         "step_nats", "note_accuracy", "harmony_accuracy", "parallels", "crossings", "out_of_range", "copied_steps",
     ),
@@ -87,6 +89,7 @@ CLAIMS = [
     ),
     *(Claim(f"bandwidth {data}", "answer_levels", "sinc interpolation") for data in SAID),
     *(Claim("four codebooks", score, "one codebook") for score in ("spectral_convergence", "log_spectral_distance")),
+    *(Claim("vocoder digits", score, "Griffin-Lim") for score in ("spectral_convergence", "log_spectral_distance")),
     *(Claim(name, "step_nats", "", 8.1) for name in ("chorales-lstm", "chorales-gpt")),
     *(Claim(name, "crps", way) for name in FORECASTS for way in ("seasonal naive", "AR")),
 ]

@@ -100,6 +100,8 @@ def sample(asked: Namespace) -> None:
         quarters=_value(asked.quarters),
         voice=asked.voice or None,
     )
+    for warning in made.warnings:
+        _say(warning.render().replace("error[", "warning[", 1))
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):
             print(json.dumps({"sample": number} | said.tree(), ensure_ascii=False, allow_nan=False))

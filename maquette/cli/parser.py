@@ -163,7 +163,7 @@ VERBS: dict[str, Verb] = {
             Option("--strength", "S", "draw --image anew after mixing it with noise (0.5: as much of each)"),
             Option("--derive", "", "--image is a whole picture: first take from it what was taken in training"),
             Option("--back", "", "of a model that goes both ways: from its kind of pictures to the one it starts from"),
-            Option("--opening", "FILE", "of music: a MIDI file to go on from"),
+            Option("--opening", "FILE", "of music and sound: a file to go on from, of sound shorter than an item"),
             Option("--quarters", "N", "of --opening: only its first N quarter notes"),
             Option("--voice", "NAME=FILE", "of music: a voice that is given, such as soprano=tune.mid", several=True),
             Option("--transpose", "N", "of music: N semitones higher than it was made, or lower where N is negative"),

@@ -633,6 +633,16 @@ CATALOGUE: dict[str, Entry] = {
         en=("no row of {source} goes with any of these: {reason}", "name a column of both by data.pair.by, or `name`"),
         zh=("{source} 中没有与这些样本对应的行：{reason}", "请用 data.pair.by 指定两边共有的列，或 `name`"),
     ),
+    "MQ-3018": Entry(
+        en=(
+            "only the first {read} s of this file were taken, the last {left} s left out",
+            "cut the part that you want into a file of its own; what this model makes lasts {read} s",
+        ),
+        zh=(
+            "只取了此文件开头的 {read} 秒，其余 {left} 秒未用",
+            "请把需要的部分剪成单独的文件；此模型生成的内容长 {read} 秒",
+        ),
+    ),
     # -- 4xxx: busy ---------------------------------------------------------------------------------------------
     "MQ-4001": Entry(
         en=("this folder is in use by {holder}", "wait for it, stop it, or choose another --out"),

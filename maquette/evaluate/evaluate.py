@@ -46,7 +46,7 @@ from maquette.evaluate import (
 )
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import near_copies
-from maquette.evaluate.pictures import reconstructed, shots
+from maquette.evaluate.pictures import reconstructed, shots, unlearnt
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
@@ -313,11 +313,17 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) < 2):
         return
     items = np.asarray(split.items[rows])
-    originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
+    originals = pipeline.medium.to_tensor(items)
     stamp = _plain_stamp(reference.dataset, name, len(rows), len(rows), seed)
-    for what, estimate in _likeness(originals, copies, pipeline.medium):
-        if np.isfinite(estimate.value):
-            yield Score.of(what, estimate, stamp)
+
+    def likeness(copies: np.ndarray) -> dict[str, Estimate]:
+        found = _likeness(originals, pipeline.medium.to_tensor(copies), pipeline.medium)
+        return {what: estimate for what, estimate in found if np.isfinite(estimate.value)}
+
+    beside = {way: likeness(copies) for way, copies in unlearnt(pipeline, items).items()}
+    for what, estimate in likeness(reconstructed(pipeline, items)).items():
+        others = {way: found[what] for way, found in beside.items() if what in found}
+        yield Score.of(what, estimate, stamp, baselines=others)
     if isinstance(model.latent, Tokens):
         with torch.inference_mode():
             codes = [model.encode(pipeline.encoded(part)) for part in np.array_split(items, -(-len(items) // BATCH))]

@@ -237,3 +237,15 @@ def reconstructed(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
     for first in range(0, len(items), COLUMNS * 8):
         parts.append(pipeline.decoded(model.decode(model.encode(pipeline.encoded(items[first : first + COLUMNS * 8])))))
     return np.concatenate(parts)
+
+
+def unlearnt(pipeline: Pipeline, items: np.ndarray) -> dict[str, np.ndarray]:
+    """What ways without a model make of the codes of the same stored items, by their names."""
+    model, found = pipeline.model, dict[str, list[np.ndarray]]()
+    assert isinstance(model, Autoencoder)
+    for first in range(0, len(items), COLUMNS * 8):
+        with pipeline.computing():
+            made = model.unlearnt(pipeline.encoded(items[first : first + COLUMNS * 8]))
+        for name, x in made.items():
+            found.setdefault(name, []).append(pipeline.decoded(x))
+    return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -122,6 +122,12 @@ class Audio(Medium):
         item[: len(read)] = read[: len(item)]
         return item
 
+    def stretch(self, path: Path) -> tuple[np.ndarray, int]:
+        read = sound.read(read_whole(path, sound.MAX_BYTES), str(path), self.rate, self.channels)
+        items = np.zeros((-(-len(read) // self.samples), *self.stored), np.int16)
+        items.reshape(-1, self.channels)[: len(read)] = read
+        return items, len(read)
+
     def cutter(self) -> Cutter:
         return _Pieces(self.samples)
 

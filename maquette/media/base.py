@@ -108,6 +108,12 @@ class Medium(ABC):
     def read(self, path: Path) -> np.ndarray:
         """One item from a file; raises `MaquetteError` MQ-3001 with the reason when it cannot."""
 
+    def stretch(self, path: Path) -> tuple[np.ndarray, int]:
+        """All of a file as items one after another [k, *stored], the last of them filled up, and how long it is along
+        their first axis; of a medium that does not last, one item. Raises like `read`."""
+        whole = self.read(path)
+        return np.asarray(next(iter(self.cutter().put(whole)), whole))[None], self.stored[0]
+
     @abstractmethod
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """One item from the bytes of a file called `name` (a row of a table, an upload); raises like `read`."""

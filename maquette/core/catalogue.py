@@ -723,6 +723,28 @@ CATALOGUE: dict[str, Entry] = {
         en=("the database is damaged: {reason}", "stop the server and put back a copy of the file from before"),
         zh=("数据库已损坏：{reason}", "请停止服务器，并恢复先前的备份"),
     ),
+    "MQ-5182": Entry(
+        en=(
+            "the files of this {what} cannot be read from this server's data folder",
+            "let all servers of one database share one data folder, or ask the server that made it",
+        ),
+        zh=(
+            "无法从此服务器的数据文件夹读取此 {what} 的文件",
+            "请让共用一个数据库的服务器共用一个数据文件夹，或向生成它的服务器请求",
+        ),
+    ),
+    "MQ-5183": Entry(
+        en=(
+            "the database belongs to another data folder, where the files of its jobs are",
+            "give all servers of one database the same --data-folder, or start this one with --workers 0; if the files "
+            "were moved here, write {id} into {file} in this folder",
+        ),
+        zh=(
+            "此数据库属于另一个数据文件夹，其任务的文件在那里",
+            "请让共用一个数据库的服务器使用同一个 --data-folder，或以 --workers 0 启动此服务器；"
+            "若文件已移到这里，请将 {id} 写入此文件夹中的 {file}",
+        ),
+    ),
     # -- 6xxx: numbers ------------------------------------------------------------------------------------------
     "MQ-6001": Entry(
         en=(

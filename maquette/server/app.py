@@ -21,14 +21,16 @@ from maquette.server import schemas
 from maquette.server.counts import Counts
 from maquette.server.decoders import Decoders
 from maquette.server.doors import Doors, Lock, Needs
-from maquette.server.engine import Engine
+from maquette.server.engine import Engine, describe
 from maquette.server.errors import Elsewhere, answer, misread
 from maquette.server.films import Film, Films
 from maquette.server.filtering import Rules
+from maquette.server.jobs import Jobs
 from maquette.server.keeping import Keeping
 from maquette.server.media import Media
 from maquette.server.rates import Rates
 from maquette.server.reading import all_schemas
+from maquette.server.registry import Registry
 from maquette.server.routes import (
     audio,
     bundles,
@@ -46,7 +48,6 @@ from maquette.server.routes import (
 )
 from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
-from maquette.server.states import Job
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
@@ -88,7 +89,8 @@ def create_app(
     )
     state = app.state
     state.settings, state.engine, state.store = settings, engine, store
-    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
+    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else Jobs(store)
+    state.registry = Registry(state.jobs, engine)
     state.rules, state.allow, state.media = rules, allow, Media()
     state.decoders = Decoders(settings)
     state.lock = Lock(store, settings.keys)
@@ -163,23 +165,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def made(film: Film) -> bytes:
         return await videos.made(state, film)
 
-    state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
+    def able(film: Film) -> bool:
+        return any(served.id == film.model for served in state.engine.served())
+
+    state.films = Films(state.store, made, state.settings.films, able)
     await state.engine.start()
+    await state.registry.sync()
     await state.films.start()
-    jobs = state.supervisor.jobs if state.supervisor is not None else None
-    state.keeping = Keeping(state.store, jobs, state.engine, state.films, state.settings.keep)
+    state.keeping = Keeping(
+        state.store, state.jobs, state.registry, state.films, state.settings.keep, state.supervisor is not None
+    )
     if state.supervisor is not None:
-        await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
+        await asyncio.to_thread(state.supervisor.start, _finding(state), lambda folder, job: describe(folder).id)
         state.stop_jobs = _stopping(state)
-    looking = asyncio.create_task(state.keeping.run())
-    warming = asyncio.create_task(_warm(state))
+    beside = (state.keeping.run(), state.registry.run(), _warm(state))
+    tasks = [asyncio.create_task(each) for each in beside]
     try:
         yield
     finally:
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if stopped := state.stop_jobs():
             await stopped
         await state.films.close()
@@ -198,14 +204,10 @@ async def _warm(state: Any) -> None:
     state.warmed = True
 
 
-def _adding(state: Any) -> Callable[[Path, Job], str]:
-    """What serves a finished run; the engine is changed in its own thread alone."""
+def _finding(state: Any) -> Callable[[str], Path]:
+    """What finds a model's folder in the supervisor's thread; a job that it takes may name one that was made since."""
     loop = asyncio.get_running_loop()
-
-    async def add(folder: Path, job: Job) -> str:
-        return state.engine.add(folder, job.tenant, job.shared).id
-
-    return lambda folder, job: asyncio.run_coroutine_threadsafe(add(folder, job), loop).result()
+    return lambda name: asyncio.run_coroutine_threadsafe(state.registry.find(name), loop).result().folder
 
 
 def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:

@@ -1,4 +1,4 @@
-"""What the server remembers: keys, the audit log, uploaded files, jobs and their events, in SQLite or PostgreSQL.
+"""What the server remembers: keys, the audit log, uploads, jobs, their events and films, in SQLite or PostgreSQL.
 
 SQLite stands in the data folder (write-ahead log, `synchronous=FULL`): when a call returns, what it wrote survives a
 loss of power. PostgreSQL is named by its address. The schema is made, or brought up to date, when a store is opened;
@@ -29,18 +29,16 @@ from sqlalchemy import event, exc
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 
-STATUS = {
-    "MQ-2180": 404, "MQ-2181": 409, "MQ-2182": 400, "MQ-2183": 409, "MQ-2184": 400,
-    "MQ-4180": 429, "MQ-4181": 503, "MQ-5180": 503, "MQ-5181": 503,
-}  # fmt: skip
-"""What the mistakes that only the store and the jobs know are in HTTP."""
-
 PATIENCE = 5.0
 """Seconds that a write waits for another's to end before it is refused as busy."""
+ENDED = ("completed", "failed")
+"""Of a film's status."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 SCOPES = ("infer", "train", "admin")
 LOCK = 0x6D617175
 """Of PostgreSQL's advisory locks: writers come one at a time, as they do in SQLite."""
+MODELS, FOLDER = "models", "folder"
+"""Facts: a word that is another one whenever the models of jobs are others, and which data folder belongs here."""
 
 _METADATA = sa.MetaData()
 _JSON = sa.JSON()
@@ -60,6 +58,11 @@ JOBS = _table(
     "code", "progress", "result", "last_event", spec=_JSON, progress=_JSON, result=_JSON,
 )  # fmt: skip
 EVENTS = _table("events", "job", "number", "time", "level", "kind", "message", "data", data=_JSON)
+FACTS = _table("facts", "name", "value")
+FILMS = _table(
+    "films", "number", "id", "tenant", "model", "body", "size", "seconds", "created", "status", "completed", "error",
+    "server", body=_JSON, error=sa.JSON(none_as_null=True),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,37 @@ class Store:
             if found != known[0]:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    def models_mark(self) -> str:
+        """A word that is another one whenever the models of jobs are others: one row, by its primary key."""
+        with self.reading() as connection:
+            return _fact(connection, MODELS)
+
+    def models_changed(self, connection: sa.Connection) -> None:
+        """Have every server look at the models of jobs anew, from the end of this transaction on."""
+        connection.execute(sa.update(FACTS).where(FACTS.c.name == MODELS).values(value=secrets.token_hex(12)))
+
+    def check_folder(self) -> None:
+        """Jobs find each other's files by names below the data folder, so all who run them must have the same one.
+
+        The first who comes gives the folder its id, which stands in a file there and in the database.
+
+        Raises:
+            MaquetteError: MQ-5183 where the database belongs to another folder.
+        """
+        path = self.folder / "folder.id"
+        with self.writing() as connection:
+            known = _fact(connection, FOLDER)
+            own = files.read_file(path).decode(errors="replace").strip() if path.exists() else ""
+            if not known:
+                known = own or secrets.token_hex(12)
+                connection.execute(sa.update(FACTS).where(FACTS.c.name == FOLDER).values(value=known))
+                if not own:
+                    files.write_file(path, f"{known}\n".encode())
+            elif own != known:
+                raise MaquetteError("MQ-5183", str(self.folder), id=known, file=path.name)
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
@@ -375,6 +409,10 @@ def _check_room(connection: sa.Connection, tenant: str, size: int, storage: int)
     needed = int(kept or 0) + size
     if needed > storage:
         raise MaquetteError("MQ-4182", "file", needed=f"{needed:,}", most=f"{storage:,}")
+
+
+def _fact(connection: sa.Connection, name: str) -> str:
+    return connection.execute(sa.select(FACTS.c.value).where(FACTS.c.name == name)).scalar() or ""
 
 
 def _key(row: Any) -> KeyRow:

@@ -119,7 +119,7 @@ async def static(request: Request, name: str) -> Response:
 async def report(request: Request, job_id: str, caller: Caller = Depends(train)) -> Response:
     """The page that a job has written, for a frame."""
     state = request.app.state
-    if state.jobs is None:
+    if state.supervisor is None:
         raise MaquetteError("MQ-2206")
     job = await asyncio.to_thread(state.jobs.get, caller.id, job_id)
     one = await asyncio.to_thread(artefact, state.store.folder, job, "report.html")

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
@@ -187,12 +188,15 @@ def test_a_database_that_does_not_answer_lets_nobody_in() -> None:
 def test_others_have_films_of_their_own(guarded: Guarded) -> None:
     """A foreign id is answered as one that there never was."""
     films = guarded.app.state.films
-    from maquette.server.films import Film
+    from maquette.server.films import Film, _row
+    from maquette.server.store import FILMS
 
     own = guarded.ask("GET", "/v1/videos").json()
     assert own["data"] == []
     id = "video_" + "ab" * 12
-    films._films[id] = Film(id, "another key", "x", {"prompt": CANARY}, "8x8", "1", 0, "completed")
+    film = Film(id, "another key", "x", {"prompt": CANARY}, "8x8", "1", 0.0, "completed")
+    with guarded.app.state.store.writing() as connection:
+        connection.execute(sa.insert(FILMS).values(**_row(film)))
     try:
         for method, path in (
             ("GET", f"/v1/videos/{id}"),
@@ -204,7 +208,7 @@ def test_others_have_films_of_their_own(guarded: Guarded) -> None:
         assert guarded.ask("GET", "/v1/videos").json() == own
         assert guarded.ask("GET", f"/v1/videos?after={id}").status_code == 404
     finally:
-        del films._films[id]
+        films._forget(film)
 
 
 # -- hosts and origins ------------------------------------------------------------------------------------------------

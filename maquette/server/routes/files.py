@@ -111,6 +111,8 @@ async def content(request: Request, file_id: str, caller: Caller = Depends(train
     """Its bytes."""
     store = request.app.state.store
     row = await asyncio.to_thread(store.get_file, caller.id, file_id)
+    if not await asyncio.to_thread(store.file_path(row).exists):
+        raise MaquetteError("MQ-5182", what="file")
     headers = {"content-disposition": f'attachment; filename="{row.id}{row.suffix}"', "content-length": str(row.size)}
     return StreamingResponse(_read(store.file_path(row)), media_type="application/octet-stream", headers=headers)
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,20 @@ def stopped(server: Server) -> None:
     assert server.process.returncode == 0 and "Traceback" not in said, said
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    one = Server(tmp_path, Namespace(http=True, url=None, workers=1))
+    yield one
+    if one.process is not None and one.process.poll() is None:
+        one.kill()
+
+
 @pytest.mark.slow
-def test_sigterm_ends_streams_with_a_word_and_training_at_a_checkpoint(tmp_path: Path) -> None:
+def test_sigterm_ends_streams_with_a_word_and_training_at_a_checkpoint(tmp_path: Path, server: Server) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "tiny.yaml").write_text(RECIPE.replace("STEPS", "6000"))
     undisturbed, _ = reference(tmp_path, 0)
     painter(tmp_path / "served", "diffusion")
-    server = Server(tmp_path, Namespace(http=True, url=None, workers=1))
     server.begin()
     until(lambda: healthy(server.address))
     ends, begun = list[str](), threading.Event()
@@ -68,14 +75,13 @@ def test_sigterm_ends_streams_with_a_word_and_training_at_a_checkpoint(tmp_path:
                 last = line or last
             ends.append(json.loads(last.removeprefix("data: "))["error"]["code"] if '"error"' in last else last)
 
-    threads = [threading.Thread(target=ask) for _ in range(STREAMS)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(STREAMS)]
     for thread in threads:
         thread.start()
     assert begun.wait(60)
-    jobs = Jobs(Store(f"sqlite:///{tmp_path}/server.db", tmp_path, patience=30))
-    id = httpx2.post(f"{server.address}/v1/fine_tuning/jobs", json={"model": "tiny", "seed": 0}, timeout=60).json()[
-        "id"
-    ]
+    jobs = Jobs(Store(f"sqlite:///{tmp_path}/server.db", tmp_path, patience=30.0))
+    taken = httpx2.post(f"{server.address}/v1/fine_tuning/jobs", json={"model": "tiny", "seed": 0}, timeout=60)
+    id = taken.json()["id"]
 
     def job() -> Job:
         return jobs.get(None, id)

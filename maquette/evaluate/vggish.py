@@ -13,6 +13,7 @@ from functools import cache
 
 import torch
 from jaxtyping import Float
+from scipy.signal import resample_poly
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,8 +61,9 @@ def pieces(x: Float[Tensor, "b c n"], rate: int) -> Float[Tensor, "k 96 64"]:
     """What VGGish sees of sounds in [-1, 1]: of each as many whole pieces as it has, those of a sound in a row."""
     x = x.mean(1)
     if rate != RATE:
-        long = round(x.shape[1] * RATE / rate)
-        x = torch.fft.irfft(torch.fft.rfft(x), n=long) * (long / x.shape[1])
+        part = math.gcd(rate, RATE)
+        found = resample_poly(x.cpu().numpy(), RATE // part, rate // part, axis=1, window=("kaiser", 8.6))
+        x = torch.from_numpy(found).to(x)
     x = F.pad(x, (0, max(0, PIECE - x.shape[1])))
     windows = x.unfold(1, WINDOW, HOP) * torch.hann_window(WINDOW, device=x.device)
     levels = (torch.fft.rfft(windows, n=POINTS).abs() @ bank().to(x.device) + OFFSET).log()

@@ -42,7 +42,7 @@ def test_tables_have_the_same_figures_in_chinese(of: contest.Contest) -> None:
     english, chinese = ("\n".join(of.table(row, tree, tongue) for row in of.rows) for tongue in (contest.ENGLISH, say))
     figures = [sorted(re.findall(r"\d+(?:[.,]\d+)*", text)) for text in (english, chinese)]
     assert figures[0] == figures[1] and len(figures[0]) > 100
-    words = r"steps|parameters|items/s|a sample|real against|goal|minutes|core\(s\)|Not measured| less | to \d"
+    words = r"\| steps|parameters|items/s|a sample|real against|goal|minutes|core\(s\)|Not measured| less | to \d"
     assert re.search(words, english) and not re.search(words, chinese)
     titles = {KINDS[name].title for scores in of.rows.values() for name in scores}
     assert {title for title in titles if say(title) == title} <= {"chrF"}

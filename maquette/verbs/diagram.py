@@ -140,7 +140,7 @@ class Chart:
         self.below = max(box.y for box in self.boxes.values()) + HEIGHT / 2
 
     def svg(self) -> str:
-        parts = [self._words(8, 16, self.title, "start", "bold")] if self.title else []
+        parts = [self._words(8.0, 16.0, self.title, "start", "bold")] if self.title else []
         parts += [self._arrow(self.boxes[a], self.boxes[b], words, self._back(a, b)) for a, b, words in self.arrows]
         for box in self.boxes.values():
             corner = f'x="{box.x:.0f}" y="{box.y - HEIGHT / 2:.0f}" width="{box.width:.0f}" height="{HEIGHT}"'

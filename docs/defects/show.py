@@ -254,7 +254,7 @@ def failure(work: Callable[[], object]) -> str:
     try:
         work()
     except Exception as raised:
-        return f"{type(raised).__name__}: {str(raised).splitlines()[0][:120]}"
+        return f"{type(raised).__name__}: {str(raised).strip().splitlines()[0][:120]}"
     return "nothing was raised"
 
 
@@ -566,11 +566,11 @@ def wrong_facts(show: Show) -> Lines:
     yield "given a picture: " + failure(lambda: generator(torch.randn(1, 3, 256, 256)))
     yield "and .numpy() of what comes out: " + failure(lambda: generator(torch.randn(1, 100, 1, 1)).numpy())
     torch.manual_seed(0)
-    style = stylegan2.Config.tiny().build(Real((1, 16, 16), levels=256))
+    style = stylegan2.Config.tiny().build(Real((3, 16, 16), levels=256))
     rng, how = Seeds.for_samples(0, 2), Sampling()
     with torch.no_grad():
         made = style.draw(style.predictor(style.condition(Given(), 2)), style.start(2, how, rng), how, rng).numpy()
-    yield f"right, StyleGAN2 of here, untrained: {' x '.join(map(str, made.shape))}, {abs(made).max():.1f} at most"
+    yield f"right, StyleGAN2 of here, untrained: {' x '.join(map(str, made.shape))}, spread {made.std():.1e}"
     net, points, codes = perceptron.Config.tiny(), Real((2,)), Tokens((8,), 4)
     words = Beside(text=Tokens((8,), 4))
     models = {

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -290,7 +290,7 @@ def _told(one: Mapping[str, Any]) -> str:
     return "完成" if chinese else "done"
 
 
-def _numbers(listings: tuple[int, ...]) -> str:
+def _numbers(listings: Sequence[int]) -> str:
     return ", ".join(map(str, listings[:4])) + (" …" if len(listings) > 4 else "")
 
 

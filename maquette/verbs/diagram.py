@@ -66,8 +66,8 @@ SIZE, HEIGHT, BETWEEN, ROW = 14, 34, 44, 58
 class Box:
     words: str
     rank: int = 0
-    x: float = 0
-    y: float = 0
+    x: float = 0.0
+    y: float = 0.0
 
     @property
     def width(self) -> float:
@@ -76,7 +76,7 @@ class Box:
 
 def width(words: str) -> float:
     """About how wide the words are."""
-    return sum(SIZE if unicodedata.east_asian_width(letter) in "WF" else 0.56 * SIZE for letter in words)
+    return sum((SIZE if unicodedata.east_asian_width(letter) in "WF" else 0.56 * SIZE for letter in words), 0.0)
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Chart:
         self.below = max(box.y for box in self.boxes.values()) + HEIGHT / 2
 
     def svg(self) -> str:
-        parts = [self._words(8, 16, self.title, "start", "bold")] if self.title else []
+        parts = [self._words(8.0, 16.0, self.title, "start", "bold")] if self.title else []
         parts += [self._arrow(self.boxes[a], self.boxes[b], words, self._back(a, b)) for a, b, words in self.arrows]
         for box in self.boxes.values():
             corner = f'x="{box.x:.0f}" y="{box.y - HEIGHT / 2:.0f}" width="{box.width:.0f}" height="{HEIGHT}"'

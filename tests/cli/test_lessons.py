@@ -32,6 +32,7 @@ from maquette.verbs.env import NEEDED
 from maquette.verbs.recipes import read
 
 DOCS = Path(__file__).parents[2] / "docs"
+known = lessons()
 
 
 def test_every_listing_has_its_lesson() -> None:
@@ -90,40 +91,41 @@ def test_the_list_is_in_both_languages(capsys: pytest.CaptureFixture, monkeypatc
         assert words in capsys.readouterr().out
 
 
-def test_a_lesson_leaves_its_report_and_tells_its_figure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["run", "tutorial/3", "--tiny", "--out", str(tmp_path / "made")]) == 0
+def test_a_lesson_tells_its_figure_and_a_missed_goal_plainly_and_does_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a lesson whose full form is as short as its tiny one, so that both are judged by one training."""
+    monkeypatch.setattr(module, "lessons", lambda: [replace(find_in(known, "3"), budget="20steps", n=200)])
+    asked, made = ["run", "tutorial/3", "--out", str(tmp_path / "made")], tmp_path / "made"
+    assert main([*asked, "--tiny"]) == 0, "in tiny form a number is enough"
     said = capsys.readouterr().err
     assert f"$ maquette train points-gan --data ring8 --budget 20steps --out {tmp_path}/made/run" in said
     assert "Modes found" in said and "(real samples 8)" in said and "goal: at least 8" in said
-    assert (tmp_path / "made" / "run" / "report.html").exists()
+    kept = json.loads((made / "lesson.json").read_text())
+    assert kept["met"] is None and math.isfinite(kept["value"]) and kept["finished"]
 
-
-def test_a_missed_goal_is_told_plainly_and_what_is_done_is_not_done_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In full: here a lesson whose full form is as short as its tiny one."""
-    short = replace(find("3"), budget="20steps", n=200)
-    monkeypatch.setattr(module, "lessons", lambda: [short])
-    asked = ["run", "tutorial/3", "--out", str(tmp_path / "made")]
     assert main(asked) == 1
     said = capsys.readouterr().err
-    assert "MQ-1170" in said and "and the goal is at least 8" in said
-    kept = json.loads((tmp_path / "made" / "lesson.json").read_text())
-    assert kept["met"] is False and math.isfinite(kept["value"]) and kept["finished"]
+    assert "MQ-1170" in said and "and the goal is at least 8" in said and "$ maquette" not in said
+    assert json.loads((made / "lesson.json").read_text())["met"] is False
 
-    assert main(asked) == 1 and "$ maquette" not in capsys.readouterr().err, "what is finished is only told"
-    assert main([*asked, "--tiny"]) == 0, "in tiny form a number is enough"
-    assert json.loads((tmp_path / "made" / "lesson.json").read_text())["met"] is None
-    capsys.readouterr()
-
-    (tmp_path / "made" / "lesson.json").write_text(json.dumps({"commands": kept["commands"], "done": 0, "seconds": 1}))
-    assert main([*asked, "--tiny"]) == 0, "training that was cut off is resumed"
-    assert json.loads((tmp_path / "made" / "lesson.json").read_text())["resumed"]
-    assert "$ maquette train points-gan" in capsys.readouterr().err
-
-    (tmp_path / "made" / "run" / "report.html").unlink()
+    (made / "run" / "report.html").unlink()
     assert main([*asked, "--tiny"]) == 1 and "left no run/report.html" in capsys.readouterr().err
     assert main([*asked, "--tiny", "--data", "moons"]) == 5, "the folder holds something else"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_training_that_was_cut_off_is_resumed(begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson, done = find("3"), list[list[str]]()
+    commands = lesson.commands(tmp_path, None, tiny=True)
+    monkeypatch.setattr("maquette.cli.main.main", lambda words: done.append(words) or 0)
+    if begun:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "recipe.json").touch()
+    kept = {"commands": commands, "done": 0, "seconds": 1.0}
+    assert module._worked(tmp_path, commands, kept) == 0
+    assert done == [["resume", f"{tmp_path}/run"] if begun else commands[0], commands[1]]
+    assert kept["done"] == 2 and kept["seconds"] >= 1 and kept.get("resumed", False) == begun
 
 
 def test_a_goal_may_be_a_simpler_way() -> None:
@@ -157,9 +159,6 @@ def test_all_lessons_go_on_though_one_fails_and_are_not_done_twice(
     (tmp_path / "47-project" / "mine.txt").unlink()
     assert main(asked) == 0 and [words[4] for words in begun] == ["tutorial/47-project"]
     assert main([*asked, "--data", "digits"]) == 2 and "MQ-2110" in capsys.readouterr().err
-
-
-known = lessons()
 
 
 def find_in(them: list, number: str):

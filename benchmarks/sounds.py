@@ -102,9 +102,9 @@ CONTEST = Contest(
     codecs=CODECS,
     ways=WAYS,
     compared=tuple(SAID),
-    shown={"digits": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
+    shown={"digits": ("classes", 1 / 3), "tones mel-diffusion": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
     drawn={"speech": "guidance 4"},
-    illustrated=("digits", "speech"),
+    illustrated=("digits", "tones", "speech"),
 )
 
 if __name__ == "__main__":

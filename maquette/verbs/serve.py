@@ -41,7 +41,7 @@ def serve(
     quiet: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; what runs then may finish.
+    """Answer requests until SIGTERM or Ctrl-C; what runs then may finish. Returns only then.
 
     Args:
         sources: runs and bundles.
@@ -54,6 +54,7 @@ def serve(
         worker_memory: GiB that each process of a job may take; None: as much as there is.
         keep: days after which finished work and its files are deleted; 0: never.
         memory: GiB that loaded models may take.
+        say: is told the address and what else its operator should know, a line each.
         studio: pages for a browser too, at `/studio`.
 
     Raises:

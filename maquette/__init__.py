@@ -1,9 +1,10 @@
 """Maquette: every family of generative model makes every medium from your own files.
 
-The verbs are `advise`, `plan`, `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `cooperate`, `demo`,
-`attention`, `average`, `caption`, `style`, `import_model`, `export_model` and `recipes`; `load` opens a run or a bundle
-as a `Pipeline`, which answers a `Request`, and a `Conversation` talks with one that answers. They are imported when
-first used, so that `import maquette` and `maquette --help` do not wait for torch.
+The verbs are `advise`, `plan`, `check_data`, `lr_find`, `train`, `resume`, `sample`, `evaluate`, `compare`, `tune`,
+`cooperate`, `demo`, `attention`, `average`, `caption`, `style`, `import_model`, `export_model`, `recipes`, `show`,
+`env`, `serve`, `create_key`, `list_keys` and `revoke_key`; `load` opens a run or a bundle as a `Pipeline`, which
+answers a `Request`, and a `Conversation` talks with one that answers. They are imported when first used, so that
+`import maquette` and `maquette --help` do not wait for torch.
 """
 
 from importlib import import_module
@@ -21,17 +22,25 @@ _HOMES = {
     "attention": "verbs.attention",
     "average": "verbs.average",
     "caption": "verbs.caption",
+    "check_data": "verbs.data",
     "compare": "verbs.compare",
     "cooperate": "verbs.cooperation",
+    "create_key": "verbs.keys",
     "demo": "verbs.demo",
+    "env": "verbs.env",
     "evaluate": "verbs.evaluate",
     "export_model": "verbs.exchange",
     "import_model": "verbs.exchange",
+    "list_keys": "verbs.keys",
     "load": "pipeline",
+    "lr_find": "verbs.lr_find",
     "plan": "verbs.plan",
     "recipes": "verbs.recipes",
     "resume": "verbs.train",
+    "revoke_key": "verbs.keys",
     "sample": "verbs.sample",
+    "serve": "verbs.serve",
+    "show": "verbs.recipes",
     "style": "verbs.style",
     "train": "verbs.train",
     "tune": "verbs.tune",
@@ -48,17 +57,25 @@ __all__ = [
     "attention",
     "average",
     "caption",
+    "check_data",
     "compare",
     "cooperate",
+    "create_key",
     "demo",
+    "env",
     "evaluate",
     "export_model",
     "import_model",
+    "list_keys",
     "load",
+    "lr_find",
     "plan",
     "recipes",
     "resume",
+    "revoke_key",
     "sample",
+    "serve",
+    "show",
     "style",
     "train",
     "tune",
@@ -74,12 +91,17 @@ if TYPE_CHECKING:
     from maquette.verbs.chat import Conversation
     from maquette.verbs.compare import compare
     from maquette.verbs.cooperation import cooperate
+    from maquette.verbs.data import check_data
     from maquette.verbs.demo import demo
+    from maquette.verbs.env import env
     from maquette.verbs.evaluate import evaluate
     from maquette.verbs.exchange import export_model, import_model
+    from maquette.verbs.keys import create_key, list_keys, revoke_key
+    from maquette.verbs.lr_find import lr_find
     from maquette.verbs.plan import plan
-    from maquette.verbs.recipes import recipes
+    from maquette.verbs.recipes import recipes, show
     from maquette.verbs.sample import sample
+    from maquette.verbs.serve import serve
     from maquette.verbs.style import style
     from maquette.verbs.train import resume, train
     from maquette.verbs.tune import tune

@@ -391,15 +391,15 @@ def keys(asked: Namespace) -> None:
     from maquette.verbs import keys
 
     if what == "create":
-        secret, row = keys.create(name, asked.scopes.split(","), days, asked.data_folder, asked.database)
+        secret, row = keys.create_key(name, asked.scopes.split(","), days, asked.data_folder, asked.database)
         _say(f"key {row.id}, shown this once:")
         print(secret)
     elif what == "list":
-        print("\n".join(keys.table(keys.listed(asked.data_folder, asked.database))))
+        print("\n".join(keys.table(keys.list_keys(asked.data_folder, asked.database))))
     elif what == "audit":
         print("\n".join(keys.lines(keys.audited(name, last or 0, asked.data_folder, asked.database))))
     else:
-        print(keys.revoke(name, asked.data_folder, asked.database).id)
+        print(keys.revoke_key(name, asked.data_folder, asked.database).id)
 
 
 def recipes(asked: Namespace) -> None:
@@ -433,11 +433,9 @@ def new(asked: Namespace) -> None:
 
 
 def show(asked: Namespace) -> None:
-    from maquette.core.config import describe
-    from maquette.verbs.recipes import find, read
+    from maquette.verbs.recipes import show
 
-    print(f"# {find(asked.RECIPE)}")
-    print(describe(read(asked.RECIPE, asked.overrides)))
+    print(show(asked.RECIPE, asked.overrides))
 
 
 def data(asked: Namespace) -> int:
@@ -445,9 +443,9 @@ def data(asked: Namespace) -> int:
         raise MaquetteError(
             "MQ-2111", verb=f"data {asked.check}", near=Phrase("nearest: data check", "最接近的是 data check")
         )
-    from maquette.verbs.data import check
+    from maquette.verbs.data import check_data
 
-    found = check(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
+    found = check_data(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
     print("\n".join(found.lines()))
     return 0 if found.good else 3
 

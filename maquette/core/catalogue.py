@@ -284,6 +284,19 @@ CATALOGUE: dict[str, Entry] = {
         ),
         zh=("此教师针对的是别的内容，不同之处：{differing}", "请用相同的数据、媒介、编解码器与标签训练教师和学生"),
     ),
+    "MQ-2142": Entry(
+        en=(
+            "this recipe goes on from trained weights, and was given none: it would train random ones at rates that "
+            "are meant for trained ones",
+            "give --from a run, a bundle, a folder with config.json and model.safetensors, or hf:NAME; to begin at "
+            "random choose another recipe (`maquette recipes`), or set finetunes=false",
+        ),
+        zh=(
+            "此配方用于微调已训练的权重，但没有给出权重：否则就会以为微调而设的学习率训练随机权重",
+            "请用 --from 给出训练文件夹、模型包、含 config.json 与 model.safetensors 的文件夹，或 hf:NAME；"
+            "若要从随机权重开始，请换用别的配方（`maquette recipes`），或设置 finetunes=false",
+        ),
+    ),
     "MQ-2160": Entry(
         en=("there is no model {name!r}", "{near}"),
         zh=("没有名为 {name!r} 的模型", "{near}"),
@@ -634,6 +647,23 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{source} 中没有与这些样本对应的行：{reason}", "请用 data.pair.by 指定两边共有的列，或 `name`"),
     ),
     "MQ-3018": Entry(
+        en=("there are only {tokens} tokens to learn from, and one window of the context takes {needed}", "{todo}"),
+        zh=("可供学习的只有 {tokens} 个词元，而上下文的一个窗口就需要 {needed} 个", "{todo}"),
+    ),
+    "MQ-3019": Entry(
+        en=(
+            "there are only {tokens} tokens to learn from, in {windows} windows of at most {needed}, fewer than the "
+            "{batch} of a batch: the model will soon know them by heart",
+            "bring more text, or lower medium.length and train.batch; train.best=true keeps the weights of the lowest "
+            "held-out loss",
+        ),
+        zh=(
+            "可供学习的只有 {tokens} 个词元，共 {windows} 个窗口（每个最多 {needed} 个），比一个批次的 {batch} 个还少："
+            "模型很快就会把它们背下来",
+            "请提供更多文字，或减小 medium.length 与 train.batch；train.best=true 会保留留出损失最低时的权重",
+        ),
+    ),
+    "MQ-3020": Entry(
         en=(
             "only the first {read} s of this file were taken, the last {left} s left out",
             "cut the part that you want into a file of its own; what this model makes lasts {read} s",
@@ -698,6 +728,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-5005": Entry(
         en=("this already exists", "choose another name, or remove it first"),
         zh=("已经存在", "请换一个名字，或先将其删除"),
+    ),
+    "MQ-5006": Entry(
+        en=(
+            "this is there already and holds something else; nothing was written",
+            "choose another place (--out, --grid, --clip), or let it be replaced: --overwrite",
+        ),
+        zh=(
+            "已经存在，且内容不同；没有写入任何内容",
+            "请换一个位置（--out、--grid、--clip），或用 --overwrite 允许替换",
+        ),
     ),
     "MQ-5010": Entry(
         en=("there is a run here already", "continue it with `maquette resume {path}`, or choose another --out"),

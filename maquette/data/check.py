@@ -110,7 +110,7 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
             report.bad.append((row.name, str(item.values.get("reason", item.code))))
             continue
         seen.add(item)
-        rows.append(row._replace(load=_nothing))  # what it holds is no longer needed
+        rows.append(row._replace(load=_nothing, content=None))  # what it holds is no longer needed
         facts = _facts(root / row.name, row, medium)
         if facts.size:
             sizes.append(facts.size)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from maquette.crafts.base import CraftConfig
 
 TRAIN, TEST = "train", "test"
+By = Literal["content", "item"]
+"""What decides on which side a row without a split of its own lies: see `Data.split`."""
 
 
 class Row(NamedTuple):
@@ -23,6 +25,7 @@ class Row(NamedTuple):
         label: of its class, None for none.
         text: its caption, "" for none.
         columns: what else its table says of it.
+        content: the hash of its file; None where it has no file of its own, or its item says as much (text).
     """
 
     name: str
@@ -31,6 +34,7 @@ class Row(NamedTuple):
     label: str | None = None
     text: str = ""
     columns: Mapping[str, Any] = {}
+    content: Callable[[], bytes] | None = None
 
 
 class Modes(NamedTuple):

@@ -22,7 +22,7 @@ import numpy as np
 from maquette.core import files
 from maquette.core.errors import MaquetteError, Phrase
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source, in_order
-from maquette.data.table import METADATA, Entry, read_metadata, stamp
+from maquette.data.table import METADATA, Entry, hashed, read_metadata, stamp
 from maquette.media.base import Medium
 
 SPLITS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
@@ -171,7 +171,8 @@ def _rows(root: Path, name: str, medium: Medium, splits: dict[str, str], entries
     split = splits.get(top, "")
     parts = pieces(root / name, medium.piece) if medium.piece else []
     if len(parts) < 2:
-        yield Row(name, lambda: medium.read(root / name), split, *entry)
+        content = None if medium.piece else partial(hashed, root / name)
+        yield Row(name, lambda: medium.read(root / name), split, *entry, content=content)
     for start, end in parts if len(parts) > 1 else []:
         load = partial(_piece, root / name, start, end, medium)
         yield Row(f"{name}:{start}", load, split, entry.label, entry.text)

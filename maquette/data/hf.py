@@ -20,6 +20,8 @@ from maquette.media.base import Medium
 
 Make = Callable[[dict[str, Any], str], np.ndarray]
 """(row, its name) -> item."""
+Bytes = Callable[[dict[str, Any], str], bytes]
+"""(row, its name) -> the bytes of its file."""
 
 
 def find(name: str, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
@@ -60,11 +62,12 @@ def _read(name: str, path: Path | None, medium: Medium, columns: Mapping[str, st
     usual = label_columns(features, columns, name)
     label = next(iter(usual if "label" in columns else classes + usual), "")
     make = _of_record(record, medium) if record else _of_file(files[0], medium)
+    hold = None if record or medium.piece else _held(files[0])
     caption = caption_column(features, columns, name)
     splits = splits_of(opened)
     info = next(iter(opened.values())).info
     return Reading(
-        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, make, label, caption),
+        rows=_rows(name, {s: opened[s] for s in splits or opened}, splits, make, hold, label, caption),
         classes=list(features[label].names) if label in classes else None,
         licence=info.license or "not stated",
     )
@@ -84,9 +87,15 @@ def _opened(name: str, path: Path | None) -> dict[str, Any]:
 
 
 def _rows(
-    name: str, opened: dict[str, Any], splits: dict[str, str], make: Make, label: str, caption: str
+    name: str,
+    opened: dict[str, Any],
+    splits: dict[str, str],
+    make: Make,
+    hold: Bytes | None,
+    label: str,
+    caption: str,
 ) -> Iterator[Row]:
-    """`make` makes an item of a row."""
+    """`make` makes an item of a row, `hold` tells what its file holds."""
     for part, stream in opened.items():
         names = getattr((stream.features or {}).get(label), "names", None)
         rows = iter(stream.decode(False) if stream.features else stream)  # files, in lists too, stay files
@@ -107,6 +116,7 @@ def _rows(
                 None if found in (None, "") else str(found),
                 said if isinstance(said, str) else "",
                 {name: value for name, value in row.items() if isinstance(value, str | int)},
+                None if hold is None else partial(hold, row, f"{part}:{n}"),
             )
 
 
@@ -115,17 +125,22 @@ def _of_record(columns: Mapping[str, str], medium: Medium) -> Make:
 
 
 def _of_file(column: str, medium: Medium) -> Make:
-    return lambda row, name: _load(row[column], medium, name)
+    return lambda row, name: medium.from_bytes(_bytes(row[column], name), name)
 
 
-def _load(file: dict[str, Any] | None, medium: Medium, name: str) -> np.ndarray:
+def _held(column: str) -> Bytes:
+    return lambda row, name: _bytes(row[column], name)
+
+
+def _bytes(file: dict[str, Any] | None, name: str) -> bytes:
+    """What a row's file holds, b"" where it has none."""
     data = (file or {}).get("bytes")
     if data is None and file and file.get("path"):  # a table that names its files instead of holding them
         import fsspec
 
         with _telling(name), fsspec.open(file["path"], "rb") as opened:
             data = opened.read()  # type: ignore[attr-defined]
-    return medium.from_bytes(data or b"", name)
+    return data or b""
 
 
 @contextmanager

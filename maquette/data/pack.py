@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from maquette.core import cancel, files
 from maquette.core.errors import MaquetteError
-from maquette.data.dataset import TEST, TRAIN, Dataset, Row, Source, Split, in_order
+from maquette.data.dataset import TEST, TRAIN, By, Dataset, Row, Source, Split, in_order
 from maquette.media.base import InTime, Medium
 
 FORMAT = 2
@@ -39,13 +40,17 @@ LARGE = 1 << 16
 """… one where items have so many numbers and more: several chunks are held in memory."""
 
 
-def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dataset:
+def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0, by: By = "content") -> Dataset:
     """The dataset of `source`, from its pack or through a new one.
+
+    Args:
+        by: what decides where rows without a split lie.
 
     Raises:
         MaquetteError: MQ-3003 when more than `max_bad` of the rows cannot be read, MQ-3002 when none can.
     """
-    identity = [source.place, *medium.identity, seed]
+    divided = Divided(medium, seed, by)
+    identity = [source.place, *medium.identity, seed, *([] if by == "item" else [by])]
     folder = files.cache_folder() / f"{_slug(source.name)}-{digest(identity)[:16]}"
     key = digest([FORMAT, source.key])
     dataset = _opened(folder, key, source, medium)
@@ -53,7 +58,7 @@ def packed(source: Source, medium: Medium, max_bad: float, seed: int = 0) -> Dat
         with turn(folder):
             dataset = _opened(folder, key, source, medium)  # another process may have packed it meanwhile
             if dataset is None:
-                files.commit_folder(folder, lambda aside: _fill(aside, key, source, medium, max_bad, seed))
+                files.commit_folder(folder, lambda aside: _fill(aside, key, source, divided, max_bad))
                 dataset = _opened(folder, key, source, medium)
     if dataset is None:
         raise MaquetteError("MQ-5003", str(folder), reason="what was just packed cannot be read back")
@@ -132,9 +137,11 @@ class _Side:
         self.cutter = medium.cutter()
         self.labels: list[str | None] = []
         self.notes: list[tuple[str, str]] = []
+        self.places: list[float] = []
 
-    def add(self, row: Row, item: np.ndarray, image: np.ndarray | None) -> None:
-        self._write(self.cutter.put(item), row)
+    def add(self, row: Row, item: np.ndarray, image: np.ndarray | None, place: float = 0.0) -> None:
+        """Write what becomes of a row; `place` is where its content would put it (see `Divided.place`)."""
+        self._write(self.cutter.put(item), row, place)
         if image is not None and self.append_image is not None:
             for part in self.cutter.put(image):
                 self.append_image(part.tobytes())
@@ -142,15 +149,16 @@ class _Side:
     def close(self) -> None:
         self._write(self.cutter.rest(), Row("the end", lambda: np.empty(0)))
 
-    def _write(self, items: list[np.ndarray], row: Row) -> None:
+    def _write(self, items: list[np.ndarray], row: Row, place: float = 0.0) -> None:
         for item in items:
             self.append(item.tobytes())
+            self.places.append(place)
             self.labels.append(row.label if self.cutter.apart else None)
             self.notes.append((row.name, row.text))
 
 
-def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float, seed: int) -> None:
-    reading, bad = source.read(), list[tuple[str, str]]()
+def _fill(aside: Path, key: str, source: Source, divided: "Divided", max_bad: float) -> None:
+    reading, bad, medium = source.read(), list[tuple[str, str]](), divided.medium
     undecided = False
     with contextlib.ExitStack() as stack:
 
@@ -173,14 +181,15 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
                 continue
             undecided |= not row.split
             item, image = item if source.paired else (item, None)
-            sides[_side(row, item, medium, seed)].add(row, item, image)
+            place = 0.0 if row.split else divided.place(row, item)
+            sides[row.split or divided.side(place)].add(row, item, image, place)
         for side in sides.values():
             side.close()
     if not any(side.labels for side in sides.values()):
         first = f"first: {bad[0][0]}: {bad[0][1]}" if bad else "the source is empty"
         raise MaquetteError("MQ-3002", source.place, what=f"readable {type(medium).__name__.lower()}", todo=first)
     if undecided and not all(side.labels for side in sides.values()):
-        _share(aside, sides, medium, seed)
+        _share(aside, sides, divided)
     labels = itertools.chain.from_iterable(side.labels for side in sides.values())
     classes = in_order({label for label in labels if label is not None}) if reading.classes is None else reading.classes
     number = {label: i for i, label in enumerate(classes)}
@@ -194,15 +203,19 @@ def _fill(aside: Path, key: str, source: Source, medium: Medium, max_bad: float,
     files.put_json(aside / "index.json", index)
 
 
-def _share(aside: Path, sides: dict[str, _Side], medium: Medium, seed: int) -> None:
+def _share(aside: Path, sides: dict[str, _Side], divided: "Divided") -> None:
     """So few rows that the hash put all on one side: those of the lowest hash are tested on, all others learnt from."""
+    medium, seed = divided.medium, divided.seed
     all_on = next(split for split, side in sides.items() if side.labels)
     if not medium.whole:
         return _share_stream(aside, sides, all_on, medium)
     names = ["items", "images"] if sides[all_on].append_image else ["items"]
     parts = {n: np.fromfile(aside / f"{all_on}.{n}", medium.dtype).reshape(-1, *medium.stored) for n in names}
     labels, notes = sides[all_on].labels, sides[all_on].notes
-    tested = _lowest([_hash(medium.content(item), seed) for item in parts["items"]])
+    places = sides[all_on].places
+    if divided.by == "item":  # each window for itself
+        places = [_hash(medium.content(item), seed) for item in parts["items"]]
+    tested = _lowest(places)
     for split, chosen in ((TRAIN, ~tested), (TEST, tested)):
         for name, rows in parts.items():
             files.put(aside / f"{split}.{name}", rows[chosen].tobytes())
@@ -240,29 +253,30 @@ def in_time(row: Row, item: np.ndarray, medium: InTime) -> tuple[list[np.ndarray
 
 
 def learnt_from(
-    pairs: Iterable[tuple[Row, np.ndarray | MaquetteError]], medium: Medium, seed: int
+    pairs: Iterable[tuple[Row, np.ndarray | MaquetteError]], medium: Medium, seed: int, by: By = "content"
 ) -> Iterator[np.ndarray]:
     """What `packed` puts into its training split, as it was read: for what is learnt of it before it can be packed.
 
     Rows without a split wait until both sides have some. Where all fall on one, a stream's last tenth is left out by
     its length as read, not by windows, as nobody knows yet how many tokens it will be.
     """
-    sides, waiting = set[str](), list[tuple[str, np.ndarray]]()
+    sides, waiting, divided = set[str](), list[tuple[str, float, np.ndarray]](), Divided(medium, seed, by)
     for row, item in pairs:
         if not isinstance(item, np.ndarray):
             continue
         if isinstance(medium, InTime):
             yield from in_time(row, item, medium)[0]
             continue
-        side = _side(row, item, medium, seed)
+        place = 0.0 if row.split else divided.place(row, item)
+        side = row.split or divided.side(place)
         sides.add(side)
-        waiting.append((side, item))
+        waiting.append((side, place, item))
         if row.split or len(sides) > 1:
-            yield from (item for side, item in waiting if side == TRAIN)
+            yield from (item for side, _, item in waiting if side == TRAIN)
             waiting.clear()
-    items = [item for _, item in waiting]
+    items = [item for _, _, item in waiting]
     if items and medium.whole:
-        yield from itertools.compress(items, ~_lowest([_hash(medium.content(item), seed) for item in items]))
+        yield from itertools.compress(items, ~_lowest([place for _, place, _ in waiting]))
         return
     left = sum(map(len, items))
     left -= round(HELD_OUT * left)
@@ -271,8 +285,22 @@ def learnt_from(
         left = max(0, left - len(item))
 
 
-def _side(row: Row, item: np.ndarray, medium: Medium, seed: int) -> str:
-    return row.split or (TEST if _hash(medium.content(item), seed) < HELD_OUT else TRAIN)
+@dataclass(frozen=True)
+class Divided:
+    """How rows without a split of their own are divided: see `Data.split`."""
+
+    medium: Medium
+    seed: int
+    by: By
+
+    def place(self, row: Row, item: np.ndarray) -> float:
+        """A number in [0, 1) that the content alone decides on."""
+        held = None if self.by == "item" else row.content
+        return _hash(self.medium.content(item) if held is None else held(), self.seed)
+
+    @staticmethod
+    def side(place: float) -> str:
+        return TEST if place < HELD_OUT else TRAIN
 
 
 def _hash(content: bytes, seed: int) -> float:

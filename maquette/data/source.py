@@ -17,7 +17,7 @@ from maquette.data import embedded, folder, hf, table
 from maquette.data.along import Along
 from maquette.data.captions import Captions
 from maquette.data.combinations import Combinations, apart
-from maquette.data.dataset import TEST, TRAIN, Dataset, Source, Split, both
+from maquette.data.dataset import TEST, TRAIN, By, Dataset, Source, Split, both
 from maquette.data.pack import learnt_from, loaded, packed
 from maquette.data.pair import Pair, joined
 from maquette.media.base import InTime, Medium, foretells
@@ -54,6 +54,10 @@ class Data(Config):
     """The share of unreadable files, or of ones without a partner, up to which they are named, counted and left out."""
     seed: int = 0
     """Of the split and of what embedded sets draw."""
+    split: By = "content"
+    """Which tenth is held out where files say nothing: by the hash of what a file holds (content), whatever is read of
+    it; or of what the medium makes of it (item), which its size changes: so runs were begun before there was a
+    choice, and so they go on."""
 
     def __post_init__(self) -> None:
         self.check(0 <= self.max_bad <= 1, "max_bad", "between 0 and 1")
@@ -85,7 +89,7 @@ def open_data(data: Data, medium: Medium) -> Dataset:
         _require_axes(medium)
     if data.pair:
         source = joined(source, find(data.pair.source, medium, data.seed, {}), data.pair.by)
-    dataset = packed(source, medium, data.max_bad, data.seed)
+    dataset = packed(source, medium, data.max_bad, data.seed, data.split)
     if data.conditional and not (dataset.classes and (dataset.train.labels >= 0).any()):
         raise MaquetteError("MQ-3012", data.source)
     if data.combinations is not None:
@@ -102,7 +106,7 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
         # forecasts are scored alike, whether the past is given or gone on from
         return dataset if foretells(medium) else _marked(dataset, data.given.identity())
     if data.other:
-        others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
+        others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed, data.split)
         pictures = {TRAIN: others.train.items, TEST: others.test.items}
         if not all(map(len, pictures.values())):
             todo = "data.other needs one to learn from and one to hold out"
@@ -149,7 +153,7 @@ def _require_axes(medium: Medium) -> None:
 def documents(data: Data, medium: Medium) -> Iterator[np.ndarray]:
     """What can be read of the training rows of `data`, as items of `medium` before any cutting."""
     rows = find(data.source, medium, data.seed, data.columns).read().rows
-    return learnt_from(loaded(rows, medium), medium, data.seed)
+    return learnt_from(loaded(rows, medium), medium, data.seed, data.split)
 
 
 def find(source: str, medium: Medium, seed: int = 0, columns: Mapping[str, str] = {}) -> Source:

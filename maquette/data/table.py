@@ -88,7 +88,7 @@ def find(path: Path, medium: Medium, columns: Mapping[str, str] = {}) -> Source:
         rows, stamps = _items(path, text, medium), []
     else:
         rows = [
-            Row(name, partial(medium.read, path.parent / name), "", *entry)
+            Row(name, partial(medium.read, path.parent / name), "", *entry, content=partial(hashed, path.parent / name))
             for name, entry in read_metadata(path, text, columns).items()
         ]
         stamps = [dict(columns), *(stamp(path.parent / row.name) for row in rows)]
@@ -168,6 +168,14 @@ def stamp(path: Path) -> list[int]:
     except OSError:
         return [-1, -1]
     return [info.st_size, info.st_mtime_ns]
+
+
+def hashed(path: Path) -> bytes:
+    """The SHA-256 of a data file (links are followed, as they are to read it); raises MQ-3001 when it cannot be had."""
+    try:
+        return files.describe_file(path.resolve())["sha256"].encode()
+    except OSError as bad:
+        raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None
 
 
 def _text(path: Path) -> str:

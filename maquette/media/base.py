@@ -167,6 +167,17 @@ class Medium(ABC):
         """What an item says, or None for a medium without words."""
         return None
 
+    def scarce(self, items: Any, batch: int) -> MaquetteError | None:
+        """A warning where there is too little in the stored `items` [n, *stored] to learn anything but these by heart.
+
+        Args:
+            batch: how many are learnt from at once.
+
+        Raises:
+            MaquetteError: MQ-3018 when they do not make one whole item.
+        """
+        return None
+
     def passage(self, tokens: np.ndarray) -> str:
         """The text of tokens from anywhere in an item; raises MQ-2104 for a medium without words."""
         raise MaquetteError("MQ-2104", task="be read as words")

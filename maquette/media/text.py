@@ -32,7 +32,7 @@ from maquette.media.windows import Windows
 
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
-MOST_LENGTH = 65_536
+SHORTEST, MOST_LENGTH = 4, 65_536
 FRONT = "---\nAIGC: "
 """How a file begins that carries a mark (YAML front matter, as Markdown readers know it)."""
 
@@ -59,7 +59,8 @@ class Config(MediumConfig):
 
     def __post_init__(self) -> None:
         self.check(tokens.LEARNT <= self.vocab <= 65_536, "vocab", f"a whole number from {tokens.LEARNT} to 65536")
-        self.check(4 <= self.length <= MOST_LENGTH, "length", f"a whole number from 4 to {MOST_LENGTH}")
+        good = SHORTEST <= self.length <= MOST_LENGTH
+        self.check(good, "length", f"a whole number from {SHORTEST} to {MOST_LENGTH}")
         good = all(suffix.startswith(".") and suffix.islower() for suffix in self.suffixes)
         self.check(good and bool(self.suffixes), "suffixes", "a list of suffixes such as [.py]")
 
@@ -253,6 +254,21 @@ class Text(Medium, Wording):
         tokens = items[kept]
         texts = map(self.tokenizer.decode, np.split(tokens, np.flatnonzero(tokens == self.marks.end)))
         return (text for text in texts if text)
+
+    def scarce(self, items: Any, batch: int) -> MaquetteError | None:
+        if len(items) >= batch:
+            return None
+        windows = np.asarray(items)
+        told = windows != self.marks.end
+        told[:, 0] = False  # an end, or the last token of the window before
+        n, facts = int(told.sum()), {"tokens": int(told.sum()), "needed": self.config.length}
+        if not self.config.alone and len(windows) == 1 and windows[0, -1] == self.marks.end:  # all there is, and filled
+            todo = Phrase("bring more text", "请提供更多文字")
+            if n >= SHORTEST:
+                way = f"medium.length={n}"
+                todo = Phrase(f"bring more text, or shorten the context: {way}", f"请提供更多文字，或缩短上下文：{way}")
+            raise MaquetteError("MQ-3018", "data", **facts, todo=todo)
+        return MaquetteError("MQ-3019", "data", **facts, windows=len(windows), batch=batch)
 
     def passage(self, tokens: np.ndarray) -> str:
         """The text of tokens from anywhere in an item, marks left out."""

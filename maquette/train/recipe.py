@@ -175,4 +175,6 @@ class Recipe(Config):
     or the path of an autoencoder's run or bundle, whose codes the model learns. The run keeps a copy of it."""
     model: ModelConfig
     teacher: Teacher | None = None
+    finetunes: bool = False
+    """Whether training has to begin from weights, given by --from: what is right for them is not for random ones."""
     train: Training = field(default_factory=Training)

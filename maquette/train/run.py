@@ -82,7 +82,7 @@ class Run:
         facts = tree.get("facts") if isinstance(tree, dict) and tree.get("format") == FORMAT else None
         if not isinstance(facts, dict) or not all(name in facts for name in FACTS):
             raise MaquetteError("MQ-5011", str(path), reason="its recipe.json was not written by this version")
-        return cls(path, Recipe.from_tree(tree.get("recipe")), facts)
+        return cls(path, Recipe.from_tree(_as_meant(tree.get("recipe"))), facts)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -151,6 +151,13 @@ class Run:
         if reason:
             raise MaquetteError("MQ-5013", str(self.path), reason=reason)
         return None
+
+
+def _as_meant(tree: Any) -> Any:
+    """A run's recipe with what an earlier version did where it had no choice and this one does otherwise."""
+    if isinstance(tree, dict) and isinstance(tree.get("data"), dict):
+        return tree | {"data": {"split": "item"} | tree["data"]}
+    return tree
 
 
 def _read(path: Path) -> Checkpoint:

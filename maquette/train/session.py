@@ -42,6 +42,8 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
         SystemExit: 130, 143 or 129 after a signal, when a checkpoint has been written.
     """
     out = Path(out)
+    if recipe.finetunes and beginning is None:
+        raise MaquetteError("MQ-2142", "--from")
     if join(recipe.train.device)[0].main:
         Run.refuse_existing(out)
     learner = prepare(recipe, beginning=beginning)
@@ -49,7 +51,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
     run = Run(out, recipe, facts(learner, beginning.origin if beginning else {}))
     if learner.ranks.main:
         files.require_space(out, 2 * checkpoint_bytes(learner))
-    inspect(learner)
+    warnings = inspect(learner)
     if learner.ranks.main:
         with run.locked():
             Run.refuse_existing(out)
@@ -58,7 +60,7 @@ def start(recipe: Recipe, out: Path | str, quiet: bool = False, beginning: Begin
             teaching.keep(recipe, run)
             if beginning is not None:
                 run.commit(learner.checkpoint())
-            return _work(learner, run, quiet)
+            return _work(learner, run, quiet, warnings)
     return _work(learner, run, quiet)
 
 
@@ -146,12 +148,21 @@ def _work(learner: Learner, run: Run, quiet: bool, warnings: Sequence[MaquetteEr
 # -- before the first step --------------------------------------------------------------------------------------------
 
 
-def inspect(learner: Learner) -> None:
+def inspect(learner: Learner) -> list[MaquetteError]:
     """Draw two samples and take every loss once, on a copy, so that what does not fit is said before training.
 
+    Returns:
+        Warnings: what will be learnt, but not well.
+
     Raises:
-        MaquetteError: MQ-7011 shapes that do not fit; MQ-6010 a loss that is not finite.
+        MaquetteError: MQ-7011 shapes that do not fit; MQ-6010 a loss that is not finite; MQ-3018 too little data.
     """
+    scarce = learner.medium.scarce(learner.dataset.train.items, learner.recipe.train.batch)
+    _try(learner)
+    return [] if scarce is None else [scarce]
+
+
+def _try(learner: Learner) -> None:
     model = copy.deepcopy(learner.model)
     batch = learner.batches.some(8)
     precision = learner.recipe.train.precision

@@ -133,7 +133,7 @@ class Pipe:
         """What `maquette data check` says of the data, read as the first recipe reads them."""
         path = self.out / CHECKED
         if not path.exists():
-            found = data.check(self.plan.data, str(next(iter(contestants.values()))))
+            found = data.check_data(self.plan.data, str(next(iter(contestants.values()))))
             files.write_json(path, found.lines())
         lines = files.read_json(path)
         speaker(self.quiet)("\n".join(lines))

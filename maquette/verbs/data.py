@@ -16,7 +16,7 @@ OTHERS = {"film": "video", "sound": "audio", "music": "music"}
 """Recipes, with a change, whose media read files that no recipe was named for."""
 
 
-def check(
+def check_data(
     folder: Path | str, recipe: str = "", overrides: Sequence[str] = (), move_bad: Path | str | None = None
 ) -> CheckReport:
     """Counts, sizes, copies, leakage between splits, and every file that cannot be read, by name.
@@ -27,6 +27,10 @@ def check(
             pictures, of text where there are such files and no picture, else for one of pictures.
         overrides: `key=value` for that recipe, such as medium.size=64.
         move_bad: a folder to which files that cannot be read are moved.
+
+    Raises:
+        MaquetteError: MQ-3013 no such source, MQ-3002 nothing there to read, MQ-2xxx a recipe or override that is none,
+            MQ-5005 a file of that name lies in `move_bad` already. Never for files that cannot be read.
     """
     name, *changes = (recipe,) if recipe else suited(Path(folder))
     return look(folder, read(name, [*changes, *overrides]).medium.build(), move_bad)

@@ -46,7 +46,10 @@ def about() -> dict[str, str]:
 
 
 def env() -> dict[str, str]:
-    """A line for each thing that an answer to "why does it differ on my machine?" may need."""
+    """A line for each thing that an answer to "why does it differ on my machine?" may need, by its name.
+
+    Raises nothing; takes the second that a matrix product is timed for.
+    """
     device = devices.pick_device()
     speed = f"{gflops(device, torch.float32):.0f} GFLOP/s fp32, {gflops(device, torch.bfloat16):.0f} GFLOP/s bf16"
     measured = {"fast bf16": "yes" if devices.has_fast_bf16(device) else "no", f"matmul {SIZE}": speed}

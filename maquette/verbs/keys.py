@@ -18,7 +18,7 @@ DATABASE = "MAQUETTE_DATABASE"
 """The environment variable for an address with a password, which a command line would show to everybody."""
 
 
-def create(
+def create_key(
     name: str,
     scopes: Sequence[str],
     days: int | None = None,
@@ -27,6 +27,11 @@ def create(
 ) -> tuple[str, "KeyRow"]:
     """A new key: its secret, which nothing can tell again, and what is kept of it.
 
+    Args:
+        scopes: what it may do: infer, train, admin.
+        days: until it is void; None: never.
+        data_folder, database: of the server, as `serve` is told them.
+
     Raises:
         MaquetteError: MQ-2002 for a scope that there is not, MQ-3010 without the extra `serve`, and as `Store`.
     """
@@ -34,14 +39,22 @@ def create(
         return store.add_key(name, tuple(scopes), None if days is None else time.time() + days * DAY)
 
 
-def listed(data_folder: str = "server-data", database: str | None = None) -> list["KeyRow"]:
-    """All keys, the revoked and expired ones too."""
+def list_keys(data_folder: str = "server-data", database: str | None = None) -> list["KeyRow"]:
+    """All keys, the revoked and expired ones too.
+
+    Raises:
+        MaquetteError: MQ-3010 without the extra `serve`, and as `Store`.
+    """
     with closing(opened(data_folder, database)) as store:
         return store.list_keys()
 
 
-def revoke(id: str, data_folder: str = "server-data", database: str | None = None) -> "KeyRow":
-    """From now on the key opens nothing; raises MQ-2180 when there is none."""
+def revoke_key(id: str, data_folder: str = "server-data", database: str | None = None) -> "KeyRow":
+    """From now on the key opens nothing.
+
+    Raises:
+        MaquetteError: MQ-2180 when there is no key of this id, MQ-3010 without the extra `serve`, and as `Store`.
+    """
     with closing(opened(data_folder, database)) as store:
         return store.revoke_key(id)
 

@@ -34,7 +34,7 @@ class Lasting:
         if len(items) > 1:
             read = reader.stored[0] / reader.rate
             left = f"{length / reader.rate - read:.3g}"
-            self.warnings.append(MaquetteError("MQ-3018", str(file), read=f"{read:.3g}", left=left))
+            self.warnings.append(MaquetteError("MQ-3020", str(file), read=f"{read:.3g}", left=left))
         return items[0]
 
     def all(self, files: Sequence[Any], reader: Medium, asked: dict[str, Any]) -> list[np.ndarray]:

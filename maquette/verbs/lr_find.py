@@ -19,6 +19,9 @@ def lr_find(
 
     Args:
         out: an SVG file for the curves.
+
+    Raises:
+        MaquetteError: what is wrong with the recipe, the overrides, the data or the place of the curves.
     """
     ready = read(recipe, overrides, **{"data.source": data, "train.device": device})
     return {player: sweep.suggestion for player, sweep in find_rates(ready, picture=out).items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.core.config import Lines, override, read_yaml
+from maquette.core.config import Lines, describe, override, read_yaml
 from maquette.core.errors import MaquetteError, nearest
 
 if TYPE_CHECKING:
@@ -65,6 +65,16 @@ def read(recipe: "str | Recipe", overrides: Sequence[str] = (), **settings: obje
             tree[part] = (inner if isinstance(inner, dict) else {}) | {field: value}
             lines.over[key] = f"{key}={value}"
     return Recipe.from_tree(tree, lines=lines)
+
+
+def show(recipe: "str | Recipe", overrides: Sequence[str] = ()) -> str:
+    """A recipe as YAML with every setting and, beside it, what it means; the first line names the file it is of.
+
+    Raises:
+        MaquetteError: as `read`.
+    """
+    lines = [f"# {find(recipe)}"] if isinstance(recipe, str) else []
+    return "\n".join([*lines, describe(read(recipe, overrides))])
 
 
 def title(name: str) -> str:

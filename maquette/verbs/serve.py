@@ -43,7 +43,7 @@ def serve(
     quiet: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; what runs then may finish.
+    """Answer requests until SIGTERM or Ctrl-C; what runs then may finish. Returns only then.
 
     Args:
         sources: runs and bundles.
@@ -58,6 +58,7 @@ def serve(
         memory: GiB that loaded models may take; None: half of what the device has.
         warm: models of `sources` by name, or "all", that are loaded before `/readyz` says ready.
         storage: GiB that the uploads of one key may take.
+        say: is told the address and what else its operator should know, a line each.
         studio: pages for a browser too, at `/studio`.
 
     Raises:

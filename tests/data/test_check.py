@@ -15,7 +15,7 @@ from maquette.data.check import check
 from maquette.media.film import VARIABLE
 from maquette.media.points import Config as PointsConfig
 from maquette.media.video import Config as FilmConfig
-from maquette.verbs.data import check as look
+from maquette.verbs.data import check_data as look
 from tests.data.making import GREY, picture, write
 from tests.media.films import numbered, waves, written
 from tests.media.pictures import frames, photo, saved

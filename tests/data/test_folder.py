@@ -10,6 +10,7 @@ import pytest
 from maquette.core.errors import MaquetteError
 from maquette.data import folder, pack
 from maquette.data.source import Data, open_data
+from maquette.media.image import Config
 from maquette.media.video import Config as FilmConfig
 from tests.data.making import GREY, labels_by_name, opened, picture, refused, write
 from tests.media.films import numbered, numbers, waves, written
@@ -73,6 +74,31 @@ def test_copies_never_straddle_the_split_and_the_split_never_changes(tmp_path: P
     grown = opened(tmp_path)
     assert set(first.test.names) <= set(grown.test.names) and set(first.train.names) <= set(grown.train.names)
     assert set(opened(tmp_path, seed=1).test.names) != set(grown.test.names)
+
+
+def test_the_split_is_of_the_files_whatever_is_read_of_them(tmp_path: Path) -> None:
+    """Size and colours of a medium change what is read of a picture, and nothing of what is held out."""
+    write(tmp_path / "many", *(f"{n}.png" for n in range(80)))
+    write(tmp_path / "few", *(f"{n}.png" for n in range(4)))
+    (tmp_path / "many" / "list.csv").write_text("file_name\n" + "".join(f"{n}.png\n" for n in range(80)))
+    media = [Config(size=size, channels=channels).build() for size in (8, 16, 32) for channels in (1, 3)]  # type: ignore[arg-type]
+
+    def held(source: str, how: str) -> set[tuple[str, ...]]:
+        found = Data(source=str(tmp_path / source), split=how)  # type: ignore[arg-type]
+        return {tuple(open_data(found, medium).test.names) for medium in media}
+
+    for source in ("many", "few", "many/list.csv"):
+        (names,) = held(source, "content")
+        assert names
+        assert len(held(source, "item")) > 1, "what was done before there was a choice depends on the medium"
+
+
+def test_the_split_of_films_is_of_the_files_too(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.mp4").write_bytes(written(np.roll(numbered(8, 16, 16), number, 0)))
+    media = [FilmConfig(size=size, frames=frames, rate=8).build() for size, frames in ((16, 4), (16, 8), (32, 4))]
+    held = {tuple(open_data(Data(source=str(tmp_path)), medium).test.names) for medium in media}
+    assert len(held) == 1 and held != {()}
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

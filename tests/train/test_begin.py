@@ -177,6 +177,27 @@ def test_labels_must_be_the_same(tmp_path: Path) -> None:
     assert isinstance(read_bundle(again.bundle), Bundle) and read_bundle(again.bundle).classes == ["a", "b"]
 
 
+def test_who_goes_on_from_weights_has_to_be_given_some(old: Path, tmp_path: Path, capsys) -> None:
+    """Rates that are right for trained weights leave random ones as they are: said before anything is written."""
+    train = [
+        "train",
+        "finetune",
+        "--data",
+        str(old.parent / "new"),
+        "--budget",
+        "1steps",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    small = ["medium.length=16", "model.net.width=16", "model.net.depth=1", "model.net.heads=2", "train.precision=fp32"]
+    assert main([*train, *QUICK]) == 2
+    err = capsys.readouterr().err
+    assert "MQ-2142" in err and "--from a run, a bundle" in err and not (tmp_path / "run").exists()
+    assert main([*train, *QUICK, *small, "finetunes=false", "--quiet"]) == 0, "who means it can do it"
+    with pytest.raises(MaquetteError, match="MQ-2142"):
+        maquette.compare(["finetune"], str(old.parent / "new"), "1steps", tmp_path / "all", overrides=QUICK, quiet=True)
+
+
 @pytest.mark.parametrize(("source", "code"), [("nowhere", "MQ-5004"), ("", "MQ-7030"), ("unfinished", "MQ-7031")])
 def test_there_must_be_something_to_begin_from(source: str, code: str, old: Path, tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()

@@ -36,6 +36,41 @@ def test_files_that_are_no_text_are_refused(name: str, data: bytes, said: str, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "said", "todo"),
+    [
+        ("abcde", "only 5 tokens to learn from, and one window of the context takes 32", "medium.length=5"),
+        ("abc", "only 3 tokens", "bring more text\n"),
+    ],
+)
+def test_a_text_that_fills_no_window_is_refused(text: str, said: str, todo: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    train = ["train", "lstm-char", "--data", str(tmp_path / "a.txt"), "--budget", "1steps", *TINY]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 3
+    out, err = capsys.readouterr()
+    assert "MQ-3018" in err and said in err and todo in err and not out and not (tmp_path / "run").exists()
+    if "=" in todo:
+        assert main([*train, "--out", str(tmp_path / "run"), todo]) == 0, "what is advised can be done"
+        assert "warning[MQ-3019]" in capsys.readouterr().err
+
+
+def test_a_text_of_few_windows_is_learnt_with_a_warning(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "a.txt").write_text("the cat sat on the mat, and the dog did not. " * 2)
+    train = ["train", "lstm-char", "--data", str(tmp_path / "a.txt"), "--budget", "1steps", *TINY, "--quiet"]
+    assert main([*train, "--out", str(tmp_path / "few")]) == 0
+    err = capsys.readouterr().err
+    assert (
+        "warning[MQ-3019]" in err
+        and "only 90 tokens to learn from, in 3 windows of at most 32, fewer than the 4" in err
+    )
+    monkeypatch.setenv("MAQUETTE_LANG", "zh")
+    assert main([*train, "--out", str(tmp_path / "few-zh")]) == 0
+    assert "可供学习的只有 90 个词元，共 3 个窗口" in capsys.readouterr().err
+    (tmp_path / "a.txt").write_text("the cat sat on the mat, and the dog did not. " * 9)
+    assert main([*train, "--out", str(tmp_path / "enough")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_one_bad_file_among_many_is_named_and_left_out(tmp_path: Path, capsys) -> None:
     for i in range(30):
         (tmp_path / f"{i}.txt").write_text(f"good text number {i}. " * 20)

@@ -18,7 +18,7 @@ from maquette.media import marks, midi
 from maquette.media.notes import HELD, sounding, transposed
 from maquette.pipeline import load
 from maquette.request import Request
-from maquette.verbs.data import check
+from maquette.verbs.data import check_data
 from maquette.verbs.recipes import read
 from maquette.verbs.sample import sample
 from maquette.verbs.train import train
@@ -90,7 +90,7 @@ def test_a_folder_of_files_is_data(tmp_path: Path) -> None:
     dataset = open_data(read(str(recipe), ["data.max_bad=0.1"]).data, read(str(recipe)).medium.build())
     assert len(dataset.train) + len(dataset.test) == 12
     assert dataset.bad == [("broken.mid", "it is cut off")]
-    assert check(data).readable == 12, "by what the files are"
+    assert check_data(data).readable == 12, "by what the files are"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -175,7 +175,7 @@ def test_what_is_left_out_of_a_longer_file_is_told(
     long = take(tmp_path, 3 * RATE)
     assert main(["sample", str(filler.path), "--image", str(long), "--gap", "0.05:0.06", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr()
-    assert "warning[MQ-3018]" in said.err and "first 0.128 s" in said.err and "last 2.87 s" in said.err
+    assert "warning[MQ-3020]" in said.err and "first 0.128 s" in said.err and "last 2.87 s" in said.err
     assert said.out.splitlines() == [str(tmp_path / "000000.wav")]
 
 

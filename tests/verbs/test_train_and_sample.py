@@ -21,6 +21,7 @@ from maquette.media.marks import read_mark
 from maquette.train.run import Run
 from maquette.verbs.sample import sample
 from maquette.verbs.train import free_folder, resume, train
+from tests.data.making import write
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -59,6 +60,26 @@ def test_runs_are_numbered_when_no_folder_is_named(
 def test_the_package_and_the_verb_share_a_name(recipe: Path, tmp_path: Path) -> None:
     run = maquette.train(str(recipe), budget="2steps", out=tmp_path / "run", quiet=True)
     assert isinstance(run, Run) and maquette.train.recipe.Recipe is not None  # type: ignore[attr-defined]
+
+
+def test_a_run_of_before_there_was_a_choice_keeps_its_split(recipe: Path, tmp_path: Path) -> None:
+    """Then what was held out was chosen by what the medium had made of a file; such a run goes on to the same bits."""
+    data = write(tmp_path / "data", *(f"{'ab'[n % 2]}/{n}.png" for n in range(60)))
+    words = [f"data.source={data}", "train.batch=8", "data.split=item"]
+    whole, old = (
+        train(str(recipe), budget="4steps", out=tmp_path / name, overrides=words, quiet=True) for name in "ab"
+    )
+    tree = json.loads((old.path / "recipe.json").read_text())
+    del tree["recipe"]["data"]["split"], tree["facts"]["identity"]["data.split"]
+    (old.path / "recipe.json").write_text(json.dumps(tree))
+    for run in (whole, old):
+        resume(run.path, budget="8steps", quiet=True)
+    weights = "checkpoints/step-00000008/model.safetensors"
+    assert (whole.path / weights).read_bytes() == (old.path / weights).read_bytes()
+    assert Run.open(old.path).recipe.data.split == "item"
+    new = train(str(recipe), budget="2steps", out=tmp_path / "new", overrides=words[:2], quiet=True)
+    assert new.recipe.data.split == "content"
+    assert new.facts["card"]["fingerprint"] != old.facts["card"]["fingerprint"], "else nothing is shown here"
 
 
 # -- sample -----------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ CHINESE = {
     "s a sample": "秒/样本",
     "entries": "项",
     "scaled": "标度",
-    "per 100 chords": "每百和弦",
+    "per 100 chords": "每 100 和弦",
     "nats": "奈特",
     "real against real": "真实对真实",
     "{value} ({low} to {high})": "{value}（{low} 至 {high}）",

@@ -194,7 +194,7 @@ def test_a_report_of_a_model_that_knows_the_training_items(data, medium: MediumC
     assert {"samples", "classes", "neighbours", "reconstructions", "interpolation"} <= set(names)
     good.write(tmp_path)
     again = Report.read(tmp_path)
-    assert again == good and all(again.clips[name] for name in names)
+    assert again == good and all(again.clips[name] for name in names if name != "codes")  # that is a map
 
 
 def test_griffin_lim_stands_beside_a_vocoder() -> None:

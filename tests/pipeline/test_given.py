@@ -18,7 +18,7 @@ from maquette.models import adain, cyclegan, diffusion, gan
 from maquette.models.base import ModelConfig
 from maquette.nets import convnet, mlp, unet
 from maquette.pipeline import Pipeline, Request, load
-from maquette.verbs.sample import brought, sample
+from maquette.verbs.sample import _reader, brought, sample
 
 MEDIUM = image.Config(size=8, channels=1)
 TINY, FLAT = unet.Config.tiny(), mlp.Config.tiny()
@@ -89,13 +89,15 @@ def test_what_does_not_fit_is_refused(small: Pipeline, tmp_path: Path) -> None:
 def test_a_picture_is_brought_as_it_is_or_taken_from(small: Pipeline, tmp_path: Path) -> None:
     whole = files(tmp_path / "whole", 2)
     x = small.medium.to_tensor(np.stack([small.medium.read(path) for path in whole]))
-    derived = brought(small, whole, None, derive=True, seed=0)
+    items = [small.medium.read(path) for path in whole]
+    derived = brought(small, items, None, derive=True, seed=0)
     assert torch.equal(derived, torch.nn.functional.avg_pool2d(x, 2))
     little = files(tmp_path / "little", 2, size=4)
-    as_it_is = brought(small, little, None, derive=False, seed=0)
+    halves = [_reader(small, False).read(path) for path in little]
+    as_it_is = brought(small, halves, None, derive=False, seed=0)
     with Image.open(little[1]) as picture:
         assert torch.allclose(as_it_is[1, 0], torch.from_numpy(np.asarray(picture) / 127.5 - 1).float())
-    assert code_of(lambda: brought(small, little, whole[0], False, 0)) == "MQ-2138"
+    assert code_of(lambda: brought(small, items, np.ones((8, 8), bool), True, 0)) == "MQ-2138"
 
 
 def test_a_mended_picture_keeps_what_is_known(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_keys_that_are_void_leave_the_door_shut(tmp_path: Path, void: str) -> No
         assert "keys are needed" in said[0] and "maquette keys create" in said[1]
         for host in ("localhost", "api.example.org"):
             assert client.get("/metrics", headers={"host": host}).status_code == 401
-        secret, _ = keys.create("new", ("admin",), None, str(tmp_path))
+        secret, _ = keys.create_key("new", ("admin",), None, str(tmp_path))
         assert client.get("/metrics", headers={"authorization": f"Bearer {secret}"}).status_code == 200
 
 
@@ -174,7 +174,7 @@ def test_what_was_taken_on_is_there_after_a_restart(
         return real(jobs, **more)
 
     monkeypatch.setattr(supervisor, "Supervisor", idle)
-    secret, row = keys.create("me", ("infer", "train"), None, str(tmp_path), database)
+    secret, row = keys.create_key("me", ("infer", "train"), None, str(tmp_path), database)
     keyed = {"headers": {"authorization": f"Bearer {secret}"}, "timeout": 60}
     once, text = {"idempotency-key": "once"}, b'{"text": "a b"}\n'
     with served(tmp_path, database=database, workers=1) as (address, said):

@@ -32,8 +32,8 @@ def test_what_is_not_offered_is_an_attribute_error() -> None:
         maquette.teach  # type: ignore[attr-defined]  # noqa: B018
 
 
-COMMAND_ONLY = {"new", "run"}
-"""A folder with a shell script, and the tutorials' listings as commands: of no use but on a command line."""
+COMMAND_ONLY = {"new", "run", "diagram"}
+"""A folder with a shell script, the tutorials' listings as commands, and a drawing: of no use but on a command line."""
 OTHERWISE = {"chat": "Conversation", "data": "check_data", "export": "export_model", "import": "import_model",
              "keys": "create_key", "lr-find": "lr_find", "pipeline": "cooperate"}  # fmt: skip
 

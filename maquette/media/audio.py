@@ -143,6 +143,10 @@ class Audio(Medium):
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         return marks.onto(wav.write(item, self.rate), mark)
 
+    def settled(self, data: bytes, share: float) -> int:
+        """How many bytes of the file `data` stay when this share of its item does; the mark is behind that."""
+        return wav.end(data) - 2 * self.channels * (self.samples - int(share * self.samples))
+
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after "AI" in Morse code and a pause; it is longer by that, and nothing of it is lost."""
         cue = cue_of(self.rate)

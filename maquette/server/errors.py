@@ -57,6 +57,7 @@ TOLD = {
     "MQ-4181": Told(503, OURS, "store_busy"),
     "MQ-5180": Told(503, OURS, "store_unavailable"),
     "MQ-5181": Told(503, OURS, "store_unavailable"),
+    "MQ-7041": Told(400, INVALID, "wrong_model"),
     "MQ-7030": Told(404, INVALID, "model_not_found"),
     "MQ-8002": Told(400, INVALID, "content_policy_violation"),
     "MQ-8011": Told(400, INVALID, "content_policy_violation"),

@@ -18,15 +18,17 @@ from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.media import lettering, marks
-from maquette.media.base import InTime, Medium
+from maquette.media.base import InTime, Medium, foretells, read_whole
 from maquette.media.image import Image
 from maquette.pipeline import Pipeline, load
-from maquette.request import EACH, Request, Said
+from maquette.request import EACH, WHOLE, Request, Said
 from maquette.verbs import notes
 
 COLUMNS = 8
 FUTURES = 100
 """Of a past, unless told otherwise."""
+MOST = 256 << 20
+"""Bytes of a file that is to be made again."""
 FORECAST = "forecast"
 """The files that tell of all futures of a past."""
 
@@ -50,6 +52,7 @@ def sample(
     derive: bool = False,
     clip: Path | str | None = None,
     transpose: int = 0,
+    like: Path | str | None = None,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -63,6 +66,7 @@ def sample(
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         clip: a file that plays the first few of them one after another, with the suffix of the medium's clips.
         transpose: of music: so many semitones higher than it was made.
+        like: a file that this model made before: by its mark `request` is that of this one item, but for what is said.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew; of films
@@ -80,6 +84,8 @@ def sample(
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
+    if like is not None:
+        request = _again(Path(like), request, pipeline)
     known = _past(request.get("image"), pipeline.medium)
     if known is not None:
         request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
@@ -105,6 +111,39 @@ def sample(
     if clip is not None:
         paths += exits.emit([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
     return Made(items, paths, said)
+
+
+def _again(like: Path, request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """`request` with what the mark of the file `like` tells, where it says nothing itself.
+
+    Raises:
+        MaquetteError: MQ-3021 no mark, MQ-3022 of another version, MQ-3023 of another model, MQ-3024 made with what is
+            not said, MQ-3025 made as one of several that belong together.
+    """
+    place = str(like)
+    digest, seed, asked = marks.origin(read_whole(like, MOST), place)
+    if not pipeline.digest.startswith(digest):
+        raise MaquetteError("MQ-3023", place, made=digest, digest=pipeline.digest[: len(digest)])
+    said = {name: value for name, value in request.items() if _is_said(value)}
+    there = said.keys() | ({"mask"} if "gap" in said or foretells(pipeline.medium) else set())
+    there |= {"opening"} if "voice" in said else set()
+    without = asked.get("without", [])
+    if not (isinstance(without, list) and all(isinstance(name, str) for name in without)):
+        raise MaquetteError("MQ-3022", place, name="without")
+    missing = [name for name in without if name not in there]
+    if several := [name for name in missing if name in WHOLE.values()]:
+        raise MaquetteError("MQ-3025", place, option=f"--{several[0]}")
+    if missing:
+        options = ", ".join(f"--{name}" for name in missing)
+        raise MaquetteError("MQ-3024", place, missing=", ".join(missing), options=options)
+    told = Request.recalled(asked)
+    how = told.get("sampling", {}) | said.pop("sampling", {})
+    return {"n": 1, "seed": seed} | told | {"sampling": how} | said
+
+
+def _is_said(value: Any) -> bool:
+    """Whether an option was given."""
+    return not (value is None or value is False or (isinstance(value, list | tuple | dict) and not value))
 
 
 def _past(image: Any, medium: Medium) -> np.ndarray | None:

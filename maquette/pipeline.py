@@ -5,6 +5,7 @@ size, so batches here have one fixed size per device, and the rows beyond n are 
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

@@ -144,8 +144,8 @@ class Audio(Medium):
         return marks.onto(wav.write(item, self.rate), mark)
 
     def settled(self, data: bytes, share: float) -> int:
-        """How many bytes of the file `data` stay when this share of its item does; the mark is behind that."""
-        return wav.end(data) - 2 * self.channels * (self.samples - int(share * self.samples))
+        """The mark is behind the samples; of several channels one may be made after the other."""
+        return wav.end(data) - 2 * (self.samples - int(share * self.samples)) if self.channels == 1 else 0
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after "AI" in Morse code and a pause; it is longer by that, and nothing of it is lost."""

@@ -29,8 +29,8 @@ from tests.server.web import serving
 WAVES = {"kind": "wavenet", "net": {"width": 8, "skip": 8, "layers": 3, "dilations": [1, 2, 4]}}
 NET = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
 KINDS: dict[str, tuple[MediumConfig, dict[str, Any], str]] = {
-    "levels": (audio.Config(rate=200, samples=64), WAVES, ""),
-    "mulaw": (audio.Config(rate=200, samples=64), WAVES, "mulaw"),
+    "levels": (audio.Config(rate=1000, samples=320), WAVES, ""),
+    "mulaw": (audio.Config(rate=1000, samples=320), WAVES, "mulaw"),
     "pixels": (image.Config(size=8, channels=1), {"kind": "gpt", "net": NET}, "quantise"),
 }
 BODY = {"input": "", "voice": "default", "seed": 3, "temperature": 0.9}
@@ -123,7 +123,7 @@ def test_nothing_leaves_before_a_filter_has_seen_all_of_it(
     monkeypatch.setattr(served[1].state, "allow", lambda item: seen.append(len(item)) or False)
     refused = httpx.post(served[0], json=BODY | {"model": "mulaw", "stream_format": "audio"}, timeout=60)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_policy_violation")
-    assert seen == [64]
+    assert seen == [320]
 
 
 def test_a_sound_that_fails_on_the_way_ends_before_its_end(

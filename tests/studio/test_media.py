@@ -58,6 +58,7 @@ def test_every_medium_is_made_and_made_again(tmp_path: Path) -> None:
                 page.click("#told button")
                 expect(page.locator("#fault")).to_contain_text("picture", timeout=PATIENCE)
                 assert told[-1] == "image" and page.locator("#image").is_visible()
+                assert len(seen.faults) == 1 and "400" in seen.faults.pop(), "what the browser says of the refusal"
                 page.set_input_files("#image", picture)
             page.click("#told button")
             expect(page.locator("#told .note")).to_have_text("The same file, byte for byte.", timeout=PATIENCE)

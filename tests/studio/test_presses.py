@@ -4,6 +4,7 @@ Jobs that only have to go on and be stopped are run by a worker without torch.
 """
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def test_a_job_is_paused_goes_on_and_is_cancelled(browser: Browser, served: tupl
             page.click(f"#one-actions button:text-is('{press}')")
             expect(page.locator("#one-state")).to_have_class(re.compile(state), **SOON)
         assert app.state.jobs.get("", id).state == "cancelled" and page.locator("#one-actions button").count() == 0
-        expect(page.locator("#one-events li").last).to_contain_text("cancelled", **SOON)
+        expect(page.locator("#one-events li").last).to_contain_text("Cancelled", **SOON)
         page.click(f"#jobs a[data-job={id}]")
         page.wait_for_url(f"**/studio/jobs?job={id}")
         assert seen.faults == []
@@ -141,7 +142,13 @@ def test_a_model_is_scored_shared_exported_and_deleted(browser: Browser, served:
         expect(page.locator("#one-title")).to_have_text(f"Scoring · {own.id}", **SOON)
         expect(page.locator("#one-state")).to_have_class(re.compile("succeeded"), **SOON)
 
+        results = app.state.store.folder / app.state.jobs.list("")[0].result["folder"]
+        results.mkdir(parents=True)
+        score = {"name": "fid", "title": "Fréchet distance", "value": 12.5}
+        (results / "report.json").write_text(json.dumps({"scores": [score]}))
         seen.goto("models")
+        mine.locator("summary").click()
+        expect(mine.locator("table")).to_have_text("Fréchet distance12.5", **SOON)
         _answer(page, yes=False)
         mine.get_by_role("button", name="Delete").click()
         assert app.state.engine.find(own.id)

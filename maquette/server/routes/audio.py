@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from maquette.core.errors import MaquetteError
-from maquette.media.audio import Audio
 from maquette.media.base import Medium
 from maquette.server import making
 from maquette.server.answering import Bytes, Events, attend, begun
@@ -47,7 +46,8 @@ async def speak(request: Request) -> Response:
     asked = making.requested(request.app.state, body, **({"label": label} | more))
 
     if body.stream_format is not None:
-        pieces = await begun(request, _pieces(request, served, medium, Asked(request=asked, partials=_times(medium))))
+        times = PIECES * medium.stored[0] // medium.rate if served.streams and medium.rate else 0
+        pieces = await begun(request, _pieces(request, served, medium, Asked(request=asked, partials=times)))
         if body.stream_format == "sse":
             return Events(request, _told(pieces))
         return Bytes(request, pieces, TYPES[medium.suffix], {"x-seed": str(asked.seed)})
@@ -60,12 +60,6 @@ async def speak(request: Request) -> Response:
     return Response(data, media_type=TYPES[medium.suffix], headers={"x-seed": str(seed)})
 
 
-def _times(medium: Medium) -> int:
-    """How often a sound is looked at while it is made; with several channels these may come one after another."""
-    one = isinstance(medium, Audio) and medium.channels == 1
-    return PIECES * medium.stored[0] // medium.rate if one else 0
-
-
 async def _pieces(request: Request, served: Served, medium: Medium, asked: Asked) -> AsyncIterator[bytes]:
     """The file in pieces: what of it will stay. A filter sees a sound when it is whole; nothing leaves before."""
     state, sent = request.app.state, 0
@@ -73,11 +67,12 @@ async def _pieces(request: Request, served: Served, medium: Medium, asked: Asked
         async for event in coming:
             if isinstance(event, Made):
                 yield (await making.leaving(state, medium, event.item, event.mark))[sent:]
-            elif isinstance(event, Partial) and isinstance(medium, Audio) and state.allow is None:
+            elif isinstance(event, Partial) and state.allow is None:
                 data = await making.leaving(state, medium, event.item, event.mark)
                 end = medium.settled(data, event.share)
-                yield data[sent:end]
-                sent = end
+                if end > sent:
+                    yield data[sent:end]
+                    sent = end
 
 
 async def _told(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types slow crash guide notebooks bench bench-quality bench-serving constraints clean
+.PHONY: help demo test services check lint types slow crash guide notebooks bench bench-quality bench-serving constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -23,6 +23,10 @@ demo: $(VENV)/base.stamp  ## train the four families on embedded data and write 
 
 test: check  ## everything that continuous integration asks for
 	$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow and not crash and not gpu"
+
+services:  ## Debian's PostgreSQL and Chromium, as root: tests that need one are skipped, with the reason, where it is not
+	@command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql chromium >/dev/null; }
 
 check: lint types  ## formatting, lint and types
 

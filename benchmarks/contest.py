@@ -27,7 +27,6 @@ from benchmarks.harness import (
     side_by_side,
     write_json,
 )
-from benchmarks.tasks import interval
 
 if TYPE_CHECKING:
     from maquette.evaluate.report import Report
@@ -40,6 +39,61 @@ LABELLED = "data.conditional=true"
 """The override by which a model is told labels."""
 DATA = "DATA"
 """In an override, the folder of all data sets."""
+CHINESE = {
+    "steps": "步数",
+    "parameters": "参数",
+    "items/s": "样本/秒",
+    "s a sample": "秒/样本",
+    "entries": "项",
+    "scaled": "标度",
+    "per 100 chords": "每百和弦",
+    "nats": "奈特",
+    "real against real": "真实对真实",
+    "{value} ({low} to {high})": "{value}（{low} 至 {high}）",
+    "- {one}, {title}: {value} {goal}": "- {one}，{title}：{value}{goal}",
+    "- {one} less {other}, {title}: {value} {goal}": "- {one} 减{other}，{title}：{value}{goal}",
+    "- {one} : {other}, {title}: {value} {goal}": "- {one} 比{other}，{title}：{value}{goal}",
+    "(goal: at least {goal:g})": "（目标：至少 {goal:g}）",
+    "(goal: at most {goal:g})": "（目标：至多 {goal:g}）",
+    "{value}, not told apart": "{value}，区分不开",
+    "{value}, not comparable: {unlike} differ": "{value}，不可比：{unlike} 不同",
+    "{minutes} minutes each. In brackets 95 % intervals.": "每个 {minutes} 分钟。括号内为 95 % 区间。",
+    "Fréchet distances: extractor {extractor} `{weights}`, {made:,} made against {real:,} real ones of the "
+    "{split} split.": (
+        "Fréchet 距离：提取器 {extractor} `{weights}`，{made:,} 个生成样本对 {split} 划分的 {real:,} 个真实样本。"
+    ),
+    "{processor}, {cores} core(s) each, torch {torch}.": "{processor}，每个 {cores} 核，torch {torch}。",
+    "Not measured yet.": "尚未测量。",
+}
+"""What the tables of the Chinese pages say; names of contestants stay as they are typed."""
+
+
+@dataclass(frozen=True)
+class Tongue:
+    """What stands in a page between figures: phrases as they are written here, or as `phrases` has them."""
+
+    suffix: str
+    """Of its pages."""
+    phrases: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, text: str, **values: Any) -> str:
+        return self.phrases.get(text, text).format(**values)
+
+    def interval(self, score: Any) -> str:
+        """A figure, with its interval where it has one."""
+        value, low, high = (None if x is None else f"{x:.3g}" for x in (score.value, score.low, score.high))
+        return str(value) if low is None else self("{value} ({low} to {high})", value=value, low=low, high=high)
+
+
+ENGLISH = Tongue(".md")
+
+
+def chinese() -> Tongue:
+    from maquette.evaluate.report import KINDS
+    from maquette.verbs import page
+
+    titles = {kind.title: page.CHINESE[name] for name, kind in KINDS.items() if name in page.CHINESE}
+    return Tongue(".zh.md", page.CHINESE | titles | CHINESE)
 
 
 @dataclass(frozen=True)
@@ -97,6 +151,8 @@ class Contest:
     shown: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """Which picture of its reports the docs have of a row, or of one contestant, and how much of it from the top: one
     that shows what models made, or data that nobody owns."""
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    """The way by which what is shown of a contestant was drawn, where that is not its own."""
     illustrated: tuple[str, ...] = ()
     """The rows under whose tables these pictures stand."""
 
@@ -232,7 +288,8 @@ class Contest:
         SHEETS.mkdir(exist_ok=True)
         for name in tree:
             which, share = self.shown.get(name) or self.shown.get(self.contestants[name].row, ("", 1.0))
-            sheet = self.folder_of(name) / "run" / "pictures" / f"{which}.png"
+            way = self.drawn[name].replace(" ", "-") if name in self.drawn else "run"
+            sheet = self.folder_of(name) / way / "pictures" / f"{which}.png"
             if sheet.is_file():
                 whole = Image.open(sheet)
                 whole.crop((0, 0, whole.width, round(whole.height * share))).save(self.sheet(name), optimize=True)
@@ -246,7 +303,7 @@ class Contest:
         there = [name for name in names if self.sheet(name).is_file()]
         return "".join(f"\n\n{name}:\n\n![{name}](sheets/{self.sheet(name).name})" for name in there)
 
-    def table(self, row: str, tree: Mapping[str, Any]) -> str:
+    def table(self, row: str, tree: Mapping[str, Any], say: Tongue = ENGLISH) -> str:
         """A line for each report of a row, under it its simpler ways and real against real; then what is claimed."""
         from maquette.evaluate.report import KINDS, Report
 
@@ -255,28 +312,31 @@ class Contest:
         if row in self.compared:
             reports = dict(sorted(reports.items(), key=lambda pair: figure(pair[1], "fid")))
         scores = [name for name in self.rows[row] if any(report.score(name) for report in reports.values())]
-        units = {name: f", {KINDS[name].unit}" * (KINDS[name].unit not in ("", "share")) for name in scores}
-        lines = [
-            ["", "steps", "parameters", "items/s", "s a sample", *(KINDS[name].title + units[name] for name in scores)]
-        ]
+        units = {name: f", {say(KINDS[name].unit)}" * (KINDS[name].unit not in ("", "share")) for name in scores}
+        costs = [say(what) for what in ("steps", "parameters", "items/s", "s a sample")]
+        lines = [["", *costs, *(say(KINDS[name].title) + units[name] for name in scores)]]
         lines.append(["---"] * len(lines[0]))
         shown: list[float | None] = []
         for label, report in reports.items():
             cost, found = report.cost, [report.score(name) for name in scores]
             images = f"{facts[label]['images']:,.0f}" if label in facts else ""
             costs = [f"{cost.train_steps:,}", f"{cost.parameters:,}", images, f"{1 / cost.samples_per_second:.2g}"]
-            lines.append([label, *costs, *(interval(vars(score)) if score else "" for score in found)])
+            lines.append([label, *costs, *(say.interval(score) if score else "" for score in found)])
             for way in dict.fromkeys(way for score in found if score for way in score.baselines):
                 others = [score.baselines.get(way) if score else None for score in found]
-                lines.append([f"– {way}", *[""] * 4, *(interval(vars(other)) if other else "" for other in others)])
+                shares = (say.interval(other) if other else "" for other in others)
+                lines.append([f"– {say(way)}", *[""] * 4, *shares])
             floors = [score.floor if score else None for score in found]
             if any(floor is not None for floor in floors) and floors != shown:
-                lines.append(["– real against real", *[""] * 4, *("" if x is None else f"{x:.3g}" for x in floors)])
+                lines.append(
+                    [f"– {say('real against real')}", *[""] * 4, *("" if x is None else f"{x:.3g}" for x in floors)]
+                )
                 shown = floors
-        claims = [said for claim in self.claims if (said := stated(claim, reports))]
+        claims = [said for claim in self.claims if (said := stated(claim, reports, say))]
         warnings = [f"- {label}: {warning}" for label, report in reports.items() for warning in report.warnings]
         said = [f"| {' | '.join(cells)} |" for cells in lines]
-        return "\n".join([*said, "", *claims, *warnings, "", *about(facts, reports)]) if facts else "Not measured yet."
+        text = "\n".join([*said, "", *claims, *warnings, "", *about(facts, reports, say)])
+        return text if facts else say("Not measured yet.")
 
     def main(self, about: str) -> None:
         """The command line of `benchmarks.NAME`, whose docstring is `about`."""
@@ -290,7 +350,7 @@ class Contest:
         parser.add_argument("--cores", type=int, default=0, help="of each, as many side by side as fit")
         parser.add_argument("--again", action="store_true", help="begin anew what was measured or begun before")
         parser.add_argument(
-            "--table", action="store_true", help=f"only write docs/{self.name}.md and docs/sheets from the results"
+            "--table", action="store_true", help=f"only write docs/{self.name}.md, .zh.md and sheets from the results"
         )
         parser.add_argument("--child", choices=self.contestants, help=argparse.SUPPRESS)
         asked = parser.parse_args()
@@ -302,11 +362,11 @@ class Contest:
         if asked.table:
             self.sheets(tree)
         for row in self.rows:
-            text = self.table(row, tree)
-            if asked.table:
-                put_between(ROOT / "docs" / f"{self.name}.md", row, text + self.pictures(row, tree))
-            else:
-                print(f"\n{row}\n\n{text}")
+            for say in (ENGLISH, chinese()) if asked.table else ():
+                text = self.table(row, tree, say) + self.pictures(row, tree)
+                put_between(ROOT / "docs" / f"{self.name}{say.suffix}", row, text)
+            if not asked.table:
+                print(f"\n{row}\n\n{self.table(row, tree)}")
 
 
 def place(one: Contestant) -> tuple[str, list[str]]:
@@ -354,7 +414,7 @@ def figure(report: "Report", score: str) -> float:
     return float("inf") if found is None else found.value
 
 
-def stated(claim: Claim, reports: Mapping[str, "Report"]) -> str:
+def stated(claim: Claim, reports: Mapping[str, "Report"], say: Tongue = ENGLISH) -> str:
     """What was found of a claim, as a line of a list; "" where it was not measured."""
     from maquette.evaluate.report import KINDS
 
@@ -363,27 +423,33 @@ def stated(claim: Claim, reports: Mapping[str, "Report"]) -> str:
     than = other or (one and one.baselines.get(claim.other))
     if one is None or (claim.other and than is None):
         return ""
-    goal = f"(goal: at {'most' if KINDS[claim.score].better == 'lower' else 'least'} {claim.goal:g})"
+    least = KINDS[claim.score].better != "lower"
+    goal = say("(goal: at least {goal:g})" if least else "(goal: at most {goal:g})", goal=claim.goal)
+    told = {"one": claim.one, "title": say(one.title), "goal": goal}
     if than is None:
-        return f"- {claim.one}, {one.title}: {one.value:.3g} {goal}"
+        return say("- {one}, {title}: {value} {goal}", value=f"{one.value:.3g}", **told)
     value = f"{one.value - than.value:+.2f} {one.unit}" if claim.less else f"{one.value / than.value:.3g}"
-    doubt, bounds = "", (one.low, one.high, than.low, than.high)
-    if None not in bounds and one.low <= than.high and than.low <= one.high:  # type: ignore[operator]
-        doubt = ", not told apart"
+    bounds = one.low, one.high, than.low, than.high
     if other is not None and (unlike := one.stamp.unlike(other.stamp)):
-        doubt = f", not comparable: {' and '.join(unlike)} differ"
-    return f"- {claim.one} {'less' if claim.less else ':'} {claim.other}, {one.title}: {value}{doubt} {goal}"
+        value = say("{value}, not comparable: {unlike} differ", value=value, unlike=", ".join(unlike))
+    elif None not in bounds and one.low <= than.high and than.low <= one.high:  # type: ignore[operator]
+        value = say("{value}, not told apart", value=value)
+    less, over = "- {one} less {other}, {title}: {value} {goal}", "- {one} : {other}, {title}: {value} {goal}"
+    return say(less if claim.less else over, other=say(claim.other), value=value, **told)
 
 
-def about(facts: Mapping[str, Any], reports: Mapping[str, "Report"]) -> Iterator[str]:
+def about(facts: Mapping[str, Any], reports: Mapping[str, "Report"], say: Tongue = ENGLISH) -> Iterator[str]:
     """How it was measured, a sentence a line."""
     minutes = ", ".join(dict.fromkeys(f"{one['minutes']:g}" for one in facts.values()))
-    yield f"{minutes} minutes each. In brackets 95 % intervals."
+    yield say("{minutes} minutes each. In brackets 95 % intervals.", minutes=minutes)
     looked = [score.stamp for report in reports.values() for score in report.scores if score.name == "fid"]
     yield from dict.fromkeys(
-        f"Fréchet distances: extractor {s.extractor} `{s.weights[:12]}`, {s.made:,} made against {s.real:,} real "
-        f"ones of the {s.split} split."
+        say(
+            "Fréchet distances: extractor {extractor} `{weights}`, {made:,} made against {real:,} real ones of the "
+            "{split} split.",
+            **vars(s) | {"weights": s.weights[:12]},
+        )
         for s in looked
     )
     machines = [one["machine"] for one in facts.values()]
-    yield from dict.fromkeys(f"{m['processor']}, {m['cores']} core(s) each, torch {m['torch']}." for m in machines)
+    yield from dict.fromkeys(say("{processor}, {cores} core(s) each, torch {torch}.", **m) for m in machines)

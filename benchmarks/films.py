@@ -11,7 +11,13 @@ from benchmarks.contest import LABELLED, Claim, Contest, Contestant
 
 MODELS = ("video-gan", "video-vae", "video-gpt", "video-diffusion")
 SET = "moving-digits"
-SIMPLER = {"video-next": ("last frame repeated",), "video-between": ("frame averaging", "last frame repeated")}
+SIMPLER = {
+    "video-next": ("last frame repeated",),
+    "video-between": ("frame averaging", "last frame repeated"),
+    "video-still": ("last frame repeated",),
+    "video-mask": ("mean fill", "biharmonic fill", "linear in time"),
+    "video-colour": ("left grey",),
+}
 """What is made of a part of a film, and the ways without a model that do the same."""
 CONTESTANTS = {
     **{name: Contestant("compare", name, SET, (LABELLED,)) for name in MODELS},

@@ -42,6 +42,7 @@ CONTESTANTS = {
     "denoise tones": Contestant("repair", "sound-denoise", "tones"),
     "one codebook": Contestant("codes", "mel-vqvae", "fsdd"),
     "four codebooks": Contestant("codes", "mel-vqvae", "fsdd", ("model.books=4",)),
+    "vocoder digits": Contestant("vocoder", "vocoder", "fsdd"),
     **{
         f"{name}{grid}": Contestant("chorales", name, "jsb_chorales", words, splits=("train", "validation"))
         for grid, words in (("", QUARTERS), (" sixteenths", SIXTEENTHS))
@@ -53,9 +54,10 @@ MADE = ("fid", "kid", "precision", "recall", "inception_score")
 ROWS = {
     "digits": ("label_accuracy", *MADE),
     "tones": ("label_accuracy", "pitch_accuracy", *MADE),
-    "speech": ("words_heard", "label_accuracy", "fid"),
+    "speech": ("words_heard", "every_word", "label_accuracy", "fid"),
     "repair": ("answer_snr", "answer_convergence", "answer_levels"),
     "codes": ("codebook", "codebook_perplexity", "spectral_convergence", "log_spectral_distance"),
+    "vocoder": ("snr", "spectral_convergence", "log_spectral_distance"),
     "chorales": (
         "step_nats", "note_accuracy", "harmony_accuracy", "parallels", "crossings", "out_of_range", "copied_steps",
     ),
@@ -70,7 +72,11 @@ WAYS["speech"] = {f"guidance {scale}": f"guidance={scale}" for scale in (2, 4)}
 CLAIMS = [
     *(Claim(name, "label_accuracy", "", 0.85) for name, one in CONTESTANTS.items() if one.row == "digits"),
     *(Claim(f"{name}, {way}", "label_accuracy", "", 0.85) for name in WAYS if "digits" in name for way in GUIDED),
-    *(Claim(f"speech{way}", "words_heard", "", 0.9) for way in ("", *(f", {way}" for way in WAYS["speech"]))),
+    *(
+        Claim(f"speech{way}", score, "", 0.9)
+        for score in ("words_heard", "every_word")
+        for way in ("", *(f", {way}" for way in WAYS["speech"]))
+    ),
     *(
         Claim(f"{task} {data}", "answer_snr", way, 0.0, less=True)
         for task, ways in {
@@ -83,6 +89,7 @@ CLAIMS = [
     ),
     *(Claim(f"bandwidth {data}", "answer_levels", "sinc interpolation") for data in SAID),
     *(Claim("four codebooks", score, "one codebook") for score in ("spectral_convergence", "log_spectral_distance")),
+    *(Claim("vocoder digits", score, "Griffin-Lim") for score in ("spectral_convergence", "log_spectral_distance")),
     *(Claim(name, "step_nats", "", 8.1) for name in ("chorales-lstm", "chorales-gpt")),
     *(Claim(name, "crps", way) for name in FORECASTS for way in ("seasonal naive", "AR")),
 ]
@@ -96,6 +103,7 @@ CONTEST = Contest(
     ways=WAYS,
     compared=tuple(SAID),
     shown={"digits": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
+    drawn={"speech": "guidance 4"},
     illustrated=("digits", "speech"),
 )
 

@@ -265,6 +265,8 @@ def read_outline(folder: Path | str) -> Outline:
     kind = _read_kind(tree, where)
     if WEIGHTS not in source.listed:
         raise source.damaged(f"{WEIGHTS} is not in {files.MANIFEST}")
+    if not (source.path / WEIGHTS).is_file():
+        raise source.damaged(f"{WEIGHTS}: missing")
     pointwise = kind != LATENT and FIXED[kind].pointwise
     return Outline(medium_config, model_config, classes, card, along, source.listed[WEIGHTS]["sha256"], pointwise)
 

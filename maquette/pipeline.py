@@ -45,6 +45,7 @@ from maquette.core.types import (
     Translator,
     TwoTowers,
 )
+from maquette.core.waiting import watched
 from maquette.media.base import Wording
 from maquette.media.heard import Heard, listen
 from maquette.nets.attention import keeping_maps
@@ -59,6 +60,9 @@ DENOISING = Phrase("which needs one that is drawn by denoising", "这需要以�
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
 """Rows drawn together: enough to fill the device, few enough that one sample need not wait long."""
+
+DRAWING = "drawing"
+"""What a person is told who waits."""
 
 JUDGED = 64
 """Items that are judged together."""
@@ -144,7 +148,7 @@ class Pipeline:
         """
         made = np.empty((request.total, *self.medium.stored), self.medium.dtype)
         first = 0
-        for items in self.batches(request):
+        for items in watched(self.batches(request), DRAWING, request.total, self.medium.pace, len):
             made[first : first + len(items)] = items
             first += len(items)
         return made
@@ -214,7 +218,7 @@ class Pipeline:
                 image=_in_turn([(part.pictures, i) for part, i in rows]),
                 text=_in_turn([(part.captions, i) for part, i in rows]),
             ).to(self.device)
-            predict = self._predictor(given, request.guidance, request.guidance_interval)
+            predict = self._predictor(given, self._guidance(request), request.guidance_interval)
             predict = predict if watch is None else self._watched(predict, given, watch)
             z = self.model.draw(predict, self.model.start(size, how, rng), how, rng)
         return self.decoded(z, given)[: len(wanted)]
@@ -306,7 +310,8 @@ class Pipeline:
         Raises:
             MaquetteError: MQ-2104 for a medium without words, and as `generate`.
         """
-        return [told.said for told in self.told(request) if isinstance(told, Told)]
+        said = (told.said for told in self.told(request) if isinstance(told, Told))
+        return list(watched(said, DRAWING, request.total, self.medium.pace))
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """The words of the samples of `request`, in pieces as they are made; those of a sample are what `say` says.
@@ -346,7 +351,7 @@ class Pipeline:
     def sits(self, request: Request) -> bool:
         """Whether the texts of `request` can be made among others, see `rows`."""
         how, known = request.sampling or Sampling(), (request.opening, request.image, request.given, request.manner)
-        plain = request.guidance == 1 and not (how.beams or request.between or request.mix or request.back)
+        plain = self._guidance(request) == 1 and not (how.beams or request.between or request.mix or request.back)
         return isinstance(self.model, Seated) and self.medium.talks and plain and all(part is None for part in known)
 
     def rows(self, request: Request) -> Iterator[Row]:
@@ -522,6 +527,9 @@ class Pipeline:
         fine = Seeds.for_seeds((column + request.seed).tolist(), self.device)
         return self.model.mix(start, self.model.start(len(rng), how, fine), request.mix)
 
+    def _guidance(self, request: Request) -> float:
+        return self.model.guidance if request.guidance is None else request.guidance
+
     def _predictor(
         self, given: Given, guidance: float, interval: tuple[float, float] | None = None, back: bool = False
     ) -> Predictor:
@@ -595,7 +603,7 @@ class Pipeline:
                     image=None if pictures is None else pictures[owner % len(pictures)],
                     text=None if captions is None else captions[owner % len(captions)],
                 ).to(self.device)
-                bent = request.guidance, request.guidance_interval, request.back
+                bent = self._guidance(request), request.guidance_interval, request.back
                 predict = task(self._predictor(given, *bent))
                 start = self._start(request, how, first, rng) if manners is None else manners[owner % len(manners)]
                 start = self._begun(start, owner, begun)
@@ -628,6 +636,8 @@ class Pipeline:
         if (how.solver or how.eta or (how.steps and not self.model.stepwise)) and not denoises:
             task = Phrase(f"be drawn by a solver in steps, {DENOISING}", f"由求解器分步生成，{DENOISING.zh}")
             raise MaquetteError("MQ-2104", "sampling", task=task)
+        if request.guidance_interval is not None and self._guidance(request) == 1:
+            raise MaquetteError("MQ-2105", first="guidance_interval", second="a guidance other than 1")
         if request.guidance_interval is not None and not denoises:
             raise MaquetteError("MQ-2104", "guidance_interval", task=f"be guided at some levels alone, {DENOISING}")
         if how.of_tokens and not tokens:

@@ -43,8 +43,9 @@ class Request(Config):
     """Sample i uses seed + i, whatever the batch size."""
     label: tuple[int | str, ...] | int | str | None = None
     """A class by name or number, several that are taken in turn, or `each`; none: every sample draws its own."""
-    guidance: float = 1.0
-    """Classifier-free guidance scale: 1 is what was learnt, more follows the label more closely."""
+    guidance: float | None = None
+    """Classifier-free guidance scale: 1 is what was learnt, more follows label and words more closely; none: the
+    model's own."""
     guidance_interval: tuple[float, float] | None = None
     """The levels of noise (above the first, up to the second) at which it guides; none: at all of them."""
     sampling: Sampling | None = None
@@ -97,7 +98,7 @@ class Request(Config):
     def __post_init__(self) -> None:
         self.check(1 <= self.n <= MAX_SAMPLES, "n", f"a whole number from 1 to {MAX_SAMPLES}")
         self.check(0 <= self.seed < 2**62, "seed", "a whole number from 0 to 2^62")
-        self.check(0 <= self.guidance <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
+        self.check(0 <= (self.guidance or 0) <= MAX_GUIDANCE, "guidance", f"a number from 0 to {MAX_GUIDANCE}")
         self.check(0 <= self.between <= MAX_BETWEEN, "between", f"a whole number from 0 to {MAX_BETWEEN}")
         self.check(
             self.total <= MAX_SAMPLES, "mix" if self.mix else "between", f"few enough for at most {MAX_SAMPLES} items"
@@ -119,8 +120,6 @@ class Request(Config):
             raise MaquetteError("MQ-2105", first=asked[0], second="image")
         if self.image is not None and len(asked) != 1:
             raise MaquetteError("MQ-2105", first="image", second="one of mask, factor, blur, colour and strength")
-        if self.guidance_interval is not None and self.guidance == 1:
-            raise MaquetteError("MQ-2105", first="guidance_interval", second="a guidance other than 1")
 
     def _check_words(self) -> None:
         self.check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "a whole number of tokens from 1 on")

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.core.seeds import Seeds
-from maquette.core.types import Batch, Condition, Given, Real, Sampling, Tokens
+from maquette.core.types import Batch, Condition, Given, Real, Sampling, Tokens, Turn
 from maquette.evaluate.scores.frechet import Moments, frechet_distance
 from maquette.evaluate.scores.histogram import kl_divergence
 from maquette.evaluate.scores.inception_score import inception_score
@@ -20,22 +21,34 @@ from maquette.evaluate.scores.reconstruction import psnr, ssim
 from maquette.models import codes, diffusion, gan, gpt, laws, lstm, vae
 from maquette.models.adversarial import LOSSES, Aids, faced, sameness, unlike
 from maquette.models.tokenwise import divergence
-from maquette.nets import convnet, dilated, mlp, transformer
+from maquette.nets import convnet, dilated, dims, mlp, transformer
 from maquette.nets.attention import attend, attention_map, turns
 from maquette.nets.convnet import SelfAttention
 from maquette.nets.mlp import spectral_norm
 from maquette.solvers import paths
 from maquette.solvers.decoding import restrict
 from maquette.solvers.style import losses as style_losses
+from maquette.train.loop import take
 from maquette.train.optimisers import Mover
 from maquette.train.recipe import Optimizer
 from maquette.verbs.average import weighted_mean
+from tests.train import tiny
 
 PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("formulas.md", "formulas.zh.md")]
 PLANE, PICTURE = Real((2,)), Real((1, 16, 16), levels=256)
 NET = mlp.Config(width=16)
 SMALLEST = transformer.Config.tiny()
 GAME = LOSSES["non-saturating"]
+NAMED = (
+    "1606.03498 + test_inception_score", "1706.08500 + test_frechet", "PSNR + test_f24", "10.1109/TIP.2003.819861",
+    "KL + test_divergence_of_samples", "1802.05957", "1411.1784 + 1802.05637", "1611.01673", "1903.05628",
+    "0.9 + test_one_sided", "test_historical_averaging", "Salimans + `Deviation`", "1606.03498 + `batch`",
+    "Heusel + test_two_time_scales", "1610.04490", "1705.02894", "1211.5063", "AdaGrad + RMSProp", "1512.09300",
+    "1703.10593", "1508.06576", "1609.05158 + 1609.04802", "1904.09751", "1609.03499", "Transformer + 1706.03762",
+    "2103.00020", "2102.12092", "1602.05629", "1503.02531", "int8", "1506.02626", "1607.00133", "1606.04080",
+    "1805.08318",
+)  # fmt: skip
+"""What tells the rows of those that the tutorials name without writing: sources by their numbers at arXiv."""
 HALF = torch.zeros(8)
 """Logits of a critic that takes everything for real with probability 1/2."""
 
@@ -96,12 +109,24 @@ def test_f10_what_is_printed_is_best_where_the_critic_believes_everything() -> N
     assert GAME.critic(sure, -sure) < GAME.critic(sure, sure)
 
 
-def test_f32_f33_a_critic_says_how_likely_a_sample_is_real() -> None:
-    model = gan.Config(generator=NET, critic=NET, latent=4).build(PLANE)
-    assert torch.sigmoid(model.realness(torch.randn(8, 2))).sub(0.5).abs().max() < 0.5
-    rng = Seeds.for_samples(0, 8)
-    made = model.draw(model.predictor(model.condition(Given(), 8)), model.start(8, Sampling(), rng), Sampling(), rng)
-    assert made.shape == (8, 2)
+@pytest.mark.parametrize("p", [(0.8, 0.2), (0.3, 0.7)])
+def test_f32_f33_a_critic_says_how_likely_a_sample_is_real(p: tuple[float, float]) -> None:
+    """Two kinds of samples, made with shares (0.3, 0.7): the best critic says p / (p + p_G) of each (Goodfellow et al.
+    2014, proposition 1), and 1/2 of all where p_G = p (theorem 1)."""
+    model, q, n = gan.Config(generator=NET, critic=NET, latent=4).build(PLANE), (0.3, 0.7), 10
+    model.critic.net = linear(torch.zeros(1, 2))  # a score for each kind
+    mover = torch.optim.SGD(model.critic.parameters(), 2.0)
+    real, made = (torch.eye(2).repeat_interleave(torch.tensor([round(n * a), round(n * b)]), 0) for a, b in (p, q))
+    for _ in range(300):
+        mover.zero_grad()
+        told = [model._judge(x, Given(), Seeds.for_batch(0, 0, n)) for x in (real, made)]
+        model._against(*told).backward()
+        mover.step()
+    says = torch.sigmoid(model.realness(torch.eye(2)))
+    torch.testing.assert_close(says, torch.tensor([a / (a + b) for a, b in zip(p, q, strict=True)]), atol=1e-3, rtol=0)
+    z = torch.randn(2, 4)
+    apart = model.predictor(model.condition(Given(), 2))(z)
+    assert not torch.equal(apart[0], apart[1]), "G(z) is a law: other noise is another sample"
 
 
 def test_f36_a_linear_critic_of_norm_3_pays_40() -> None:
@@ -183,6 +208,25 @@ def test_f14_f31_the_two_terms_are_added_with_a_weight() -> None:
     for beta in (1.0, 4.0):
         loss, stats = terms(beta)
         assert loss == pytest.approx((stats["reconstruction"] + beta * stats["kl"]).item(), rel=1e-6)
+
+
+def test_f14_a_larger_weight_lowers_the_divergence_and_raises_the_error() -> None:
+    """What is learnt with three weights in as many steps."""
+    found = []
+    for beta in (0.1, 1.0, 10.0):
+        torch.manual_seed(0)
+        config = vae.Config(encoder=NET, decoder=NET, latent=2, beta=beta, likelihood="gaussian", scale=0.3)
+        model = config.build(PLANE)
+        mover, n = torch.optim.Adam(model.parameters(), 2e-2), 32
+        for step in range(60):
+            mover.zero_grad()
+            rng = Seeds.for_batch(0, step, n)
+            loss, stats = model.loss(Batch(rng.normal(2), Given(), Seeds.for_batch(1, step, n)), 1.0)
+            loss.backward()
+            mover.step()
+        found.append((stats["kl"].item(), stats["reconstruction"].item()))  # pyright: ignore
+    divergences, errors = zip(*found, strict=True)
+    assert divergences[0] > divergences[1] > divergences[2] and errors[0] < errors[1] < errors[2]
 
 
 # -- one after another ------------------------------------------------------------------------------------------------
@@ -274,23 +318,63 @@ def test_f28_adam_divides_by_the_root_of_the_second_moment() -> None:
     assert found[0] == pytest.approx(-35.9, abs=0.05) and found[-1] < -1e6
 
 
-def test_gradient_clipping() -> None:
-    one = nn.Parameter(torch.zeros(2))
-    one.grad = torch.tensor([3.0, 4.0])
-    nn.utils.clip_grads_with_norm_([one], 1.0, nn.utils.get_total_norm([one.grad]))
-    assert one.grad.norm().item() == pytest.approx(1, abs=1e-5)
+@pytest.mark.parametrize(
+    ("clip", "gradient", "moved"),
+    [(1.0, (3.0, 4.0), (0.6, 0.8)), (10.0, (3.0, 4.0), (3.0, 4.0)), (1.0, (3e-3, 4e-3), (3e-3, 4e-3))],
+    ids=["of length 5 to 1", "short enough", "what vanishes stays as it is"],
+)
+def test_gradient_clipping(clip: float, gradient: tuple[float, float], moved: tuple[float, float]) -> None:
+    """In the loop: one step of plain descent at rate 1."""
+    plain = {"name": "sgd", "lr": 1.0, "betas": [0, 0]}
+    learner = tiny.learner(clip=clip, optimizers={"right": plain})
+    weight = learner.model.right.weight  # pyright: ignore
+    before = weight.detach().clone()  # pyright: ignore
+    turn = Turn("right", lambda rows, progress: ((weight * torch.tensor([gradient])).sum(), {}))  # pyright: ignore
+    notes = take(learner, 0, turn, batch(PLANE), 0.0)
+    torch.testing.assert_close(before - weight.detach(), torch.tensor([moved]), rtol=1e-4, atol=1e-7)  # pyright: ignore
+    assert notes["grad_norm"].item() == pytest.approx(math.hypot(*gradient), rel=1e-5)
+
+
+def test_historical_averaging_by_hand() -> None:
+    """(theta - 3)^2 from 0 at rate 0.1, and once |theta - mean|^2: 0.6; then the mean is 0.3 and the slope
+    -4.8 + 0.6, 1.02 and not 1.08; then 0.54 and -3.96 + 0.96, 1.32."""
+    for steps, theta in ((1, 0.6), (2, 1.02), (3, 1.32)):
+        assert went(steps, lr=0.1, name="sgd", betas=(0.0, 0.0), history=1.0) == pytest.approx(theta, abs=1e-6)
+
+
+@pytest.mark.parametrize(("history", "away"), [(0.0, (0.5, 2.0)), (0.25, (0.0, 0.1))])
+def test_historical_averaging_ends_a_game_that_goes_in_circles(history: float, away: tuple[float, float]) -> None:
+    """min_x max_y xy from (1, 0): plain descent goes round (0, 0) without end, with it both come to rest there. What
+    is remembered goes on to the same bits."""
+    x, y = (nn.Linear(1, 1, bias=False) for _ in range(2))
+    for player, at in ((x, 1.0), (y, 0.0)):
+        nn.init.constant_(player.weight, at)
+    how = Optimizer(name="sgd", lr=0.1, betas=(0.0, 0.0), history=history)
+    movers = [Mover(how, player) for player in (x, y)]
+    for step in range(600):
+        for sign, player, mover in ((1, x, movers[0]), (-1, y, movers[1])):
+            (sign * x.weight * y.weight).sum().backward()
+            mover.step(0.0)
+            (y if player is x else x).weight.grad = None
+        if step == 150:
+            again = [Mover(how, player) for player in (x, y)]
+            for old, new in zip(movers, again, strict=True):
+                new.load(old.state)
+            movers = again
+    assert away[0] <= math.hypot(x.weight.item(), y.weight.item()) <= away[1]
 
 
 # -- attention --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("d", "spread", "plain", "largest"), [(4, 1.99, 1.78, 0.42), (16, 4.02, 0.91, 0.69), (64, 7.96, 0.42, 0.84)]
+    ("d", "spread", "plain", "largest"),
+    [(4, 1.99, 1.78, 0.42), (16, 4.02, 0.91, 0.69), (64, 7.96, 0.42, 0.84), (256, 15.96, 0.19, 0.92)],
 )
 def test_f8_the_root_of_d_keeps_attention_open(d: int, spread: float, plain: float, largest: float) -> None:
     """Normal q and k, 16 keys, at most ln 16 = 2.773 nats: what is divided keeps 2.36, what is not closes with d."""
     torch.manual_seed(0)
-    q, k = torch.randn(4000, 1, 1, d), torch.randn(4000, 1, 16, d)
+    q, k = torch.randn(3000, 1, 1, d), torch.randn(3000, 1, 16, d)
 
     def entropy(weights: Tensor) -> float:
         return -torch.special.xlogy(weights, weights).sum(-1).mean().item()
@@ -415,6 +499,59 @@ def test_two_time_scales_and_instance_noise() -> None:
     assert shown.std().item() == pytest.approx(0.5 * 0.4, rel=0.05)
 
 
+def test_projection_adds_the_inner_product_of_the_label_and_the_features() -> None:
+    """Miyato and Koyama 2018, eq. 3: f(x, y) = psi(h) + <Vy, h>; and what a label adds is linear in h."""
+    net: Any = convnet.Config(width=8, norm="none").build((1, 8, 8), (1,), 3)
+    x, y = torch.randn(4, 1, 8, 8), torch.randn(4, 3)
+    seen = net.see(x)
+    h = seen.flatten(2).mean(2)
+    assert net.projection is not None
+    plain = net.say(seen, Condition(vector=torch.zeros(4, 3)))
+    told = (net.projection(y) * h).sum(1, keepdim=True)
+    torch.testing.assert_close(net.say(seen, Condition(vector=y)), plain + told)
+
+
+@pytest.mark.slow
+def test_a_conditional_game_makes_what_is_asked() -> None:
+    """Eight Gaussians, a label each: at least 90 % of samples lie nearest to the one that was asked for."""
+    angle = torch.arange(8) * math.pi / 4
+    centres = torch.stack([angle.cos(), angle.sin()], 1)
+    torch.manual_seed(0)
+    net, critic = mlp.Config(width=64), mlp.Config(width=64, spectral=True)
+    model = gan.Config(generator=net, critic=critic, latent=4, label_drop=0.0).build(PLANE, 8)
+    movers = {name: Mover(Optimizer(lr=1e-3, betas=(0.5, 0.999)), player) for name, player in model.players().items()}
+    for step in range(1500):
+        rng = Seeds.for_batch(0, step, 128)
+        label = rng.integers(8)
+        rows = Batch(centres[label] + 0.05 * rng.normal(2), Given(label=label), Seeds.for_batch(1, step, 128))
+        for turn in model.turns():
+            model.zero_grad()
+            turn.loss(rows, step / 1500)[0].backward()
+            movers[turn.player].step(0.0)
+    label = torch.arange(8).repeat(100)
+    with torch.no_grad():
+        made = model.predictor(model.condition(Given(label=label), 800))(Seeds.for_samples(0, 800).normal(4))
+    right = (torch.cdist(made, centres).argmin(1) == label).double().mean().item()
+    assert right >= 0.9, f"label accuracy {right:.2f}"
+
+
+def test_sub_pixel_convolution_lays_channels_out_in_blocks() -> None:
+    """Shi et al. 2016, eq. 4: four channels of one place become two by two places."""
+    h = torch.arange(4.0).reshape(1, 4, 1, 1)
+    assert dims.shuffled(h, 2).tolist() == [[[[0, 1], [2, 3]]]]
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(dims.shuffled(dims.unshuffled(x, 4), 4), x)
+
+
+def test_the_guide_s_pruning_takes_the_smallest_half() -> None:
+    """The program of docs/guides/smaller.md; vectors stay as they are."""
+    guide, scope = (PAGES[0].parent / "guides" / "smaller.md").read_text(encoding="utf-8"), dict[str, Any]()
+    (program,) = re.findall(r"^def pruned.*?\n(?=\n)", guide, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "smaller.md", "exec"), scope)
+    w = torch.tensor([[4.0, -1.0], [-3.0, 0.5]])
+    assert scope["pruned"](w).tolist() == [[4, 0], [-3, 0]] and torch.equal(scope["pruned"](w[0]), w[0])
+
+
 def test_hinge() -> None:
     assert LOSSES["hinge"].critic(HALF, HALF) == 2 and LOSSES["hinge"].generator(HALF) == 0
 
@@ -525,6 +662,14 @@ def test_distillation_is_mixed_with_the_loss_of_the_data(share: float) -> None:
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_page_has_every_formula_that_is_named_and_not_written(page: Path) -> None:
+    """Each with its source and a test, in one row."""
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    for words in NAMED:
+        assert any(all(word in row for word in words.split(" + ")) and "`test_" in row for row in rows), words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

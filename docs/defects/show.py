@@ -3,6 +3,7 @@
     python docs/defects/show.py             all of them, some minutes of one core
     python docs/defects/show.py 1 5         two of them
     python docs/defects/show.py --tiny      all, in seconds: what takes training is cut short
+    python docs/defects/show.py --write     all, and what they print and draw goes into docs/defects.md and its sheets
 
 Each prints what was measured; pictures go to the folder of --out. The loops are written out as a tutorial writes them.
 """
@@ -10,9 +11,11 @@ Each prints what was measured; pictures go to the folder of --out. The loops are
 import argparse
 import ast
 import builtins
+import functools
+import importlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,8 +24,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from maquette.core.seeds import Seeds
+from maquette.core.types import Beside, Given, Real, Sampling, Tokens
 from maquette.evaluate.scores.modes import modes_found
+from maquette.models import dalle, diffusion, gan, gpt, stylegan2, vae, wavenet
 from maquette.models.codes import kl_to_standard_normal
+from maquette.nets import dilated, transformer
+from maquette.nets import mlp as perceptron
 from maquette.nets.attention import attention_map
 
 Lines = Iterator[str]
@@ -58,6 +66,43 @@ class Show:
                     at = left + 6 + x, SIDE + 14 - y
                     draw.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=colour)
         sheet.save(self.out / f"{name}.png")
+
+    def bars(self, name: str, values: Mapping[str, float]) -> None:
+        """A bar for each value, as long as the value is of the largest."""
+        sheet = Image.new("RGB", (2 * SIDE, SIDE + 20), "white")
+        draw, most = ImageDraw.Draw(sheet), max(map(abs, values.values())) or 1.0
+        high = (SIDE + 20) / len(values)
+        for number, (title, value) in enumerate(values.items()):
+            top = number * high
+            draw.text((6, top + 4), f"{title}: {value:.4g}", fill="black")
+            length = (2 * SIDE - 12) * abs(value) / most
+            draw.rectangle((6, top + 20, 6 + length, top + max(24, high - 6)), fill=colour(title))
+        sheet.save(self.out / f"{name}.png")
+
+    def curves(self, name: str, lines: Mapping[str, Sequence[tuple[float, float]]], log: bool = False) -> None:
+        """Lines over a common x, with the range of y (its logarithm where that is asked for) written at the edge."""
+
+        def scaled(y: float) -> float:
+            return math.log10(max(abs(y), 1e-6)) if log else y
+
+        sheet = Image.new("RGB", (2 * SIDE, SIDE + 20), "white")
+        draw = ImageDraw.Draw(sheet)
+        points = [(x, scaled(y)) for line in lines.values() for x, y in line]
+        (left, low), (right, high) = (tuple(map(pick, zip(*points, strict=True))) for pick in (min, max))
+
+        def at(x: float, y: float) -> tuple[float, float]:
+            across, up = (x - left) / ((right - left) or 1), (scaled(y) - low) / ((high - low) or 1)
+            return 8 + across * (2 * SIDE - 16), SIDE + 12 - up * (SIDE - 10 - 14 * len(lines))
+
+        for number, (title, line) in enumerate(lines.items()):
+            draw.text((6, 2 + 14 * number), f"{title}: {line[-1][1]:.3g} at {line[-1][0]:g}", fill=colour(title))
+            draw.line([at(x, y) for x, y in line], fill=colour(title), width=2)
+        sheet.save(self.out / f"{name}.png")
+
+
+def colour(title: str) -> str:
+    """What is right is green, what is printed is not."""
+    return "#15803d" if title.startswith("right") else "#c2410c"
 
 
 def ring(n: int) -> Tensor:
@@ -113,6 +158,7 @@ def believing(g, d, opt_g, opt_d, x, z):
     moved(opt_g, F.softplus(-d(g(z))).mean())
 
 
+@functools.cache
 def played(turn: Turn, steps: int, rate: float = 2e-4, bounded: bool = False) -> tuple[Tensor, float]:
     """4,000 samples after so many turns, and how far the generator's weights went."""
     torch.manual_seed(0)
@@ -137,19 +183,20 @@ def generator_told_to_fail(show: Show) -> Lines:
 
 def generator_without_gradient(show: Show) -> Lines:
     """The generator's loss is taken from detached samples (listing 57)."""
-    printed, gone = played(detached, show.steps(1000))
-    _, should = played(right, show.steps(1000))
-    show.points("2", {"as printed": printed})
+    printed, gone = played(detached, show.steps(4000))
+    good, should = played(right, show.steps(4000), 1e-3, bounded=True)
+    show.points("2", {"as printed": printed, "right": good})
     yield f"as printed: {verdict(printed)}; its weights went {gone:.3f}"
-    yield f"right: in as many steps its weights went {should:.1f}"
+    yield f"right, critic with spectral norm: {verdict(good)}; in as many steps its weights went {should:.1f}"
 
 
 def critic_that_believes(show: Show) -> Lines:
     """The critic raises log D(G(z)) where it should raise log(1 - D(G(z))) (F10)."""
     printed, _ = played(believing, show.steps(4000))
-    show.points("3", {"as printed": printed})
-    yield f"as printed: {verdict(printed)}; their mean is at ({printed[:, 0].mean():.1f}, {printed[:, 1].mean():.1f})"
-    yield "right: see 1"
+    good, _ = played(right, show.steps(4000), 1e-3, bounded=True)
+    show.points("3", {"as printed": printed, "right": good})
+    for title, points in (("as printed", printed), ("right, critic with spectral norm", good)):
+        yield f"{title}: {verdict(points)}; their mean is at ({points[:, 0].mean():.1f}, {points[:, 1].mean():.1f})"
 
 
 # -- shapes: 4, 8, 9 --------------------------------------------------------------------------------------------------
@@ -170,9 +217,13 @@ def sizes_that_do_not_meet(show: Show) -> Lines:
         return nn.Sequential(*layers, nn.Conv2d(*channels[-2:], 4, 1, 0, bias=False))
 
     z, x = torch.randn(8, 100, 1, 1), torch.randn(8, 3, 64, 64)
-    yield f"as printed: G(z) {shape(up(100, 256, 128, 64, 3)(z))}, D(x) {shape(down(3, 64, 128, 256, 1)(x))}"
-    z, x = up(100, 512, 256, 128, 64, 3)(z), down(3, 64, 128, 256, 512, 1)(x)
-    yield f"right, one layer more each: G(z) {shape(z)}, D(x) {shape(x)}"
+    small, many = up(100, 256, 128, 64, 3)(z), down(3, 64, 128, 256, 1)(x)
+    yield f"as printed: G(z) {shape(small)}, D(x) {shape(many)}"
+    made, one = up(100, 512, 256, 128, 64, 3)(z), down(3, 64, 128, 256, 512, 1)(x)
+    yield f"right, one layer more each: G(z) {shape(made)}, D(x) {shape(one)}"
+    sides = {"side of a real picture": x, "as printed, of G(z)": small, "right, of G(z)": made}
+    sides |= {"as printed, of D(x)": many, "right, of D(x)": one}
+    show.bars("4", {title: tensor.shape[-1] for title, tensor in sides.items()})
 
 
 def shape(x: Tensor) -> str:
@@ -186,11 +237,16 @@ def shrinking_generator(show: Show) -> Lines:
     yield f"as printed, view(-1, 256, 1, 1): {shape(flat.view(-1, 256, 1, 1))}; " + failure(
         lambda: nn.Conv2d(256, 128, 4, 1, 0)(flat.view(-1, 256, 1, 1))
     )
-    shrunk = nn.Sequential(nn.Conv2d(256, 128, 4, 1, 0), nn.Conv2d(128, 64, 4, 2, 1), nn.Conv2d(64, 1, 4, 2, 1))
-    yield f"with view(-1, 256, 7, 7): {shape(shrunk(flat.view(-1, 256, 7, 7)))}"
-    up = nn.ConvTranspose2d(256, 128, 4, 2, 1), nn.ConvTranspose2d(128, 64, 4, 2, 1)
-    grown = nn.Sequential(*up, nn.Conv2d(64, 1, 3, 1, 1))
-    yield f"right, transposed convolutions: {shape(grown(flat.view(-1, 256, 7, 7)))}"
+    shrunk = nn.Conv2d(256, 128, 4, 1, 0), nn.Conv2d(128, 64, 4, 2, 1), nn.Conv2d(64, 1, 4, 2, 1)
+    grown = nn.ConvTranspose2d(256, 128, 4, 2, 1), nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.Conv2d(64, 1, 3, 1, 1)
+    lines = {}
+    for title, net in (("with view(-1, 256, 7, 7)", shrunk), ("right, transposed convolutions", grown)):
+        seen = [flat.view(-1, 256, 7, 7)]
+        for layer in net:
+            seen.append(layer(seen[-1]))
+        yield f"{title}: {shape(seen[-1])}"
+        lines[f"{title}, side by layer"] = [(float(i), float(x.shape[-1])) for i, x in enumerate(seen)]
+    show.curves("8", lines)
 
 
 def failure(work: Callable[[], object]) -> str:
@@ -198,7 +254,7 @@ def failure(work: Callable[[], object]) -> str:
     try:
         work()
     except Exception as raised:
-        return f"{type(raised).__name__}: {str(raised).splitlines()[0][:90]}"
+        return f"{type(raised).__name__}: {str(raised).strip().splitlines()[0][:120]}"
     return "nothing was raised"
 
 
@@ -208,6 +264,8 @@ def module_for_a_tensor(show: Show) -> Lines:
     yield "as printed: " + failure(lambda: layer(nn.LeakyReLU(0.2)))
     x = torch.randn(1, 1, 5, 5)
     yield f"right, nn.LeakyReLU(0.2)(x): {shape(layer(nn.LeakyReLU(0.2)(x)))}"
+    xs, line = torch.linspace(-3, 3, 61), nn.LeakyReLU(0.2)
+    show.curves("9", {"right, nn.LeakyReLU(0.2)(x)": list(zip(xs.tolist(), line(xs).tolist(), strict=True))})
 
 
 # -- the autoencoder: 5 -----------------------------------------------------------------------------------------------
@@ -321,7 +379,9 @@ def diffusion_without_noise(show: Show) -> Lines:
 
 def loss_that_is_a_float(show: Show) -> Lines:
     """loss += criterion(...).item(), then loss.backward() (listings 26, 27, 29, 30)."""
+    torch.manual_seed(0)
     net, x = nn.Linear(2, 1), torch.randn(4, 2)
+    start = net(x).square().mean().item()
 
     def printed() -> None:
         loss = 0
@@ -332,6 +392,14 @@ def loss_that_is_a_float(show: Show) -> Lines:
     loss = net(x).square().mean()
     loss.backward()
     yield f"right, .item() for the log alone: gradient of norm {net.weight.grad.norm():.2f}"  # type: ignore[union-attr]
+    optimizer, losses = torch.optim.SGD(net.parameters(), 0.1), list[float]()
+    for _ in range(30):
+        loss = net(x).square().mean()
+        losses.append(loss.item())
+        moved(optimizer, loss)
+    yield f"and 30 steps of it take the loss from {start:.3f} to {losses[-1]:.3f}"
+    show.curves("7", {"as printed, no step is taken: loss": [(0.0, start), (29.0, start)],
+                      "right, loss": list(enumerate(losses))})  # fmt: skip
 
 
 def graph_used_twice(show: Show) -> Lines:
@@ -344,11 +412,15 @@ def graph_used_twice(show: Show) -> Lines:
         d(made).mean().backward()
 
     yield "as printed: " + failure(printed)
+    norms = {"as printed, the critic's turn reaches G": g.weight.grad.norm().item()}  # type: ignore[union-attr]
     g.zero_grad()
     d(g(torch.randn(4, 2)).detach()).mean().backward()
     yield f"right, detached in the critic's turn: the generator's gradient is then {g.weight.grad}"
+    norms["right, the critic's turn"] = 0.0 if g.weight.grad is None else g.weight.grad.norm().item()
     d(g(torch.randn(4, 2))).mean().backward()
     yield f"and in its own turn, of new samples, of norm {g.weight.grad.norm():.2f}"  # type: ignore[union-attr]
+    norms["right, the generator's own turn"] = g.weight.grad.norm().item()  # type: ignore[union-attr]
+    show.bars("10", norms)
 
 
 # -- attention: 11 ----------------------------------------------------------------------------------------------------
@@ -361,12 +433,17 @@ def attention_unscaled(show: Show) -> Lines:
         return -torch.special.xlogy(weights, weights).sum(-1).mean().item()
 
     torch.manual_seed(0)
+    lines = {"as printed, nats by d": [], "right, nats by d": []}
     for d in (4, 16, 64, 256):
         q, k = torch.randn(2000, 1, 1, d), torch.randn(2000, 1, 16, d)
         printed, good = (q @ k.mT).softmax(-1), attention_map(q, k)
+        for line, weights in zip(lines.values(), (printed, good), strict=True):
+            line.append((d, entropy(weights)))
         yield f"d = {d}: as printed {entropy(printed):.2f} nats, right {entropy(good):.2f}, at most {math.log(16):.2f}"
+    show.curves("11", lines)
     mask = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    yield f"hidden keys get, as printed, {mask.softmax(0)[2]:.3f} each; right, with -inf, 0"
+    allowed = attention_map(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 4, 2), mask.logical_not()[None, None, None])
+    yield f"hidden keys get, as printed, {mask.softmax(0)[2]:.3f} each; right, with -inf, {allowed[0, 0, 0, 2]:g}"
 
 
 # -- Adam: 12 ---------------------------------------------------------------------------------------------------------
@@ -383,9 +460,13 @@ def adam_that_subtracts(show: Show) -> Lines:
     yield "as printed, six steps on (theta - 3)^2: " + ", ".join(f"{x:.3g}" for x in path)
     theta = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.Adam([theta], 0.01)
+    nearer = []
     for _ in range(1000):
         moved(optimizer, (theta - 3).square())
+        nearer.append(theta.item())
     yield f"right, after 1,000 steps: {theta.item():.3f}"
+    show.curves("12", {"as printed, distance from 3 (its logarithm is drawn)": [(i, x - 3) for i, x in enumerate(path)],
+                       "right": [(i, x - 3) for i, x in enumerate(nearer[:6])]}, log=True)  # fmt: skip
 
 
 # -- Keras' game: 13 --------------------------------------------------------------------------------------------------
@@ -399,14 +480,19 @@ def critic_made_anew(show: Show) -> Lines:
 
     torch.manual_seed(0)
     x = torch.randn(1, 2)
-    yield f"as printed, two calls of one input: {discriminator()(x).item():.3f}, {discriminator()(x).item():.3f}"
+    first, second = (discriminator()(x).item() for _ in range(2))
+    yield f"as printed, two calls of one input: {first:.3f}, {second:.3f}"
     g, d = nn.Linear(2, 2), discriminator()
     before = d(x).item()
     both = torch.optim.SGD([*g.parameters(), *d.parameters()], 0.5)
     moved(both, F.softplus(-d(g(x))).mean())
     yield f"the stacked model moves the critic as well: D(x) {before:.3f} -> {d(x).item():.3f}"
+    moves = {"as printed, D(x) from call to call, apart": second - first}
+    moves["as printed, D(x) after the generator's turn, apart"] = d(x).item() - before
     before = d(x).item()
     moved(torch.optim.SGD(g.parameters(), 0.5), F.softplus(-d(g(x))).mean())
+    moves["right, D(x) after the generator's turn, apart"] = d(x).item() - before
+    show.bars("13", moves)
     yield f"right, one critic, and the generator's turn moves the generator alone: {before:.3f} -> {d(x).item():.3f}"
 
 
@@ -420,29 +506,87 @@ def gan_train(dataloader):
         G_loss = G_loss(netD(netG(z)), torch.ones(batch_size))
 """
 """The names of listings 25, 28, 36 and 37, in their order; the words are ours."""
+RIGHT = """
+import torch
+from torch.nn.functional import softplus
+def gan_train(dataloader, netG, netD, device):
+    for data in dataloader:
+        x_real = data.to(device)
+        z = torch.randn(len(x_real), 1, device=device)
+        D_loss = softplus(-netD(x_real)).mean() + softplus(netD(netG(z).detach())).mean()
+        G_loss = softplus(-netD(netG(z))).mean()
+    return D_loss.item(), G_loss.item()
+"""
+
+
+def unmade(tree: ast.AST) -> list[str]:
+    """The names that are used and never made."""
+    nodes = list(ast.walk(tree))
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)} | set(dir(builtins))
+    made |= {alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+    used = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    return list(dict.fromkeys(name for name in used if name not in made))
 
 
 def names_from_nowhere(show: Show) -> Lines:
     """torch, np, device, netG, batch_size, z … are used and never made (most listings)."""
-    tree = ast.parse(PRINTED)
-    made = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    made |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | set(dir(builtins))
-    used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
-    yield "used and never made: " + ", ".join(dict.fromkeys(name for name in used if name not in made))
+    tree, whole = ast.parse(PRINTED), ast.parse(RIGHT)
+    yield "used and never made: " + ", ".join(unmade(tree))
     scope: dict[str, object] = {"device": "cpu", "netD": nn.Identity(), "torch": torch, "batch_size": 1}
     exec(compile(tree, "as printed", "exec"), scope)
     yield "with all of them made: " + failure(lambda: scope["gan_train"]([torch.ones(1)]))  # type: ignore[operator]
+    scope = {}
+    exec(compile(whole, "right", "exec"), scope)
+    zero = nn.Linear(1, 1)
+    nn.init.zeros_(zero.weight)
+    nn.init.zeros_(zero.bias)  # a critic that cannot tell
+    lost = scope["gan_train"]([torch.ones(4, 1)], nn.Identity(), zero, "cpu")  # type: ignore[operator]
+    yield f"right: {len(unmade(whole))} names are missing; D {lost[0]:.4f} = 2 ln 2, G {lost[1]:.4f} = ln 2 at first"
+    show.bars("14", {"as printed, names that are missing": len(unmade(tree)), "right": len(unmade(whole))})
 
 
 # -- facts: 15 --------------------------------------------------------------------------------------------------------
 
 
+def called(name: str, *attributes: str) -> object:
+    """A module, and what is in it, as listings 40 to 42 ask for them."""
+    thing: object = importlib.import_module(name)
+    for attribute in attributes:
+        thing = getattr(thing, attribute)
+    return thing
+
+
 def wrong_facts(show: Show) -> Lines:
-    """Statements that would send a design astray."""
-    yield "DALL-E is a GAN: no, a discrete VAE and an autoregressive Transformer (Ramesh et al. 2021): recipe dalle"
-    yield "WaveNet is a GAN library: no, autoregressive (van den Oord et al. 2016): recipe wavenet"
-    yield "diffusion is adversarial: no, there is no critic in it (Ho et al. 2020): recipe diffusion"
-    yield "DCGAN is the VAE's paper: no, Radford et al. 2015; the VAE's is Kingma and Welling 2013"
+    """Calls of what is not there (listings 40 to 42), and statements that would send a design astray."""
+    yield "as printed, openai.Completion.create(…): " + failure(lambda: called("openai", "Completion", "create")())  # type: ignore[operator]
+    yield "as printed, from stylegan2 import Generator: " + failure(lambda: called("stylegan2", "Generator"))
+    yield "as printed, from gan import Generator: " + failure(lambda: called("gan", "Generator"))
+    generator = nn.ConvTranspose2d(100, 256, 4)
+    yield "given a picture: " + failure(lambda: generator(torch.randn(1, 3, 256, 256)))
+    yield "and .numpy() of what comes out: " + failure(lambda: generator(torch.randn(1, 100, 1, 1)).numpy())
+    torch.manual_seed(0)
+    style = stylegan2.Config.tiny().build(Real((3, 16, 16), levels=256))
+    rng, how = Seeds.for_samples(0, 2), Sampling()
+    with torch.no_grad():
+        made = style.draw(style.predictor(style.condition(Given(), 2)), style.start(2, how, rng), how, rng).numpy()
+    yield f"right, StyleGAN2 of here, untrained: {' x '.join(map(str, made.shape))}, spread {made.std():.1e}"
+    net, points, codes = perceptron.Config.tiny(), Real((2,)), Tokens((8,), 4)
+    words = Beside(text=Tokens((8,), 4))
+    models = {
+        "DCGAN": gan.Config(generator=net, critic=net).build(points),
+        "VAE": vae.Config(encoder=net, decoder=net).build(points),
+        "diffusion": diffusion.Config(net=net).build(points),
+        "WaveNet": wavenet.Config(net=dilated.Config(width=8, skip=8, layers=3)).build(Tokens((64,), 256)),
+        "GPT": gpt.Config(net=transformer.Config.tiny()).build(codes),
+        "DALL-E": dalle.Config(net=transformer.Config.tiny()).build(codes, 0, words),
+    }
+    players = {name: sorted({turn.player for turn in model.turns()}) for name, model in models.items()}
+    for name, wrong in (("DALL-E", "a GAN"), ("WaveNet", "a GAN"), ("diffusion", "adversarial")):
+        yield f"{name} is said to be {wrong}: it has one player, {players[name][0]}, and DCGAN {len(players['DCGAN'])}"
+    encoded = [name for name, model in models.items() if hasattr(model, "encoder")]
+    yield f"DCGAN is said to be the VAE's paper: of these {', '.join(encoded)} alone encodes"
+    show.bars("15", {f"right, players of {name}": len(found) for name, found in players.items()})
 
 
 DEMONSTRATIONS: dict[int, Callable[[Show], Lines]] = dict(
@@ -458,20 +602,37 @@ DEMONSTRATIONS: dict[int, Callable[[Show], Lines]] = dict(
 )  # fmt: skip
 
 
+PAGES = Path(__file__).parents[1] / "defects.md", Path(__file__).parents[1] / "defects.zh.md"
+SHEETS = Path(__file__).parents[1] / "sheets"
+
+
+def written(page: str, number: int, lines: Sequence[str]) -> str:
+    """`page` with what a demonstration printed in the last cell of its row."""
+    rows = [row if not row.startswith(f"| {number} |") else f"{row.rsplit(' | ', 1)[0]} | {'<br>'.join(lines)} |"
+            for row in page.splitlines()]  # fmt: skip
+    return "\n".join(rows) + "\n"
+
+
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", type=int, metavar="N", help="1 to 15; all of them where none is given")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--write", action="store_true", help="what is printed and drawn, into docs/defects.md")
     parser.add_argument("--out", type=Path, default=Path("defects"))
     asked = parser.parse_args(words)
     if unknown := set(asked.numbers) - DEMONSTRATIONS.keys():
         parser.error(f"there is no demonstration {min(unknown)}: they are numbered 1 to {len(DEMONSTRATIONS)}")
     show = Show(asked.out, 0.01 if asked.tiny else 1.0)
     for number in asked.numbers or DEMONSTRATIONS:
-        demonstration = DEMONSTRATIONS[number]
+        demonstration, lines = DEMONSTRATIONS[number], list[str]()
         print(f"{number}. {demonstration.__doc__}")
         for line in demonstration(show):
+            lines.append(line.replace("|", "\\|"))
             print(f"   {line}", flush=True)
+        for page in PAGES if asked.write else ():
+            page.write_text(written(page.read_text(encoding="utf-8"), number, lines), encoding="utf-8")
+        if asked.write:
+            (SHEETS / f"defect-{number}.png").write_bytes((asked.out / f"{number}.png").read_bytes())
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def sample(asked: Namespace) -> None:
         visible=asked.visible or "",
         clip=asked.clip,
         transpose=_value(asked.transpose) or 0,
+        quiet=asked.quiet,
         n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
@@ -105,6 +106,8 @@ def sample(asked: Namespace) -> None:
         keep_prompt=asked.keep_prompt,
         like=asked.like,
     )
+    for warning in made.warnings:
+        _say(warning.render().replace("error[", "warning[", 1))
     if asked.logprobs is not None and made.said:
         for number, said in enumerate(made.said):
             print(json.dumps({"sample": number} | said.tree(), ensure_ascii=False, allow_nan=False))
@@ -149,7 +152,7 @@ def _sent(asked: Namespace) -> dict[str, Any]:
     """The fields of a request to a server; an option that no server is told is refused."""
     from maquette.cli.parser import VERBS
 
-    known = {*SENT[asked.verb].split(), "server", "model", "precision", "device"}
+    known = {*SENT[asked.verb].split(), "server", "model", "precision", "device", "quiet"}
     for option in VERBS[asked.verb].options:
         name = option.flag.strip("-").replace("-", "_")
         if name not in known and getattr(asked, name) not in (option.default, None, False, []):
@@ -279,7 +282,7 @@ def evaluate(asked: Namespace) -> None:
     how = _chosen(asked, "steps", "temperature") | ({"solver": asked.solver} if asked.solver else {})
     made = evaluate(
         asked.RUN, n, asked.data, asked.out, seed, asked.device, asked.inception, precision=asked.precision,
-        exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught,
+        exact=asked.exact, judge=asked.judge, quiet=asked.quiet, taught=asked.taught, vggish=asked.vggish,
         drawn=_chosen(asked, "guidance") | ({"sampling": how} if how else {}),
     )  # fmt: skip
     _say(made.table)
@@ -354,7 +357,7 @@ def serve(asked: Namespace) -> None:
     port, rate = _number(asked.port, "--port"), _number(asked.rate, "--rate")
     queue, slots = _number(asked.queue, "--queue"), _number(asked.slots, "--slots")
     workers = _number(asked.workers, "--workers")
-    memory, worker_memory = (_amount(asked, name, "GiB") for name in ("memory", "worker_memory"))
+    memory, worker_memory, storage = (_amount(asked, name, "GiB") for name in ("memory", "worker_memory", "storage"))
     keep = _amount(asked, "keep", "days")
     from maquette.verbs.serve import serve
 
@@ -371,10 +374,12 @@ def serve(asked: Namespace) -> None:
         producer=asked.producer or "",
         visible=asked.visible or "",
         memory=memory,
+        warm=asked.warm,
         queue=queue or 0,
         slots=slots or 0,
         workers=workers or 0,
         worker_memory=worker_memory,
+        storage=storage or 0.0,
         keep=keep or 0.0,
         precision=asked.precision,
         device=asked.device,
@@ -396,10 +401,13 @@ def _amount(asked: Namespace, name: str, unit: str) -> float | None:
 
 
 def keys(asked: Namespace) -> None:
-    what, name, days = getattr(asked, "create|list|revoke"), getattr(asked, "NAME|ID"), _number(asked.days, "--days")
-    if what not in ("create", "list", "revoke"):
-        raise MaquetteError("MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke")
-    if (name is None) != (what == "list"):
+    what, name = getattr(asked, "create|list|revoke|audit"), getattr(asked, "NAME|ID")
+    days, last = _number(asked.days, "--days"), _number(asked.last, "--last")
+    if what not in ("create", "list", "revoke", "audit"):
+        raise MaquetteError(
+            "MQ-2111", verb=f"keys {what}", near="one of keys create, keys list, keys revoke, keys audit"
+        )
+    if what != "audit" and (name is None) != (what == "list"):
         wanted = {"create": ("a name", "名称"), "revoke": ("an id", "编号"), "list": ("nothing else", "空")}[what]
         reason = Phrase(f"keys {what} takes {wanted[0]}", f"keys {what} 后面应为{wanted[1]}")
         raise MaquetteError("MQ-2110", reason=reason, prog="maquette keys")
@@ -411,6 +419,8 @@ def keys(asked: Namespace) -> None:
         print(secret)
     elif what == "list":
         print("\n".join(keys.table(keys.listed(asked.data_folder, asked.database))))
+    elif what == "audit":
+        print("\n".join(keys.lines(keys.audited(name, last or 0, asked.data_folder, asked.database))))
     else:
         print(keys.revoke(name, asked.data_folder, asked.database).id)
 
@@ -431,6 +441,12 @@ def run(asked: Namespace) -> int:
     from maquette.cli.lessons import run
 
     return run(asked.TUTORIAL, Path(asked.out) if asked.out else None, asked.data, asked.tiny)
+
+
+def diagram(asked: Namespace) -> None:
+    from maquette.verbs.diagram import diagram
+
+    _print_all([diagram(getattr(asked, "families|concepts"), asked.out)])
 
 
 def new(asked: Namespace) -> None:
@@ -508,6 +524,7 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "keys": keys,
     "recipes": recipes,
     "run": run,
+    "diagram": diagram,
     "new": new,
     "show": show,
     "data": data,

@@ -41,7 +41,7 @@ QUIET = Option("--quiet", "", "no progress on stderr")
 PRECISION = Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32")
 COMPILED = Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
-GUIDANCE = Option("--guidance", "G", "strength of the label or the words (1: as learnt)", "1")
+GUIDANCE = Option("--guidance", "G", "strength of the label or the words (1: as learnt; else as the recipe says)")
 SOLVER = Option("--solver", "NAME", "how a model that removes noise is drawn: euler, heun, ddim, ddpm or dpm")
 STEPS = Option("--steps", "K", "of the solver")
 TEMPERATURE = Option("--temperature", "T", "spread of the draw: below 1 is safer, above 1 bolder", "1")
@@ -163,7 +163,7 @@ VERBS: dict[str, Verb] = {
             Option("--strength", "S", "draw --image anew after mixing it with noise (0.5: as much of each)"),
             Option("--derive", "", "--image is a whole picture: first take from it what was taken in training"),
             Option("--back", "", "of a model that goes both ways: from its kind of pictures to the one it starts from"),
-            Option("--opening", "FILE", "of music: a MIDI file to go on from"),
+            Option("--opening", "FILE", "of music and sound: a file to go on from, of sound shorter than an item"),
             Option("--quarters", "N", "of --opening: only its first N quarter notes"),
             Option("--voice", "NAME=FILE", "of music: a voice that is given, such as soprano=tune.mid", several=True),
             Option("--transpose", "N", "of music: N semitones higher than it was made, or lower where N is negative"),
@@ -183,6 +183,7 @@ VERBS: dict[str, Verb] = {
             PRECISION,
             COMPILED,
             DEVICE,
+            QUIET,
         ),
         example="maquette sample runs/dcgan -n 64 --seed 1 --grid sheet.png",
     ),
@@ -240,11 +241,12 @@ VERBS: dict[str, Verb] = {
             Option("--data", "FOLDER|NAME", "compare with these samples, instead of the run's own"),
             Option("--out", "DIR", "where the report goes (default: the run)"),
             SEED._replace(help="of the samples made"),
-            GUIDANCE._replace(default=None),
+            GUIDANCE,
             SOLVER,
             STEPS,
             TEMPERATURE._replace(default=None),
             Option("--inception", "FILE", "weights of the standard FID network, to be converted and used from now on"),
+            Option("--vggish", "FILE", "those of VGGish, the standard network for sound, likewise"),
             Option(
                 "--judge", "RUN", "of a model that is asked by captions: who says whether pictures are what was asked"
             ),
@@ -337,11 +339,17 @@ VERBS: dict[str, Verb] = {
             Option("--rules", "FILE", "phrases by category that may be neither asked nor said (YAML)"),
             Option("--producer", "NAME", "who answers for what is made; stands in every mark"),
             Option("--visible", "TEXT", "a visible note on every item"),
-            Option("--memory", "GIB", "that loaded models may take; the least recently used one makes room"),
+            Option(
+                "--memory",
+                "GIB",
+                "that loaded models may take (default: half of the device's); the least used makes room",
+            ),
+            Option("--warm", "NAME", "load it before /readyz says ready; several times, or all", several=True),
             Option("--queue", "N", "requests that may wait; more are asked to come again", "64"),
             Option("--slots", "N", "texts that one model makes together", "16"),
             Option("--workers", "N", "jobs (training, evaluation …) that run at once; 0: none are taken", "1"),
             Option("--worker-memory", "GIB", "that each process of a job may take; one that needs more fails (Linux)"),
+            Option("--storage", "GIB", "that the uploads of each key may take", "64"),
             Option("--keep", "DAYS", "after which finished work and its files are deleted (default: never)"),
             PRECISION,
             DEVICE,
@@ -351,11 +359,12 @@ VERBS: dict[str, Verb] = {
         example="maquette serve runs/dcgan runs/dialogue --port 8080",
     ),
     "keys": Verb(
-        "keys of a server: `maquette keys create NAME`, `keys list`, `keys revoke ID`",
-        ("create|list|revoke", "NAME|ID?"),
+        "keys of a server: `maquette keys create NAME`, `keys list`, `keys revoke ID`, `keys audit [ID]`",
+        ("create|list|revoke|audit", "NAME|ID?"),
         (
             Option("--scopes", "S,S,…", "what the key may do: infer, train, admin", "infer"),
             Option("--days", "N", "until it is void (default: never)"),
+            Option("--last", "N", "lines of the audit log, the newest last", "100"),
             DATA_FOLDER,
             DATABASE,
         ),
@@ -363,14 +372,20 @@ VERBS: dict[str, Verb] = {
     ),
     "recipes": Verb("list the recipes", (), (Option("--tutorials", "", "those of the tutorials, by listing"),)),
     "run": Verb(
-        "do what a listing of the tutorials meant to do",
+        "do what a listing of the tutorials meant to do; tutorial/all does them all, and goes on where it was stopped",
         ("TUTORIAL",),
         (
             Option("--tiny", "", "cut short, to see that it runs"),
             Option("--data", "FOLDER|NAME", "samples to learn from, instead of its stand-in"),
-            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME)"),
+            Option("--out", "DIR", "folder of what is made (default: tutorial/NAME; tutorial/tiny/NAME with --tiny)"),
         ),
         example="maquette run tutorial/13 --data faces/",
+    ),
+    "diagram": Verb(
+        "draw how the families work, or how what one hears of is related",
+        ("families|concepts",),
+        (Option("--out", "FILE.svg", "the drawing", "diagram.svg"),),
+        example="maquette diagram families --out families.svg",
     ),
     "new": Verb(
         "make a project's folder: data, recipe, script, models, outputs",

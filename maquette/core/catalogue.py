@@ -22,6 +22,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this is a fault of the server, not yours", "its operator finds it in the log under {request}"),
         zh=("这是服务器的错误，不是您的问题", "运营者可在日志中按 {request} 查到"),
     ),
+    "MQ-1170": Entry(
+        en=("this lesson did not come to what it is for: {reason}", "look at what it left; a longer budget may help"),
+        zh=("本课没有达到目的：{reason}", "请查看它留下的文件；延长训练可能有帮助"),
+    ),
     "MQ-1180": Entry(
         en=("its process was ended by {signal}", "look at its log; SIGKILL often comes from a system out of memory"),
         zh=("其进程被 {signal} 终止", "请查看日志；SIGKILL 常因系统内存不足而来"),
@@ -115,8 +119,8 @@ CATALOGUE: dict[str, Entry] = {
         ),
     ),
     "MQ-2082": Entry(
-        en=("this file cannot be converted: {reason}", "give the file pt_inception-2015-12-05-6726825d.pth, whole"),
-        zh=("无法转换此文件：{reason}", "请提供完整的 pt_inception-2015-12-05-6726825d.pth"),
+        en=("this file cannot be converted: {reason}", "give the file {known}, whole"),
+        zh=("无法转换此文件：{reason}", "请提供完整的 {known}"),
     ),
     "MQ-2083": Entry(
         en=(
@@ -289,8 +293,11 @@ CATALOGUE: dict[str, Entry] = {
         zh=("{kind} 模型不给出向量", "请指定文字模型或图文模型"),
     ),
     "MQ-2162": Entry(
-        en=("this model needs {needed} bytes, and the server may use {memory}", "give the server more memory"),
-        zh=("此模型需要 {needed} 字节，而服务器只可使用 {memory} 字节", "请给服务器更多内存"),
+        en=(
+            "this model needs {needed} bytes, and the server may use {memory}",
+            "the operator can give more: --memory GIB",
+        ),
+        zh=("此模型需要 {needed} 字节，而服务器只可使用 {memory} 字节", "运营者可以给更多：--memory GIB"),
     ),
     "MQ-2040": Entry(
         en=("there is no solver {name!r}", "{near}"),
@@ -519,6 +526,10 @@ CATALOGUE: dict[str, Entry] = {
         en=("this machine could not take the first steps: {reason}", "lower train.batch, or the sizes of the model"),
         zh=("这台机器无法完成最初几步：{reason}", "请减小 train.batch，或减小模型的尺寸"),
     ),
+    "MQ-2220": Entry(
+        en=("the server is still loading its models", "try again in {seconds} s"),
+        zh=("服务器仍在加载模型", "请在 {seconds} 秒后重试"),
+    ),
     "MQ-2230": Entry(
         en=("this page no longer belongs to the session", "load the page again"),
         zh=("此页面已不属于当前会话", "请重新载入页面"),
@@ -544,6 +555,10 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-2171": Entry(
         en=("the environment lacks: {missing}", "pip install {missing}"),
         zh=("环境缺少：{missing}", "pip install {missing}"),
+    ),
+    "MQ-2172": Entry(
+        en=("no drawing {name!r}", "{near}"),
+        zh=("没有图 {name!r}", "{near}"),
     ),
     "MQ-3001": Entry(
         en=(
@@ -618,6 +633,16 @@ CATALOGUE: dict[str, Entry] = {
         en=("no row of {source} goes with any of these: {reason}", "name a column of both by data.pair.by, or `name`"),
         zh=("{source} 中没有与这些样本对应的行：{reason}", "请用 data.pair.by 指定两边共有的列，或 `name`"),
     ),
+    "MQ-3018": Entry(
+        en=(
+            "only the first {read} s of this file were taken, the last {left} s left out",
+            "cut the part that you want into a file of its own; what this model makes lasts {read} s",
+        ),
+        zh=(
+            "只取了此文件开头的 {read} 秒，其余 {left} 秒未用",
+            "请把需要的部分剪成单独的文件；此模型生成的内容长 {read} 秒",
+        ),
+    ),
     "MQ-3021": Entry(
         en=("this file carries no mark of Maquette", "name one that `maquette sample` or a server has made"),
         zh=("此文件没有 Maquette 的标识", "请给出由 `maquette sample` 或服务器生成的文件"),
@@ -661,6 +686,16 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-4181": Entry(
         en=("the database is busy", "try again in a moment"),
         zh=("数据库正忙", "请稍后重试"),
+    ),
+    "MQ-4182": Entry(
+        en=(
+            "with this the files of this key would take {needed} bytes, and {most} are allowed",
+            "delete some that no job needs any more; the operator can allow more: --storage GIB",
+        ),
+        zh=(
+            "加上它，此密钥的文件将占 {needed} 字节，而允许的是 {most} 字节",
+            "请删除不再有任务需要的文件；运营者可以放宽：--storage GIB",
+        ),
     ),
     "MQ-4190": Entry(
         en=("cannot listen at {address}: {reason}", "choose another --port (0: any that is free) or --host"),
@@ -710,6 +745,28 @@ CATALOGUE: dict[str, Entry] = {
     "MQ-5181": Entry(
         en=("the database is damaged: {reason}", "stop the server and put back a copy of the file from before"),
         zh=("数据库已损坏：{reason}", "请停止服务器，并恢复先前的备份"),
+    ),
+    "MQ-5182": Entry(
+        en=(
+            "the files of this {what} cannot be read from this server's data folder",
+            "let all servers of one database share one data folder, or ask the server that made it",
+        ),
+        zh=(
+            "无法从此服务器的数据文件夹读取此 {what} 的文件",
+            "请让共用一个数据库的服务器共用一个数据文件夹，或向生成它的服务器请求",
+        ),
+    ),
+    "MQ-5183": Entry(
+        en=(
+            "the database belongs to another data folder, where the files of its jobs are",
+            "give all servers of one database the same --data-folder, or start this one with --workers 0; if the files "
+            "were moved here, write {id} into {file} in this folder",
+        ),
+        zh=(
+            "此数据库属于另一个数据文件夹，其任务的文件在那里",
+            "请让共用一个数据库的服务器使用同一个 --data-folder，或以 --workers 0 启动此服务器；"
+            "若文件已移到这里，请将 {id} 写入此文件夹中的 {file}",
+        ),
     ),
     # -- 6xxx: numbers ------------------------------------------------------------------------------------------
     "MQ-6001": Entry(
@@ -867,15 +924,15 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "MQ-8010": Entry(
         en=(
-            "refused to listen at {host} without keys: whoever reaches this machine could use its models and its time",
-            "one of: (1) leave out --host, so that only this machine reaches it; (2) `maquette keys create NAME`, then "
-            "serve again; (3) --key-file FILE, which makes a first key; (4) leave out --host and bring clients by an "
-            "SSH tunnel or a reverse proxy that asks who they are",
+            "refused to be reached at {host} without keys: whoever reaches it could use its models and its time",
+            "one of: (1) leave out --host and --name, so that only this machine reaches it; (2) `maquette keys create "
+            "NAME`, then serve again; (3) --key-file FILE, which makes a first key; (4) leave out both and bring "
+            "clients by an SSH tunnel",
         ),
         zh=(
-            "已拒绝在没有密钥时监听 {host}：任何能访问本机的人都可以使用其模型和算力",
-            "任选其一：(1) 去掉 --host，只让本机访问；(2) 先运行 `maquette keys create 名称` 再启动；"
-            "(3) 使用 --key-file 文件，生成第一个密钥；(4) 去掉 --host，通过 SSH 隧道或会验证身份的反向代理接入",
+            "已拒绝在没有密钥时以 {host} 对外提供服务：任何能访问它的人都可以使用其模型和算力",
+            "任选其一：(1) 去掉 --host 和 --name，只让本机访问；(2) 先运行 `maquette keys create 名称` 再启动；"
+            "(3) 使用 --key-file 文件，生成第一个密钥；(4) 两者都去掉，通过 SSH 隧道接入",
         ),
     ),
     "MQ-8011": Entry(

@@ -137,7 +137,10 @@ def _read_config(cls: type[Config], tree: Any, path: str, lines: Lines) -> Any:
 
 
 def _over_default(slot: dataclasses.Field, value: Any) -> Any:
-    """`value` laid over the slot's default component when it names no kind of its own, as `net.width=128` does."""
+    """`value` laid over the slot's default component when it names no kind of its own, as `net.width=128` does; and
+    the empty text where null says that a field which may be left empty names nothing, as `codec=null` does."""
+    if value is None and slot.default == "":
+        return ""
     if not isinstance(value, dict) or "kind" in value or slot.default_factory is dataclasses.MISSING:
         return value
     default = slot.default_factory()

@@ -8,6 +8,9 @@ convolutions in bfloat16 with fp32 weights, gradients and reductions.
 import contextlib
 import ctypes
 import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -131,3 +134,26 @@ def peak_memory(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that there are: of a GPU its own, else the machine's, or as many of them as this process may have."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_granted()])
+
+
+def _granted(root: Path = Path("/")) -> Iterator[int]:
+    """The bounds that Linux's control groups set to this process: those of a container, or of a unit of systemd's."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:  # number:controllers:/path
+        _, controllers, path = group.split(":", 2)
+        if controllers in ("", "memory"):  # of the second version, of the first
+            base, name = root / "sys/fs/cgroup" / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+            inner = base / path.lstrip("/")
+            for folder in (inner, *inner.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max"
+                    yield int((folder / name).read_text())

@@ -77,16 +77,18 @@ def emit(
     marks: Sequence[Mark],
     visible: str = "",
     allow: Callable[[Any], bool] | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Path]:
     """Write each item to `folder/name + suffix`; a line about each goes to `folder/made.jsonl`.
 
     Args:
+        labels: what each was asked to be, for its line; of fewer than there are items, from the beginning again.
         visible: text drawn onto (or spoken before, written into) each item; "" for none.
         allow: filter hook; an item for which it does not return True raises MQ-8002 and nothing of it is written.
     """
     folder = files.make_folder(folder)
     paths = []
-    for item, name, mark in zip(items, names, marks, strict=True):
+    for i, (item, name, mark) in enumerate(zip(items, names, marks, strict=True)):
         data = leave(item, medium, mark, visible, allow, str(folder / name))
         path = folder / f"{name}{medium.suffix}"
         files.write_file(path, data)
@@ -95,7 +97,8 @@ def emit(
             "sha256": files.digest(data),
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        files.append_line(folder / "made.jsonl", entry | asdict(mark))
+        told = {"label": labels[i % len(labels)]} if labels else {}
+        files.append_line(folder / "made.jsonl", entry | told | asdict(mark))
         paths.append(path)
     return paths
 

@@ -4,7 +4,7 @@ jaxtyping names used throughout: b batch, c channels, d width, l length, `*space
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -287,6 +287,10 @@ class Autoencoder(ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor: ...
+
+    def unlearnt(self, x: Tensor) -> Mapping[str, Tensor]:
+        """What ways that learn nothing make of the codes of samples `x`, by their names."""
+        return {}
 
 
 class Judging(ABC):

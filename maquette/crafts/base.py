@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -46,8 +46,17 @@ class CraftConfig(config.Config, ABC):
             raise self.impossible(of, f"only {names} have what it takes")
         return of
 
-    def at(self, rate: int) -> None:
-        """Raise MQ-2009 where samples of this `rate` (of the medium, 0 where there is no time) do not suit it."""
+    def at(self, rate: int, of: Real) -> None:
+        """Raise MQ-2009 where samples of `of` at this `rate` (of the medium, 0 where there is none) do not suit it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Plain data that differ where something else is taken of the same samples."""
+        return self.to_tree()
+
+    def in_parts(self) -> bool:
+        """Whether what lasts longer than a sample may be brought, to be answered part by part: not where what is taken
+        has its place in a sample."""
+        return True
 
     @abstractmethod
     def take(self, x: Samples, rng: Seeds) -> Given:
@@ -85,10 +94,8 @@ class CraftConfig(config.Config, ABC):
         x = given[:, : of.shape[0]].expand(-1, of.shape[0], *given.shape[2:])
         return F.interpolate(x, size=of.shape[1:], mode="nearest")
 
-    def impossible(self, of: Real | str, reason: str) -> MaquetteError:
-        return MaquetteError(
-            "MQ-2009", path="data.given", value=f"{self.kind()} of {of}", reason=reason, todo="choose another craft"
-        )
+    def impossible(self, of: Real | str, reason: str, todo: str = "choose another craft") -> MaquetteError:
+        return MaquetteError("MQ-2009", path="data.given", value=f"{self.kind()} of {of}", reason=reason, todo=todo)
 
 
 def by_frame(change: Callable[[Tensor], Tensor], x: Samples) -> Given:

@@ -27,6 +27,9 @@ class HidingConfig(CraftConfig, ABC):
         c, *sides = super().space(of).shape
         return replace(of, shape=(c + 1, *sides))
 
+    def in_parts(self) -> bool:
+        return False
+
     def brought(self, of: Real) -> Real:
         return super().space(of)
 

@@ -7,16 +7,17 @@ gap, and samples are found for which the errors e are smallest.
 import numpy as np
 from jaxtyping import Bool, Float
 
-ORDER = 32
-CONTEXT = 1024
-"""Samples on either side of what is gone that coefficients are taken from: sound changes."""
+ORDER = 0.004
+"""Seconds that coefficients look back: 32 samples at 8 kHz."""
+CONTEXT = 0.128
+"""Seconds on either side of what is gone that coefficients are taken from: sound changes."""
 ROUNDS = 3
 """How often samples are found by coefficients and coefficients by samples."""
 FAINT = 1e-9
 """A share of the sound's power that counts as noise, so that what is silent or a pure tone has coefficients."""
 
 
-def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int = ORDER) -> Float[np.ndarray, " n"]:
+def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " n"]:
     """`x` with its samples that are `gone` replaced by those of least squared error, by turns with the coefficients
     (Janssen et al. 1986, section III); 0 where everything is gone.
 
@@ -25,9 +26,10 @@ def across(x: Float[np.ndarray, " n"], gone: Bool[np.ndarray, " n"], order: int 
     x, places = np.where(gone, 0.0, x), np.flatnonzero(gone)
     if not places.size:
         return x
-    around = slice(max(0, places[0] - CONTEXT), places[-1] + 1 + CONTEXT)
+    context = round(CONTEXT * rate)
+    around = slice(max(0, places[0] - context), places[-1] + 1 + context)
     part, here = x[around], gone[around]  # a view: what is found there is found in x
-    sure, order = ~here, min(order, int((~here).sum()) // 3)
+    sure, order = ~here, min(round(ORDER * rate), int((~here).sum()) // 3)
     for _ in range(ROUNDS if order else 0):
         part[here] = _samples(part, here, _coefficients(part, sure, order))
         sure = np.ones_like(here)
@@ -70,11 +72,11 @@ def _samples(
     return solveh_banded(bands, wanted, lower=True)
 
 
-def onward(x: Float[np.ndarray, " n"], more: int, order: int = ORDER) -> Float[np.ndarray, " m"]:
+def onward(x: Float[np.ndarray, " n"], more: int, rate: int) -> Float[np.ndarray, " m"]:
     """`more` samples that come after `x`, each the one that is expected after those before it."""
     from scipy.signal import lfilter, lfiltic
 
-    a = burg(x, min(order, len(x) // 3))
+    a = burg(x, min(round(ORDER * rate), len(x) // 3))
     if not a.size:
         return np.zeros(more)
     whole = np.concatenate([[1.0], -a])

@@ -29,9 +29,11 @@ class Config(CraftConfig):
         hop, _, bands = spectra.sizes(self.rate)
         return Real((channels * bands, -(-length // hop)))
 
-    def at(self, rate: int) -> None:
+    def at(self, rate: int, of: Real) -> None:
         if rate != self.rate:
-            raise self.impossible(f"sound of rate {rate}", f"its spectrograms are of rate {self.rate}")
+            raise self.impossible(
+                f"sound of rate {rate}", f"its spectrograms are of rate {self.rate}", f"set data.given.rate={rate}"
+            )
 
     def take(self, x: Samples, rng: Seeds) -> Given:
         return spectra.log_mel(x, spectra.bank(self.rate).to(x.device)).flatten(1, 2)

@@ -2,9 +2,11 @@
 
 After Moving MNIST (Srivastava et al. 2015), with scikit-learn's digits. Place and speed are measured in sides of the
 square and in seconds, so that a film of another size, length or rate shows the same flight; edges are soft, and places
-lie between pixels. The digits of the films that are tested on are by people whose hands no other film shows.
+lie between pixels. The digits of the films that are tested on are by people whose hands no other film shows. In colour
+each digit has a hue of its own, all of one brightness: what colour a film has is seen from its shape alone.
 """
 
+import colorsys
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from maquette.core import seeds
+from maquette.core.colour import LUMA
 from maquette.data.dataset import TEST, TRAIN, Reading, Row, Source
 from maquette.media.base import Medium
 
@@ -25,13 +28,16 @@ SIDE = 0.46
 """Of the square that a digit was written in, in sides of the film's."""
 SPEED = (0.35, 0.75)
 """Sides a second."""
+BRIGHT = 0.5
+"""What of the brightness of white the digits of films in colour have."""
 STEEP = math.radians(20)
 """No flight is closer than this to one along a wall."""
+WHITE = np.ones(1)
 
 
 def source(medium: Medium, seed: int) -> Source:
     """The set for a medium of square films, drawn at its size, length and rate."""
-    return Source(name=NAME, place=NAME, key=[NAME, 1, seed], read=partial(_reading, medium, seed))
+    return Source(name=NAME, place=NAME, key=[NAME, 2, seed], read=partial(_reading, medium, seed))
 
 
 def _reading(medium: Medium, seed: int) -> Reading:
@@ -52,24 +58,34 @@ def _rows(digits: np.ndarray, labels: np.ndarray, medium: Medium, seed: int) -> 
             angle, speed = rng.uniform(STEEP, math.pi / 2 - STEEP), rng.uniform(*SPEED)
             velocity = speed * np.array([down * math.sin(angle), right * math.cos(angle)])
             said = f"a {label} moving {'down' if down > 0 else 'up'} and {'right' if right > 0 else 'left'}"
-            load = partial(film, digit, at, velocity, medium)
+            load = partial(film, digit, at, velocity, medium, colour(label / 10) if medium.stored[-1] == 3 else WHITE)
             yield Row(f"{i:04}/{flight}", load, TRAIN if i < last else TEST, str(label), said)
 
 
-def film(digit: np.ndarray, at: np.ndarray, velocity: np.ndarray, medium: Medium) -> np.ndarray:
+def colour(hue: float) -> np.ndarray:
+    """Red, green and blue of a hue in [0, 1), as pure as may be where the brightness is `BRIGHT`."""
+    pure, shares = np.array(colorsys.hsv_to_rgb(hue, 1, 1)), np.array(LUMA)
+    own = pure @ shares
+    return pure * BRIGHT / own if own >= BRIGHT else pure + (1 - pure) * (BRIGHT - own) / (1 - own)
+
+
+def film(
+    digit: np.ndarray, at: np.ndarray, velocity: np.ndarray, medium: Medium, ink: np.ndarray = WHITE
+) -> np.ndarray:
     """uint8 [frames, size, size, channels] of a digit [8, 8] in [0, 1] that flies.
 
     Args:
         at: where it is first, down and to the right, as shares of the way from wall to wall.
         velocity: down and to the right, in sides a second.
+        ink: how bright it is in each channel.
     """
-    frames, size, _, channels = medium.stored
+    frames, size, *_ = medium.stored
     seconds = np.arange(frames) / medium.rate
     down, right = (
         _drawn(digit.max(1 - axis) > 0, at[axis], velocity[axis] * seconds, size) for axis in (0, 1)
     )  # [frames, size, 8] each
     grey = down @ digit @ right.transpose(0, 2, 1)
-    return np.rint(255 * grey.clip(0, 1)).astype(np.uint8)[..., None].repeat(channels, -1)
+    return np.rint(255 * grey.clip(0, 1)[..., None] * ink).astype(np.uint8)
 
 
 def _drawn(ink: np.ndarray, at: float, moved: np.ndarray, size: int) -> np.ndarray:

@@ -33,7 +33,7 @@ class Data(Config):
     """Whether the model is told the labels."""
     augment: dict[str, Any] = field(default_factory=dict)
     """For images and films: flip (share), crop (pixels of padding), rotate (degrees), colour (strength). For sound:
-    gain (decibels), shift (share of an item), polarity (share), noise (standard deviation)."""
+    gain (decibels), shift (share of an item), speed (share), polarity (share), noise (standard deviation)."""
     columns: dict[str, str] = field(default_factory=dict)
     """Of tables with other names: what the medium calls a column, label or caption -> what it is called there:
     {prompt: en}."""
@@ -97,10 +97,10 @@ def _given(dataset: Dataset, data: Data, medium: Medium) -> Dataset:
     """`dataset` with what goes with its rows; what that is shows in the fingerprint, as scores depend on it."""
     if data.given is not None:
         data.given.space(medium.space)  # type: ignore[arg-type]
-        data.given.at(medium.rate)
+        data.given.at(medium.rate, medium.space)  # type: ignore[arg-type]
         dataset = both(dataset, lambda split, name: replace(split, craft=data.given))
         # forecasts are scored alike, whether the past is given or gone on from
-        return dataset if foretells(medium) else _marked(dataset, data.given.to_tree())
+        return dataset if foretells(medium) else _marked(dataset, data.given.identity())
     if data.other:
         others = packed(find(data.other, medium, data.seed, {}), medium, data.max_bad, data.seed)
         pictures = {TRAIN: others.train.items, TEST: others.test.items}

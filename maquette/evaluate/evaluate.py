@@ -41,11 +41,12 @@ from maquette.evaluate import (
     harmony,
     neighbours,
     spoken,
+    standard,
     taught,
 )
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import near_copies
-from maquette.evaluate.pictures import reconstructed, shots
+from maquette.evaluate.pictures import reconstructed, shots, unlearnt
 from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
@@ -73,9 +74,9 @@ class Options(Config):
     """Of the contestant; "" takes the run's."""
     train_seconds: float | None = None
     """How long it trained, if that is known."""
-    guidance: float = 1.0
+    guidance: float | None = None
     sampling: Sampling | None = None
-    """How to draw; none is the model's own way."""
+    """How to draw; none is the model's own way, of both."""
     extractor: Choice = "auto"
     exact: bool = False
     """Whether what unseen items cost is also asked of the flow; the model must then be one that removes noise."""
@@ -117,7 +118,7 @@ def evaluate(
     if options.taught:
         taught.require_labels(pipeline, dataset)
     if not pipeline.model.config.draws:
-        if options.guidance != 1 or options.sampling is not None:
+        if options.guidance is not None or options.sampling is not None:
             raise MaquetteError("MQ-2151", "model", kind=pipeline.model.config.kind())
         return _judging(pipeline, dataset, seed, options)
     if reference is None:
@@ -157,7 +158,7 @@ def evaluate(
     if pipeline.along.captions is not None and len(medium.space.shape) == SOUND:
         talk = spoken.hear(pipeline, dataset, ask, say)
     if talk is not None:
-        scores += (talk.score(_plain_stamp(reference.dataset, TEST, 0, 0, seed)),)
+        scores += tuple(talk.scores(_plain_stamp(reference.dataset, TEST, 0, 0, seed)))
     if options.exact:
         say("solving the flow")
         scores += tuple(_by_the_flow(pipeline, reference, seed))
@@ -167,7 +168,7 @@ def evaluate(
         _report(pipeline, reference.dataset, drawn, seed, options),
         scores=scores,
         notes=(
-            *_notes(reference, ask, scores),
+            *_notes(pipeline, reference, ask, scores),
             *_searched(pipeline, reference),
             *_chosen(pipeline, dataset),
             *((f"It was trained privately: {pipeline.card['privacy']}.",) if pipeline.card.get("privacy") else ()),
@@ -286,6 +287,7 @@ def _scores(
     for name, estimate in reference.score(made, seen, labels).items():
         if np.isfinite(estimate.value):
             yield Score.of(name, estimate, stamp, reference.floors.get(name), baselines=beside.get(name, {}))
+    yield from standard.scores(reference, made, stamp)
     yield from attributes.scores(reference, seen, labels, stamp)
     if lesson is not None:
         plain = _plain_stamp(reference.dataset, TEST, len(made), len(made), ask.seed)
@@ -311,11 +313,17 @@ def _of_model(pipeline: Pipeline, reference: Reference, seed: int) -> Iterator[S
     if not isinstance(model, Autoencoder) or (isinstance(space, Real) and len(space.shape) < 2):
         return
     items = np.asarray(split.items[rows])
-    originals, copies = (pipeline.medium.to_tensor(x) for x in (items, reconstructed(pipeline, items)))
+    originals = pipeline.medium.to_tensor(items)
     stamp = _plain_stamp(reference.dataset, name, len(rows), len(rows), seed)
-    for what, estimate in _likeness(originals, copies, pipeline.medium):
-        if np.isfinite(estimate.value):
-            yield Score.of(what, estimate, stamp)
+
+    def likeness(copies: np.ndarray) -> dict[str, Estimate]:
+        found = _likeness(originals, pipeline.medium.to_tensor(copies), pipeline.medium)
+        return {what: estimate for what, estimate in found if np.isfinite(estimate.value)}
+
+    beside = {way: likeness(copies) for way, copies in unlearnt(pipeline, items).items()}
+    for what, estimate in likeness(reconstructed(pipeline, items)).items():
+        others = {way: found[what] for way, found in beside.items() if what in found}
+        yield Score.of(what, estimate, stamp, baselines=others)
     if isinstance(model.latent, Tokens):
         with torch.inference_mode():
             codes = [model.encode(pipeline.encoded(part)) for part in np.array_split(items, -(-len(items) // BATCH))]
@@ -439,7 +447,7 @@ def _plain_stamp(data: Dataset, split: str, real: int, made: int, seed: int) -> 
 # -- sentences --------------------------------------------------------------------------------------------------------
 
 
-def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Iterator[str]:
+def _notes(pipeline: Pipeline, reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Iterator[str]:
     n, d = reference.n, reference.seen.features.shape[1]
     yield reference.extractor.note
     other = "other items of it" if reference.floor_split == reference.split else f"the {reference.floor_split} split"
@@ -451,9 +459,10 @@ def _notes(reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Ite
             f"{' and '.join(names)} are models of n-grams (Kneser-Ney) of the same tokens, learnt from "
             f"{reference.taught:,} training items of these data and asked for the same unseen ones."
         )
-    if ask.guidance != 1 or ask.sampling is not None:
+    guidance = pipeline.model.guidance if ask.guidance is None else ask.guidance
+    if guidance != 1 or ask.sampling is not None:
         how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}
-        yield f"Drawn with guidance {ask.guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
+        yield f"Drawn with guidance {guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
 
 
 def _searched(pipeline: Pipeline, reference: Reference) -> Iterator[str]:

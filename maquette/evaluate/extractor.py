@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core import cancel, files
@@ -16,8 +16,8 @@ from maquette.core.errors import MaquetteError
 from maquette.core.types import Tokens
 from maquette.data.dataset import Dataset, Items
 from maquette.evaluate.domain import Domain, train_or_load
-from maquette.evaluate.importer import inception_path, read_inception
-from maquette.evaluate.inception import RESIZE, InceptionV3
+from maquette.evaluate.importer import INCEPTION, read
+from maquette.evaluate.inception import RESIZE
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.media.base import InTime, Medium, Voiced
 
@@ -108,7 +108,7 @@ class InceptionExtractor(Extractor):
     pool = 2_000
     note = "Features come from the standard FID Inception-v3; n is smaller than the 50,000 of most published figures."
 
-    def __init__(self, network: InceptionV3, digest: str, device: torch.device):
+    def __init__(self, network: nn.Module, digest: str, device: torch.device):
         self.network, self.digest = network.to(device), digest
 
     def look(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor | None]:
@@ -165,7 +165,7 @@ def choose_extractor(
     Text takes frequencies of n-grams, and labels by its words; music takes frequencies of intervals, series their own
     values. Flat spaces take Fourier features. Pictures take the standard Inception when its converted weights are found
     (or `choice` asks for it), else the domain extractor, which is trained the first time and kept in the cache folder;
-    so do sound and films, for whose standard networks nobody has yet brought weights to convert.
+    so do sound and films, of which the standard networks are asked besides (`standard.py`), for they tell no labels.
 
     Args:
         seed: of the domain extractor's training.
@@ -192,9 +192,9 @@ def choose_extractor(
     if len(space.shape) == 1:
         sample = medium.to_tensor(np.asarray(dataset.train.items[:10_000]))
         return Fourier(float(sample.std(0).mean()), space.shape[0], device)
-    path = inception_path()
+    path = INCEPTION.place
     if choice == "inception" or (choice == "auto" and pictures and path.is_file()):
         if not path.is_file():
             raise MaquetteError("MQ-2081", str(path))
-        return InceptionExtractor(*read_inception(path), device)
+        return InceptionExtractor(*read(INCEPTION, path), device)
     return DomainExtractor(*train_or_load(dataset, medium, device, seed, say), device)

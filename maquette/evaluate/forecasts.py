@@ -16,13 +16,14 @@ import numpy as np
 
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
+from maquette.core.waiting import watched
 from maquette.data.dataset import Dataset
 from maquette.evaluate.reference import picked
 from maquette.evaluate.report import Score, Shot, Stamp
 from maquette.evaluate.scores import cost
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 from maquette.media.base import InTime, Medium, interval
-from maquette.pipeline import Pipeline, Request
+from maquette.pipeline import DRAWING, Pipeline, Request
 
 FUTURES = 96
 """Of each window: as many as three batches of a CPU."""
@@ -132,16 +133,21 @@ def foretell(
 
 
 def _drawn(pipeline: Pipeline, dataset: Dataset, rows: np.ndarray, ask: Request) -> np.ndarray:
-    """Made items, all futures of a window in a row; window i takes the seeds from `ask.seed` + i `FUTURES` on."""
-    medium, made = pipeline.medium, []
+    """Made items, all futures of a window in a row."""
+    futures = _futures(pipeline, dataset, rows, ask)
+    return np.concatenate([*watched(futures, DRAWING, len(rows) * FUTURES, pipeline.medium.pace, len)])
+
+
+def _futures(pipeline: Pipeline, dataset: Dataset, rows: np.ndarray, ask: Request) -> Iterator[np.ndarray]:
+    """Those of one window after the other; window i takes the seeds from `ask.seed` + i `FUTURES` on."""
+    medium = pipeline.medium
     assert isinstance(medium, InTime)
     for number, row in enumerate(rows):
         known = np.array(dataset.test.items[row][: medium.stored[0] - medium.horizon])
         label = int(dataset.test.labels[row]) if pipeline.classes else None
         tree = {name: value for name, value in vars(ask).items() if name in ("guidance", "sampling")}
         told = pipeline.continuing(known) | {"n": FUTURES, "seed": ask.seed + number * FUTURES, "label": label}
-        made.append(medium.onto(pipeline.generate(Request(**tree, **told)), known))
-    return np.concatenate(made)
+        yield medium.onto(pipeline.generate(Request(**tree, **told)), known)
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------

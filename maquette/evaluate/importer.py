@@ -8,19 +8,47 @@ on memory and time end it otherwise. The parent believes only names, shapes and 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import maquette
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.evaluate.inception import InceptionV3
+from maquette.evaluate.vggish import VGGish
 
-INCEPTION = "inception-2015-12-05.safetensors"
+
+class Standard(NamedTuple):
+    """A network of published figures, whose weights are not ours to give.
+
+    Attributes:
+        known: the well-known file that holds them.
+        file: what they are called in the cache folder, once they are converted.
+        variable: of the environment, which may name another place.
+    """
+
+    build: Callable[[], nn.Module]
+    known: str
+    file: str
+    variable: str
+
+    @property
+    def place(self) -> Path:
+        """Where the converted weights are looked for."""
+        given = os.environ.get(self.variable)
+        return Path(given).expanduser() if given else files.cache_folder() / self.file
+
+
+INCEPTION = Standard(
+    InceptionV3, "pt_inception-2015-12-05-6726825d.pth", "inception-2015-12-05.safetensors", "MAQUETTE_INCEPTION"
+)
+VGGISH = Standard(VGGish, "vggish-10086976.pth", "vggish-10086976.safetensors", "MAQUETTE_VGGISH")
 VGG = "vgg19-features.safetensors"
-MAX_BYTES = 256 << 20
+MAX_BYTES = 320 << 20
 SECONDS = 300
 MEMORY = 16 << 30
 """Address space; torch alone reserves several GB of it without touching them."""
@@ -28,45 +56,40 @@ MEMORY = 16 << 30
 FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "ctypes.", "urllib.")
 
 
-def import_inception(source: Path | str, target: Path | str | None = None) -> Path:
-    """Convert the well-known `pt_inception-2015-12-05-6726825d.pth` to safetensors and keep it where it is looked for.
+def convert(network: Standard, source: Path | str, target: Path | str | None = None) -> Path:
+    """Convert the well-known file of a network to safetensors, unless it is that already, and keep it.
 
     Args:
-        target: of the safetensors file; default in the cache folder, where `evaluate` finds it.
+        target: of the safetensors file; default where `evaluate` looks for it.
 
     Raises:
         MaquetteError: MQ-5004 no such file, MQ-2082 it cannot be read, MQ-7020 its tensors are not that network's.
     """
-    source, target = Path(source), Path(target) if target else inception_path()
+    source, target = Path(source), Path(target) if target else network.place
     if not source.is_file():
         raise MaquetteError("MQ-5004", str(source))
-    data = _read_in_child(source)
-    check_inception(files.read_tensors(source, data), str(source))
+    safe = source.suffix == ".safetensors"
+    data = files.read_file(source, MAX_BYTES) if safe else _read_in_child(source, network.known)
+    check(network, files.read_tensors(source, data), str(source))
     files.write_file(target, data)
     return target
 
 
 def import_vgg(source: Path | str) -> Path:
     """Convert the convolutions of torchvision's `vgg19-dcbb9e9d.pth` to safetensors in the cache folder; raises as
-    `import_inception`, but for the tensors, which who reads them checks."""
+    `convert`, but for the tensors, which who reads them checks."""
     source, target = Path(source), files.cache_folder() / VGG
     if not source.is_file():
         raise MaquetteError("MQ-5004", str(source))
     if not target.is_file():
-        files.write_file(target, _read_in_child(source, "features."))
+        files.write_file(target, _read_in_child(source, "vgg19-dcbb9e9d.pth", "features."))
     return target
 
 
-def inception_path() -> Path:
-    """Where the converted weights are looked for: `MAQUETTE_INCEPTION`, else the cache folder."""
-    given = os.environ.get("MAQUETTE_INCEPTION")
-    return Path(given).expanduser() if given else files.cache_folder() / INCEPTION
-
-
-def check_inception(tensors: dict[str, Tensor], where: str) -> None:
+def check(network: Standard, tensors: dict[str, Tensor], where: str) -> None:
     """Refuse tensors whose names, shapes, types or values cannot be that network's."""
     with torch.device("meta"):
-        wanted = {name: t for name, t in InceptionV3().state_dict().items() if not _counts(name)}
+        wanted = {name: t for name, t in network.build().state_dict().items() if not _counts(name)}
     found = {name: t for name, t in tensors.items() if not _counts(name)}
     if missing := sorted(wanted.keys() ^ found.keys()):
         lacks = "it lacks" if missing[0] in wanted else "it has"
@@ -79,14 +102,14 @@ def check_inception(tensors: dict[str, Tensor], where: str) -> None:
             raise MaquetteError("MQ-7020", where, reason=f"{name} is not finite")
 
 
-def read_inception(path: Path | str) -> tuple[InceptionV3, str]:
+def read(network: Standard, path: Path | str) -> tuple[nn.Module, str]:
     """The network with the weights at `path` (safetensors), and their SHA-256."""
     data = files.read_file(path, MAX_BYTES)
     tensors = files.read_tensors(path, data)
-    check_inception(tensors, str(path))
-    network = InceptionV3()
-    network.load_state_dict({k: v for k, v in tensors.items() if not _counts(k)}, strict=False)
-    return network.eval().requires_grad_(False), files.digest(data)
+    check(network, tensors, str(path))
+    built = network.build()
+    built.load_state_dict({k: v for k, v in tensors.items() if not _counts(k)}, strict=False)
+    return built.eval().requires_grad_(False), files.digest(data)
 
 
 def _counts(name: str) -> bool:
@@ -94,18 +117,19 @@ def _counts(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _read_in_child(source: Path, prefix: str = "") -> bytes:
-    """The tensors of a file whose names begin with `prefix`, as safetensors."""
+def _read_in_child(source: Path, known: str, prefix: str = "") -> bytes:
+    """The tensors of a file whose names begin with `prefix`, as safetensors; `known` is what it should be."""
     root = str(Path(maquette.__file__).parent.parent)
     command = [sys.executable, "-m", "maquette.evaluate.importer", str(source.resolve()), prefix]
     environment = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        raise MaquetteError("MQ-2082", str(source), reason=f"it took more than {SECONDS} s") from None
+        raise MaquetteError("MQ-2082", str(source), known=known, reason=f"it took more than {SECONDS} s") from None
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise MaquetteError("MQ-2082", str(source), reason=last or f"the reader died ({done.returncode})")
+        reason = last or f"the reader died ({done.returncode})"
+        raise MaquetteError("MQ-2082", str(source), known=known, reason=reason)
     return done.stdout
 
 

@@ -1,11 +1,13 @@
 """The pictures of a report: samples, one column a class, neighbours, reconstructions, axes of codes, where a critic
 looks, the way between samples."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Given, Judging, Real, Sampling
@@ -30,6 +32,8 @@ AXES = 10
 """At most so many axes of a code have a row."""
 REACH = 2.5
 """Standard deviations that a row goes along an axis of a code, either way."""
+GRID = 20
+"""Codes a side of the map of a model that has two."""
 WITHIN = 0.9876
 """Share of normal numbers within `REACH` standard deviations: of noise of another law, so many lie within a row too."""
 LAW = 1024
@@ -141,6 +145,8 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
             for part in np.array_split(reference.items, -(-len(reference.items) // 64))
         ]
     )
+    if z.shape[1] == 2:
+        yield from _map(pipeline, reference, z)
     spread = z.std(0)
     axes = spread.argsort(descending=True)[:AXES]
     steps = torch.linspace(-REACH, REACH, COLUMNS, device=z.device)
@@ -152,6 +158,33 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
         f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items."
     )
     yield _shown(pipeline.medium, "traversal", "Axes of the code", caption, items)
+
+
+def _map(pipeline: Pipeline, reference: Reference, z: torch.Tensor) -> Iterator[Shot]:
+    """What codes of two numbers mean (Kingma and Welling 2013, appendix A), and where those of real items lie."""
+    assert isinstance(pipeline.model, Autoencoder)
+    steps = torch.special.ndtri((torch.arange(GRID, device=z.device) + 0.5) / GRID)
+    codes = torch.cartesian_prod(-steps, steps).flip(1)
+    items = pipeline.decoded(pipeline.model.decode(codes))
+    caption = (
+        f"{GRID} x {GRID} codes: the first number grows to the right, the second upwards, each through the quantiles "
+        "of N(0, 1), so that every cell stands for as many samples."
+    )
+    yield _shown(pipeline.medium, "map", "Map of the code", caption, items, GRID)
+    side, dot = 480, 2
+    sheet = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(sheet)
+    places = (z.clamp(-REACH, REACH).cpu() / REACH + 1) / 2 * (side - 1)
+    for (x, y), label in zip(places.tolist(), reference.labels.tolist(), strict=True):
+        hue = "black" if label < 0 else f"hsl({360 * label // max(1, len(reference.dataset.classes))}, 75%, 45%)"
+        draw.ellipse((x - dot, side - 1 - y - dot, x + dot, side - 1 - y + dot), fill=hue)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    caption = (
+        f"The codes (means) of {len(z)} real items of the {reference.split} split, from -{REACH:g} to {REACH:g} each "
+        "way, a colour for each label."
+    )
+    yield Shot("codes", "Codes of real items", caption, buffer.getvalue())
 
 
 @torch.inference_mode()
@@ -204,3 +237,15 @@ def reconstructed(pipeline: Pipeline, items: np.ndarray) -> np.ndarray:
     for first in range(0, len(items), COLUMNS * 8):
         parts.append(pipeline.decoded(model.decode(model.encode(pipeline.encoded(items[first : first + COLUMNS * 8])))))
     return np.concatenate(parts)
+
+
+def unlearnt(pipeline: Pipeline, items: np.ndarray) -> dict[str, np.ndarray]:
+    """What ways without a model make of the codes of the same stored items, by their names."""
+    model, found = pipeline.model, dict[str, list[np.ndarray]]()
+    assert isinstance(model, Autoencoder)
+    for first in range(0, len(items), COLUMNS * 8):
+        with pipeline.computing():
+            made = model.unlearnt(pipeline.encoded(items[first : first + COLUMNS * 8]))
+        for name, x in made.items():
+            found.setdefault(name, []).append(pipeline.decoded(x))
+    return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -25,7 +25,8 @@ class Stamp(Config):
     """What a score was computed from and with. Two scores are alike when their stamps differ at most in the seed."""
 
     extractor: str
-    """Who saw the samples: domain, words, inception, fourier, pixels, codec where the score is of codes, or none."""
+    """Who saw the samples: domain, words, inception, vggish, fourier, pixels, codec where the score is of codes, or
+    none."""
     weights: str
     """SHA-256 of the extractor's weights; "" when it has none."""
     resize: str
@@ -86,6 +87,9 @@ KINDS: dict[str, Kind] = {
         "higher",
         "Share of sounds that a classifier of real ones takes for the words that they were asked to say.",
     ),
+    "every_word": Kind(
+        "All words recognised", "share", "higher", "The same of every word in every voice, learnt together or not."
+    ),
     "taught_accuracy": Kind(
         "Accuracy taught",
         "share",
@@ -100,6 +104,18 @@ KINDS: dict[str, Kind] = {
     ),
     "pitch_accuracy": Kind(
         "Pitch accuracy", "share", "higher", "Share of sounds at most half a semitone from the note that was asked for."
+    ),
+    "fad": Kind(
+        "Fréchet audio distance",
+        "",
+        "lower",
+        "How far pieces of 0.96 s are from real ones in features of VGGish, the standard network for sound.",
+    ),
+    "frame_fid": Kind(
+        "Fréchet distance of frames",
+        "",
+        "lower",
+        "How far single frames are from real ones in features of the standard Inception, which sees no motion.",
     ),
     "flicker": Kind(
         "Flicker",

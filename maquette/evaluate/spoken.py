@@ -3,11 +3,12 @@
 The network is that of `domain.py`, with captions for labels: it never hears what a model makes before it judges it.
 Where pairs of a caption and a label were held out of training (`data/combinations.py`) it learns from all real sounds
 of the source's training split, these pairs included, since one that never heard a speaker say a word would rather
-believe in another; the source's own test split says how often it is right of real ones.
+believe in another; the source's own test split says how often it is right of real ones. Besides, every word is asked
+for in every voice, learnt together or not: a few held-out pairs need not have all words among them.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,8 @@ MOST, EACH = 100, 5
 """Different captions at most, and real sounds of each at least, for a classifier to tell them apart."""
 ASKED = 500
 """At most so many sounds are asked for."""
+ALL = 300
+"""About so many, when every word is asked for with every label."""
 SHOWN = 6
 """Pairs of words and a label on the picture of a report."""
 
@@ -41,6 +44,7 @@ class Spoken:
         pairs: of each its caption and its label, as a person would say them.
         made: stored items [n, *stored]. real: real ones of the same pairs.
         judge: the classifier. learnt: how many real sounds it has learnt from.
+        every: of each caption, how often it was heard of how many times it was asked for, with each label in turn.
     """
 
     asked: Int[np.ndarray, " n"]
@@ -50,21 +54,28 @@ class Spoken:
     real: np.ndarray
     judge: DomainExtractor
     learnt: int
+    every: dict[str, tuple[int, int]]
 
-    def score(self, stamp: Stamp) -> Score:
-        """The share of right ones beside that of real test sounds; `stamp` is for scores without an extractor."""
+    def scores(self, stamp: Stamp) -> Iterator[Score]:
+        """The shares of right ones beside that of real test sounds; `stamp` is for scores without an extractor."""
         judge, n = self.judge, len(self.made)
+        signed = replace(stamp, extractor="words", weights=judge.digest, resize=judge.resize, real=self.learnt)
         right = wilson(int((self.heard == self.asked).sum()), n)
         chance = {CHANCE: Estimate(np.bincount(self.asked).max() / n)}
-        signed = replace(stamp, extractor="words", weights=judge.digest, resize=judge.resize, real=self.learnt, made=n)
-        return Score.of("words_heard", right, signed, judge.network.accuracy, baselines=chance)
+        yield Score.of("words_heard", right, replace(signed, made=n), judge.network.accuracy, baselines=chance)
+        heard, asked = (sum(counts) for counts in zip(*self.every.values(), strict=True))
+        chance = {CHANCE: Estimate(1 / len(self.every))}
+        signed = replace(signed, made=asked)
+        yield Score.of("every_word", wilson(heard, asked), signed, judge.network.accuracy, baselines=chance)
 
     def note(self) -> str:
         return (
             f"{len(self.made):,} sounds were asked for by the {len(set(self.pairs)):,} different captions, with their "
             "labels, of the test split: the interval is over sounds, not over captions. What they say is told by a "
             f"network that learnt from {self.learnt:,} real sounds and is right of "
-            f"{self.judge.network.accuracy:.1%} of real test sounds."
+            f"{self.judge.network.accuracy:.1%} of real test sounds. Of all words, each in all voices, it heard "
+            + ", ".join(f"{word} {right} of {n} times" for word, (right, n) in self.every.items())
+            + "."
         )
 
     def shot(self, medium: Medium) -> Shot:
@@ -96,17 +107,33 @@ def hear(
     judge = DomainExtractor(*train_or_load(told, pipeline.medium, pipeline.device, 0, say), pipeline.device)
     say(f"listening to {len(rows)} sounds that were asked to say something")
     made = pipeline.generate(asked)
-    logits = judge.see(made, pipeline.medium, pipeline.device).logits
-    assert logits is not None, "it knows labels"
+
+    def heard(made: np.ndarray) -> Int[np.ndarray, " n"]:
+        logits = judge.see(made, pipeline.medium, pipeline.device).logits
+        assert logits is not None, "it knows labels"
+        return logits.argmax(1).numpy()
+
+    voices = range(len(dataset.classes)) if known else [0]
+    pairs = [(word, voice) for voice in voices for word in number]
+    pairs *= max(1, ALL // len(pairs))
+    every = replace(
+        ask,
+        n=len(pairs),
+        prompt=tuple(word for word, _ in pairs),
+        label=tuple(voice for _, voice in pairs) if known else None,
+        opening=None,
+    )
+    said = heard(pipeline.generate(every)) == [number[word] for word, _ in pairs]
     names = [f"{dataset.classes[label]}: " if known else "" for label in labels]
     return Spoken(
         asked=np.array([number[word] for word in words]),
-        heard=logits.argmax(1).numpy(),
+        heard=heard(made),
         pairs=[name + word for name, word in zip(names, words, strict=True)],
         made=made,
         real=np.asarray(test.items[rows]),
         judge=judge,
         learnt=int((told.train.labels >= 0).sum()),
+        every={word: (int(said[i :: len(number)].sum()), len(said[i :: len(number)])) for word, i in number.items()},
     )
 
 

@@ -22,6 +22,7 @@ from maquette.core.config import Config as AnyConfig
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
+from maquette.core.waiting import number
 from maquette.media import lettering, marks, sound, wav
 from maquette.media.base import Cutter, Facts, Medium, MediumConfig, read_whole
 
@@ -121,8 +122,17 @@ class Audio(Medium):
         item[: len(read)] = read[: len(item)]
         return item
 
+    def stretch(self, path: Path) -> tuple[np.ndarray, int]:
+        read = sound.read(read_whole(path, sound.MAX_BYTES), str(path), self.rate, self.channels)
+        items = np.zeros((-(-len(read) // self.samples), *self.stored), np.int16)
+        items.reshape(-1, self.channels)[: len(read)] = read
+        return items, len(read)
+
     def cutter(self) -> Cutter:
         return _Pieces(self.samples)
+
+    def pace(self, rate: float) -> str:
+        return f"{super().pace(rate)}  {number(rate * self.samples / self.rate)} s of sound/s"
 
     def facts(self, data: bytes, name: str) -> Facts:
         read = sound.read(data, name, self.rate, self.channels, self.samples)

@@ -16,6 +16,7 @@ from maquette.core import config, files
 from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark, Writer
 from maquette.core.types import Real, Space
+from maquette.core.waiting import number
 from maquette.media.facts import Facts
 from maquette.media.heard import Heard
 
@@ -107,6 +108,12 @@ class Medium(ABC):
     def read(self, path: Path) -> np.ndarray:
         """One item from a file; raises `MaquetteError` MQ-3001 with the reason when it cannot."""
 
+    def stretch(self, path: Path) -> tuple[np.ndarray, int]:
+        """All of a file as items one after another [k, *stored], the last of them filled up, and how long it is along
+        their first axis; of a medium that does not last, one item. Raises like `read`."""
+        whole = self.read(path)
+        return np.asarray(next(iter(self.cutter().put(whole)), whole))[None], self.stored[0]
+
     @abstractmethod
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         """One item from the bytes of a file called `name` (a row of a table, an upload); raises like `read`."""
@@ -139,6 +146,10 @@ class Medium(ABC):
     @abstractmethod
     def from_tensor(self, x: Tensor) -> np.ndarray:
         """Samples [b, *space.shape] -> stored items [b, *stored], out-of-range values clipped."""
+
+    def pace(self, rate: float) -> str:
+        """So many items a second in words, beside what of them lasts: frames, seconds of sound."""
+        return f"{number(rate)} samples/s"
 
     def units(self, x: Tensor) -> Tensor:
         """How many units the likelihood of each sample is shared among, [b]: dimensions, or bytes of text."""

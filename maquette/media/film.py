@@ -14,6 +14,7 @@ What is done to a picture: upright as its display matrix says, pixels made squar
 
 import contextlib
 import io
+import itertools
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ MAX_FRAMES = 100_000
 """Frames that are decoded of one film."""
 SLACK = 0.2
 """Share of a tick by which a frame may be late and is still taken as having begun."""
+VARIABLE = "variable frame rate: pictures are picked by their times"
 QP = 4
 """The quantiser that films are written with: near the least noise that there is (0 would be a profile of H.264 that
 browsers do not play)."""
@@ -356,17 +358,42 @@ def _of_film(data: bytes) -> tuple[tuple[int, int], float, float, dict[str, bool
             "with pixels that are not square": _wide(stream) != 1,
         }
         size = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
-        lasts = (film.duration or 0) / av.time_base
-        return size, lasts, 1 / float(stream.guessed_rate or 25), notes
+        lasts, each = (film.duration or 0) / av.time_base, 1 / float(stream.guessed_rate or 25)
+        said = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else lasts
+    begins, unit = _begins(data)
+    if len(begins) > 1:
+        came = begins[-1] - begins[0] + each
+        alone = said == lasts and notes["with sound, which is left out"]  # and may be what lasts so long
+        notes |= {
+            VARIABLE: _varies([after - before for before, after in itertools.pairwise(begins)], unit),
+            f"breaks off after {came:.3g} of {said:.3g} s": not alone and said - came > max(2 * each, SLACK),
+        }
+    return size, lasts, each, notes
+
+
+def _begins(data: bytes) -> tuple[list[float], float]:
+    """When the pictures of a film begin, in seconds, none of them decoded; and what their times are counted in."""
+    with _opened(data) as (film, stream):
+        unit, found = float(stream.time_base or 0), list[float]()
+        with contextlib.suppress(FFmpegError):  # it may end in the middle of one
+            for packet in itertools.islice(film.demux(stream), 4 * MAX_FRAMES):
+                found += [] if packet.pts is None else [packet.pts * unit]
+    return sorted(found), unit
+
+
+def _varies(lasting: Sequence[float], unit: float) -> bool:
+    """Whether pictures are to be seen for unlike times, but for rounding to `unit`."""
+    return max(lasting) - min(lasting) > max(2.5 * unit, SLACK * min(lasting))
 
 
 def _of_animation(data: bytes) -> tuple[tuple[int, int], float, float, dict[str, bool]]:
-    size, lasts, frames = (0, 0), 0.0, 0
+    size, shots = (0, 0), list[float]()
     for shot, picture in decode.frames(data):
-        size, lasts, frames = picture.size, lasts + shot, frames + 1
-        if frames >= MAX_FRAMES or frames * picture.width * picture.height > MAX_WORK:
+        size = picture.size
+        shots.append(shot)
+        if len(shots) >= MAX_FRAMES or len(shots) * picture.width * picture.height > MAX_WORK:
             break
-    return size, lasts, lasts / max(1, frames), {}
+    return size, sum(shots), sum(shots) / max(1, len(shots)), {VARIABLE: len(shots) > 1 and _varies(shots, 0.01)}
 
 
 @contextlib.contextmanager

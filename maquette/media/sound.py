@@ -13,6 +13,7 @@ wanted rate stay as they are.
 import contextlib
 import io
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
@@ -58,6 +59,8 @@ MAX_CHANNELS = 8
 MAX_VALUES = 1 << 27
 """Samples times channels that are decoded of one file, and that it may become: some 25 minutes of a compact disc."""
 MAX_PACKETS = 4_000_000
+LATE = 0.1
+"""Seconds that a file may lack of what its header says: coders fill up their last frame."""
 _SCALES = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63}
 """What full scale is in each of libav's formats of whole numbers."""
 
@@ -99,7 +102,9 @@ def facts(data: bytes, name: str, rate: int, item: np.ndarray, samples: int, pie
     with _telling(data, name), _opened(data) as (file, stream):
         codec = stream.codec_context
         length = stream.duration * stream.time_base if stream.duration and stream.time_base else None
-        seconds = float(length) if length else (file.duration or 0) / av.time_base or len(item) / rate
+        came = len(item) / rate
+        seconds = _claimed(data) or (float(length) if length else (file.duration or 0) / av.time_base) or came
+        over = len(item) < samples and seconds - came > LATE
         notes = {
             f"{format} under another suffix": suffix in SUFFIXES and suffix not in CONTAINERS[format].suffixes,
             f"resampled from {codec.rate:,} to {rate:,} samples per second": codec.rate != rate,
@@ -107,12 +112,27 @@ def facts(data: bytes, name: str, rate: int, item: np.ndarray, samples: int, pie
             f"on both sides the mean of {codec.channels} channels": codec.channels > 2 and channels == 2,
             "on both sides the same, of one channel": codec.channels == 1 and channels == 2,
             "shorter than an item: silence follows": len(item) < samples,
-            "longer than an item: only its beginning is read": not pieces and seconds * rate >= samples + 1,
+            f"breaks off after {came:.3g} of {seconds:.3g} s": over,
+            "longer than an item: only its beginning is read": not (pieces or over) and seconds * rate >= samples + 1,
             "silent": not item.any(),
             "constant: there is nothing to hear": bool(item.any() and (item == item[0]).all()),
             "at full scale, where it may be clipped": bool((np.abs(item.astype(np.int32)) >= 32767).mean() > 1e-3),
         }
     return Facts(size=(round(seconds, 3),), unit="s", notes=tuple(note for note, true in notes.items() if true))
+
+
+def _claimed(data: bytes) -> float:
+    """The seconds that the header of a WAV file claims, of which libav tells no more than the file has; 0 where it
+    claims nothing, or so much that nobody meant it: who writes as sound comes cannot know how much it will be."""
+    at, pace = 12, 0
+    while signature(data) == "WAV" and at + 20 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        if kind == b"fmt ":
+            pace = struct.unpack_from("<I", data, at + 16)[0]
+        if kind == b"data":
+            return size / pace if pace and size <= MAX_BYTES else 0.0
+        at += 8 + size + size % 2
+    return 0.0
 
 
 def signature(data: bytes) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
 from maquette.core.types import Real
+from maquette.core.waiting import number
 from maquette.media import augment, film, image, lettering, marks
 from maquette.media.base import Cutter, Facts, Medium, MediumConfig, read_whole
 
@@ -99,6 +100,14 @@ class Video(Medium):
         most = self.windows * self.frames
         return self._windows(film.clip(data, name, self.rate, self.frames, most, self.size, self.channels))
 
+    def stretch(self, path: Path) -> tuple[np.ndarray, int]:
+        data, most = read_whole(path, film.MAX_BYTES), MOST // (self.size**2 * self.channels)
+        read = film.clip(data, str(path), self.rate, self.frames, most + 1, self.size, self.channels)
+        if len(read) > most:
+            raise MaquetteError("MQ-3001", str(path), reason=f"it has more than {most:,} frames; cut it into parts")
+        last = read[-1:].repeat(-len(read) % self.frames, 0)
+        return np.concatenate([read, last]).reshape(-1, *self.stored), len(read)
+
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
         """From a row with `frames`, a list of picture files; with `fps` they are picked by their times."""
         fps = record.get("fps", self.rate)
@@ -119,6 +128,9 @@ class Video(Medium):
 
     def cutter(self) -> Cutter:
         return Windows(self.frames)
+
+    def pace(self, rate: float) -> str:
+        return f"{super().pace(rate)}  {number(rate * self.frames)} frames/s"
 
     @property
     def identity(self) -> list[Any]:

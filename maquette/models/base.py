@@ -30,6 +30,9 @@ class ModelConfig(config.Config, ABC):
     draws: ClassVar[bool] = True
     """Whether it makes samples; one that only judges them is asked nothing else."""
 
+    def at(self, rate: int) -> None:
+        """Raise MQ-2009 where samples of this `rate` (of the medium, 0 where there is no time) do not suit it."""
+
     def fitted(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "Model":
         """`build` for a model that is given what `beside` says besides its label.
 
@@ -91,6 +94,8 @@ class Model(nn.Module, ABC):
     """The kinds of space it can model."""
     stepwise: ClassVar[bool] = False
     """Whether a draw may be asked for in more or fewer steps."""
+    guidance: float = 1.0
+    """The scale of classifier-free guidance by which it is drawn from unless told otherwise."""
     config: ModelConfig
     space: Space
     classes: int

@@ -77,6 +77,8 @@ class Config(ModelConfig):
     """Width of a label's vector."""
     drop: float = 0.1
     """Share of training rows whose label or caption is hidden, so that guidance can be applied."""
+    guidance: float = 1.0
+    """How strongly samples follow their label and caption unless told otherwise: 1 is as learnt."""
 
     def __post_init__(self) -> None:
         self.check(self.spread[1] > 0, "spread", "a mean and a positive standard deviation")
@@ -85,6 +87,8 @@ class Config(ModelConfig):
         self.check(self.steps > 0, "steps", "a positive whole number")
         self.check(self.embed > 0, "embed", "a positive whole number")
         self.check(0 <= self.drop < 1, "drop", "in [0, 1)")
+        self.check(self.guidance >= 0, "guidance", "a number from 0 on")
+        self.check(self.guidance == 1 or self.drop > 0, "guidance", "1 where `drop` is 0")
         ode.find(self.solver, where="model.solver")
 
     def build(self, space: Space, classes: int = 0, beside: Beside = Beside()) -> "Diffusion":
@@ -102,6 +106,7 @@ class Diffusion(Model, Likelihood, Denoiser):
         self.config: Config = config  # pyright: ignore[reportIncompatibleVariableOverride]
         self.space: Real = space  # pyright: ignore[reportIncompatibleVariableOverride]
         self.classes, self.beside, self.levels = classes, beside, config.levels
+        self.guidance = config.guidance if classes or beside.text else 1.0
         self.embed = LabelEmbedder(classes, config.embed, config.drop)
         self.show = ImageEmbedder(beside.image, space)
         self.read = TextEmbedder(beside.text, config.reading, config.drop)

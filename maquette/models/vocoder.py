@@ -26,6 +26,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from maquette.codecs import mel
 from maquette.core import spectra
+from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Batch, Condition, Predictor, Real, Sampling, Space, Stats, Turn
 from maquette.models.base import Model, ModelConfig, refuse_space
@@ -68,6 +69,11 @@ class Config(ModelConfig):
         self.check(good, "periods", "different whole numbers from 2 to 64")
         for name in ("likeness", "features"):
             self.check(getattr(self, name) >= 0, name, "0 or a positive number")
+
+    def at(self, rate: int) -> None:
+        if rate != self.rate:
+            reason, todo = f"the medium's sound is of rate {rate}", f"set model.rate={rate}"
+            raise MaquetteError("MQ-2009", path="model.rate", value=self.rate, reason=reason, todo=todo)
 
     @classmethod
     def tiny(cls) -> "Config":
@@ -132,6 +138,9 @@ class Vocoder(Model, Autoencoder):
 
     def decode(self, z: Spectrogram) -> Sound:
         return self.generator(z.float()).clamp(-1, 1)
+
+    def unlearnt(self, x: Sound) -> dict[str, Sound]:
+        return {"Griffin-Lim": self.mel.decode(self.encode(x))}
 
     def predictor(self, condition: Condition) -> Predictor:
         """Spectrograms [b, 1, bands, t] -> sound [b, 1, l]."""

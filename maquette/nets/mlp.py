@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -24,6 +25,8 @@ class Config(NetConfig):
     """Of every hidden layer."""
     depth: int = 3
     """Hidden layers, or residual blocks."""
+    widths: tuple[int, ...] = ()
+    """Of each hidden layer by itself, in place of `width` and `depth`."""
     residual: bool = False
     """Blocks `h + W2 f(W1 norm(h))` in place of layers `f(W h)`: for networks deeper than about four layers."""
     activation: Literal["relu", "leaky", "silu"] = "silu"
@@ -35,6 +38,11 @@ class Config(NetConfig):
     def __post_init__(self) -> None:
         self.check(self.width > 0 and self.width % 2 == 0, "width", "a positive even number")
         self.check(self.depth > 0, "depth", "a positive whole number")
+        even = all(width > 0 and width % 2 == 0 for width in self.widths)
+        self.check(even, "widths", "a list of positive even numbers")
+        self.check(
+            not (self.widths and self.residual), "widths", "empty where blocks are residual: they have one width"
+        )
 
     @classmethod
     def tiny(cls) -> "Config":
@@ -56,15 +64,15 @@ class MLP(Critic):
     def __init__(self, config: Config, source: Shape, target: Shape, vector: int = 0, timed: bool = False):
         super().__init__()
         self.source, self.target, self.vector = source, target, vector
-        width = config.width
+        width, *others = config.widths or (config.width,) * (1 if config.residual else config.depth)
         told = width if vector or timed else 0
         self.time = TimeEmbedder(width) if timed else None
         self.told = nn.Linear(vector, width) if vector else None
         self.first = _Layer(config, math.prod(source), width, told)
-        rest = config.depth if config.residual else config.depth - 1
-        kind = _Residual if config.residual else _Layer
-        self.layers = nn.ModuleList(kind(config, width, width, told) for _ in range(rest))
-        self.last = nn.Linear(width, math.prod(target))
+        layers = [_Layer(config, a, b, told) for a, b in pairwise([width, *others])]
+        blocks = [_Residual(config, width, width, told) for _ in range(config.depth * config.residual)]
+        self.layers = nn.ModuleList([*layers, *blocks])
+        self.last = nn.Linear(others[-1] if others else width, math.prod(target))
 
     def see(
         self, x: Float[Tensor, "b *source"], t: Float[Tensor, " b"] | None = None, condition: Condition = Condition()

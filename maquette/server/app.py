@@ -20,15 +20,17 @@ from maquette import __version__
 from maquette.server import schemas
 from maquette.server.counts import Counts
 from maquette.server.decoders import Decoders
-from maquette.server.doors import Doors, Needs
-from maquette.server.engine import Engine
+from maquette.server.doors import Doors, Lock, Needs
+from maquette.server.engine import Engine, describe
 from maquette.server.errors import Elsewhere, answer, misread
 from maquette.server.films import Film, Films
 from maquette.server.filtering import Rules
+from maquette.server.jobs import Jobs
 from maquette.server.keeping import Keeping
 from maquette.server.media import Media
 from maquette.server.rates import Rates
 from maquette.server.reading import all_schemas
+from maquette.server.registry import Registry
 from maquette.server.routes import (
     audio,
     bundles,
@@ -46,7 +48,6 @@ from maquette.server.routes import (
 )
 from maquette.server.sessions import Sessions
 from maquette.server.settings import Settings
-from maquette.server.states import Job
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
 
@@ -88,12 +89,15 @@ def create_app(
     )
     state = app.state
     state.settings, state.engine, state.store = settings, engine, store
-    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else None
+    state.supervisor, state.jobs = supervisor, supervisor.jobs if supervisor else Jobs(store)
+    state.registry = Registry(state.jobs, engine)
     state.rules, state.allow, state.media = rules, allow, Media()
     state.decoders = Decoders(settings)
+    state.lock = Lock(store, settings.keys)
+    state.described = dict[bool, dict[str, Any]]()
     state.rates, state.strikes = Rates(settings.rate), Rates(settings.strikes)
     state.sessions = Sessions() if pages is not None else None
-    state.draining, state.ending = False, asyncio.Event()
+    state.draining, state.ending, state.warmed = False, asyncio.Event(), False
     state.auditing = Auditing(store)
     state.stop_jobs = lambda: None
     doors: list[Doors] = []
@@ -161,20 +165,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def made(film: Film) -> bytes:
         return await videos.made(state, film)
 
-    state.films = Films(Path(state.settings.data_folder) / "videos", made, state.settings.films)
+    def able(film: Film) -> bool:
+        return any(served.id == film.model for served in state.engine.served())
+
+    state.films = Films(state.store, made, state.settings.films, able)
     await state.engine.start()
+    await state.registry.sync()
     await state.films.start()
-    jobs = state.supervisor.jobs if state.supervisor is not None else None
-    state.keeping = Keeping(state.store, jobs, state.engine, state.films, state.settings.keep)
+    state.keeping = Keeping(
+        state.store, state.jobs, state.registry, state.films, state.settings.keep, state.supervisor is not None
+    )
     if state.supervisor is not None:
-        await asyncio.to_thread(state.supervisor.start, lambda name: state.engine.find(name).folder, _adding(state))
+        await asyncio.to_thread(state.supervisor.start, _finding(state), lambda folder, job: describe(folder).id)
         state.stop_jobs = _stopping(state)
-    looking = asyncio.create_task(state.keeping.run())
+    beside = (state.keeping.run(), state.registry.run(), _warm(state))
+    tasks = [asyncio.create_task(each) for each in beside]
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if stopped := state.stop_jobs():
             await stopped
         await state.films.close()
@@ -183,14 +194,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.auditing.close()
 
 
-def _adding(state: Any) -> Callable[[Path, Job], str]:
-    """What serves a finished run; the engine is changed in its own thread alone."""
+async def _warm(state: Any) -> None:
+    """Load what is to be loaded before the server calls itself ready; what cannot be is told, and keeps nobody else."""
+    for name in state.settings.warm:
+        try:
+            await state.engine.warm(name)
+        except Exception as fault:
+            log.error("%s could not be loaded: %s", name, getattr(fault, "code", type(fault).__name__))
+    state.warmed = True
+
+
+def _finding(state: Any) -> Callable[[str], Path]:
+    """What finds a model's folder in the supervisor's thread; a job that it takes may name one that was made since."""
     loop = asyncio.get_running_loop()
-
-    async def add(folder: Path, job: Job) -> str:
-        return state.engine.add(folder, job.tenant, job.shared).id
-
-    return lambda folder, job: asyncio.run_coroutine_threadsafe(add(folder, job), loop).result()
+    return lambda name: asyncio.run_coroutine_threadsafe(state.registry.find(name), loop).result().folder
 
 
 def _stopping(state: Any) -> Callable[[], "asyncio.Future[None]"]:
@@ -219,6 +236,7 @@ def _public() -> Any:
 def _described(app: FastAPI) -> Callable[..., Any]:
     async def openapi(request: Request) -> dict[str, Any]:
         """This description."""
+        await app.state.lock.closed()
         return app.openapi()
 
     return openapi
@@ -242,8 +260,9 @@ async def _misread(request: Request, bad: Exception) -> Response:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1 of all routes: bodies by the schemas that read them, keys by the scopes that are needed."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
+    known, shut = app.state.described, app.state.lock.shut
+    if shut in known:
+        return known[shut]
     tree = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     failure = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
     for route in app.routes:
@@ -259,10 +278,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             told.pop("x-schema", None)
             (scope,) = scopes_of(route)
             told["x-scope"] = scope
-            open_to_all = scope == "public" or not app.state.settings.keys
-            told["security"] = [] if open_to_all else [{"key": []}]
+            told["security"] = [{"key": []}] if shut and scope != "public" else []
     components = tree.setdefault("components", {})
     components["schemas"] = all_schemas(schemas)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    app.openapi_schema = tree
+    known[shut] = tree
     return tree

@@ -1,11 +1,13 @@
 """What every request passes, in one order: size -> Host -> Origin -> content type -> key and scope -> rate -> route.
 
-The last two are the dependency `needs`, which every route declares; whatever is raised anywhere becomes one kind of
-body here. Limits on time are the protocol's (`guard.py`).
+Keys are looked up in the database each time, so one that was revoked at another server opens nothing here either, and
+so are the models that jobs have made (`registry.py`). Key, scope and rate are the dependency `needs`, which every route
+declares; whatever is raised anywhere becomes one kind of body here. Limits on time are the protocol's (`guard.py`).
 """
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 import traceback
@@ -20,7 +22,7 @@ from starlette.responses import JSONResponse
 
 from maquette.core.errors import MaquetteError
 from maquette.server import hosts
-from maquette.server.engine import Served
+from maquette.server.engine import Absent, Served
 from maquette.server.errors import Answer, Elsewhere, Later, answer
 from maquette.server.reading import FORM, JSON
 from maquette.server.sessions import COOKIE, HEADER, LANGUAGE, may_change
@@ -59,17 +61,32 @@ class Caller(NamedTuple):
     id: str
     scopes: frozenset[str]
 
-    def sees(self, served: Served) -> bool:
+    def sees(self, served: Served | Absent) -> bool:
         """Whether a model is there for it: the operator's, its own jobs', shared ones; with the scope admin all."""
         return served.owner is None or served.shared or self.owns(served)
 
-    def owns(self, served: Served) -> bool:
+    def owns(self, served: Served | Absent) -> bool:
         """Whether it may say who else sees a model, and delete it."""
         return served.owner is not None and (served.owner == self.id or "admin" in self.scopes)
 
 
 LOCAL = Caller("", frozenset(SCOPES))
 NOBODY = Caller("", frozenset())
+
+
+class Lock:
+    """Whether requests need a key. They do from when the first one was made in the database, by whomever, and for good:
+    keys that are revoked or have expired open nothing, their absence neither."""
+
+    def __init__(self, store: Any, shut: bool):
+        self._store, self.shut, self._looked = store, shut, -math.inf
+
+    async def closed(self) -> bool:
+        """The state of it, looked at once a second; raises as the store, which lets nobody in either."""
+        if not self.shut and time.monotonic() >= self._looked + 1.0:
+            self.shut = await asyncio.to_thread(self._store.has_keys)
+            self._looked = time.monotonic()
+        return self.shut
 
 
 class Needs:
@@ -82,7 +99,8 @@ class Needs:
         """The caller.
 
         Raises:
-            MaquetteError: MQ-2207 no valid key, MQ-2208 one that lacks the scope, MQ-2210 too many requests.
+            MaquetteError: MQ-2207 no valid key, MQ-2208 one that lacks the scope, MQ-2210 too many requests, and as
+                `Registry.sync`.
         """
         request.scope["state"]["route"] = getattr(request.scope.get("route"), "path", "")
         if self.scope == "public":
@@ -94,11 +112,12 @@ class Needs:
             raise MaquetteError("MQ-2208", scope=self.scope)
         if caller is not LOCAL and (wait := request.app.state.rates.take(caller.id)):
             raise Later("MQ-2210", wait)
+        await request.app.state.registry.sync()  # what follows sees the models as the database has them now
         return caller
 
     async def _caller(self, request: Request) -> Caller:
         state = request.app.state
-        if not state.settings.keys:
+        if not await state.lock.closed():
             return LOCAL
         row = await self._row(request)
         if row is None:  # whoever has a key is let in however many guess at the same address, such as a proxy's

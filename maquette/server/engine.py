@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,6 +43,12 @@ class Busy(MaquetteError):
         self.retry_after = retry_after
 
 
+class Unopened(MaquetteError):
+    """A model that cannot be loaded: whoever asks for it has done nothing wrong."""
+
+    status = 500
+
+
 @dataclass(frozen=True)
 class Served:
     """A model that can be asked for, and what it can do.
@@ -56,6 +63,7 @@ class Served:
         takes: what it is given beside a label: "words", "picture".
         owner: the tenant whose job made it; None of a model of the operator's, which is everyone's.
         shared: whether its owner lets everyone use it.
+        job: the id of that job; "" of a model of the operator's.
     """
 
     id: str
@@ -76,13 +84,21 @@ class Served:
     takes: tuple[str, ...] = ()
     owner: str | None = None
     shared: bool = False
+    job: str = ""
 
 
-Sees = Callable[[Served], bool]
+class Absent(NamedTuple):
+    """A model that a job has made and whose files this server cannot read."""
+
+    owner: str
+    shared: bool
+
+
+Sees = Callable[[Served | Absent], bool]
 """Whether a model is there for whoever asks."""
 
 
-def anyone(served: Served) -> bool:
+def anyone(served: Served | Absent) -> bool:
     """All models: for the server itself."""
     return True
 
@@ -132,6 +148,7 @@ class Engine:
         self._precision: Storage = precision
         self._memory, self._queue = memory, queue
         self._models: dict[str, _Model] = {}
+        self._absent: Mapping[str, Absent] = {}
         self._jobs: set[Job] = set()
         self._arriving = 0
         self._device: Device | None = None
@@ -154,51 +171,59 @@ class Engine:
         return [model.served for model in list(self._models.values()) if sees(model.served)]
 
     def find(self, model: str, sees: Sees = anyone) -> Served:
-        """Raises `MaquetteError` MQ-2160 when there is none of that name, or none that is seen: with the same words."""
+        """Raises `MaquetteError` MQ-2160 when there is none of that name, or none that is seen: with the same words;
+        MQ-5182 when it is seen and its files are out of reach."""
         return self._found(model, sees).served
 
-    def add(self, folder: Path, owner: str | None = None, shared: bool = False) -> Served:
-        """A run's or bundle's folder becomes a model; one that was there before is read anew under its name.
-
-        Args:
-            owner, shared: see `Served`; a model that the operator has named stays everyone's.
+    def add(self, folder: Path) -> Served:
+        """A run's or bundle's folder becomes a model of the operator's; one that was there before is read anew under
+        its name.
 
         Raises:
             MaquetteError: as `pipeline.load`, as far as the config tells.
         """
-        bundle = find_bundle(folder).resolve()
-        outline = read_outline(bundle)
-        known = next((m for m in list(self._models.values()) if m.served.folder == bundle), None)
-        name = known.served.id if known else self._named(bundle)
-        if known is not None and known.served.owner is None:
-            owner, shared = None, False
-        served = replace(_describe(name, bundle, outline), owner=owner, shared=shared)
-        if known is None or known.served.digest != served.digest:
-            self._models[name] = _Model(served)
-        else:
-            known.served = served
+        served = describe(folder)
+        known = next((m for m in list(self._models.values()) if m.served.folder == served.folder), None)
+        served = replace(served, id=known.served.id if known else self._named(served.id))
+        self._enter(served, known)
         return served
 
-    def remove(self, model: str) -> None:
-        """There is no such model any more; what is being made with it goes on to its end."""
-        self._models.pop(model, None)
+    def reconcile(self, trained: Mapping[str, Served], absent: Mapping[str, Absent]) -> None:
+        """Of the models that jobs have made there are these and no others; what the operator has named stays.
 
-    def share(self, model: str, shared: bool) -> Served:
-        """Let everyone see a model, or its owner alone."""
-        found = self._found(model)
-        found.served = replace(found.served, shared=shared)
-        return found.served
+        The weights of one that is gone are let go, by what is being made with it once that has come to its end.
+
+        Args:
+            trained: by name, in the order in which they are listed.
+            absent: those whose files are out of reach.
+        """
+        for name, model in list(self._models.items()):
+            if model.served.job and name not in trained:
+                del self._models[name]
+                self._counted["evicted_total"] += model.pipeline is not None
+        given = {model.served.folder for model in self._models.values() if not model.served.job}
+        for name, served in trained.items():
+            known = self._models.get(name)
+            if served.folder not in given and (known is None or known.served.job):
+                self._enter(served, known)
+        self._absent = absent
+
+    def _enter(self, served: Served, known: _Model | None) -> None:
+        if known is None or known.served.digest != served.digest:
+            self._models[served.id] = _Model(served)
+        else:
+            known.served = served
 
     def _found(self, name: str, sees: Sees = anyone) -> _Model:
         model = self._models.get(name)
+        if model is None and name in self._absent and sees(self._absent[name]):
+            raise MaquetteError("MQ-5182", "model", what="model")
         if model is None or not sees(model.served):
             seen = [served.id for served in self.served(sees)]
             raise MaquetteError("MQ-2160", "model", name=name, near=nearest(name, seen))
         return model
 
-    def _named(self, bundle: Path) -> str:
-        source = bundle.parent.name if bundle.name == "bundle" else bundle.name
-        plain = re.sub("[^a-z0-9._-]+", "-", source.lower()).strip("._-")[: MAX_NAME - 6] or "model"
+    def _named(self, plain: str) -> str:
         numbers = (f"{plain}-{number}" for number in range(2, 1_000_000))
         return plain if plain not in self._models else next(name for name in numbers if name not in self._models)
 
@@ -221,7 +246,7 @@ class Engine:
             compiled = self._compiled and self._place.type == "cpu" and bundle.model_config.makes(Compilable)
             return Pipeline(bundle, self._place, self._precision, compiled)
         except MaquetteError as bad:  # it leaves with the model's name: where it lies is nobody's business
-            raise MaquetteError(bad.code, served.id, **bad.values) from None
+            raise Unopened(bad.code, served.id, **bad.values) from None
 
     def _make_room(self, model: _Model) -> None:
         """Let go of idle models until this one fits.
@@ -331,15 +356,18 @@ class Engine:
         assert self._device is not None, "start() comes first"
         return self._device
 
-    async def start(self, warm: Sequence[str] = ()) -> None:
-        """Ready for requests; models named in `warm` are loaded, and have made something, when it returns."""
+    async def start(self) -> None:
+        """Ready for requests."""
         self._device = Device(asyncio.get_running_loop())
-        for name in warm:
-            await self.warm(name)
 
     async def warm(self, model: str) -> None:
-        """Load a model and let it make a sample, so that nobody waits for what is done once only."""
+        """Load a model and let it make a sample, so that nobody waits for what is done once only.
+
+        Raises:
+            MaquetteError: when there is none, or it cannot be loaded.
+        """
         served = self.find(model)
+        await self._ready(self._found(model))
         short = Request(prompt="a" if served.asks else None, max_tokens=1 if served.talks else None)
         with contextlib.suppress(MaquetteError):  # one that must be given something
             async for _ in self.make(model, Asked(request=short)):
@@ -371,6 +399,18 @@ class Engine:
             "device_seconds_total": device.seconds if device else 0,
         }
         return {name: float(number) for name, number in numbers.items()}
+
+
+def describe(folder: Path) -> Served:
+    """What is known of the model of a run or a bundle without loading it; in any thread.
+
+    Raises:
+        MaquetteError: as `pipeline.load`, as far as the config tells.
+    """
+    bundle = find_bundle(folder).resolve()
+    source = bundle.parent.name if bundle.name == "bundle" else bundle.name
+    plain = re.sub("[^a-z0-9._-]+", "-", source.lower()).strip("._-")[: MAX_NAME - 6] or "model"
+    return _describe(plain, bundle, read_outline(bundle))
 
 
 def _describe(name: str, bundle: Path, outline: Outline) -> Served:

@@ -50,13 +50,16 @@ TOLD = {
     "MQ-2183": Told(409, INVALID, "idempotency_error"),
     "MQ-2230": Told(403, "permission_error", "session_not_allowed"),
     "MQ-2217": Told(400, INVALID, "bad_request"),
+    "MQ-2220": Told(503, OURS, "server_starting"),
     "MQ-2219": Told(431, INVALID, "too_large"),
     "MQ-4020": Told(429, LIMITED, "server_busy"),
     "MQ-4021": Told(503, OURS, "server_stopping"),
     "MQ-4180": Told(429, LIMITED, "quota_exceeded"),
     "MQ-4181": Told(503, OURS, "store_busy"),
+    "MQ-4182": Told(413, INVALID, "storage_quota_exceeded"),
     "MQ-5180": Told(503, OURS, "store_unavailable"),
     "MQ-5181": Told(503, OURS, "store_unavailable"),
+    "MQ-5182": Told(503, OURS, "files_elsewhere"),
     "MQ-7041": Told(400, INVALID, "wrong_model"),
     "MQ-7030": Told(404, INVALID, "model_not_found"),
     "MQ-8002": Told(400, INVALID, "content_policy_violation"),
@@ -98,10 +101,8 @@ class Answer(NamedTuple):
 def answer(mistake: MaquetteError, language: str = "en") -> Answer:
     """The answer to a request that was a mistake."""
     told = TOLD.get(mistake.code)
-    status = told.status if told else STATUS[mistake.code[3]]
-    if isinstance(mistake, Elsewhere):
-        status = mistake.status
-    kind = told.type if told else (OURS if status >= 500 else INVALID)
+    status = getattr(mistake, "status", told.status if told else STATUS[mistake.code[3]])
+    kind = OURS if status == 500 else told.type if told else OURS if status > 500 else INVALID
     headers = dict(getattr(mistake, "headers", {}))
     seconds = getattr(mistake, "seconds", getattr(mistake, "retry_after", None))
     if status in (429, 503):

@@ -26,10 +26,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def may_listen(host: str, keys: bool) -> None:
-    """Raises MQ-8010 for an address that others reach, unless there are keys."""
-    if not keys and not is_loopback(host):
-        raise MaquetteError("MQ-8010", "host", host=host)
+def may_listen(host: str, names: Sequence[str], keys: bool) -> None:
+    """Raises MQ-8010 for an address or a name by which others reach the server, unless keys are needed."""
+    for one in () if keys else (host, *names):
+        match = _HOST.fullmatch(one.lower())
+        if not is_loopback(match["name"] if match else one):
+            raise MaquetteError("MQ-8010", "host", host=one)
 
 
 def check_host(said: Sequence[str], names: Sequence[str], address: str) -> str:

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError, translated
-from maquette.server import plans, states
+from maquette.server import states
 from maquette.server.states import OVER, Job, Kind, Outcome, Policy, Watch
-from maquette.server.store import EVENTS, FILES, JOBS, FileRow, Store
+from maquette.server.store import ENDED, EVENTS, FILES, FILMS, JOBS, FileRow, Store
 
 TEXT = 1000
 """Characters of a reason or a message."""
@@ -214,11 +214,22 @@ class Jobs:
         if unpacked.exists() and not self.store.file_path(row).exists():
             files.remove_folder(unpacked)
 
-    def needs(self, model: str) -> bool:
-        """Whether a job that is not over names this model."""
-        with self.store.reading() as connection:
-            specs = self._unfinished(connection)
-        return any(model in (spec.get(name) for name in MODELS) or model in spec.get("models", ()) for spec in specs)
+    def withdraw(self, id: str) -> Job:
+        """From now on no server serves the model that this job has made; then its files may go.
+
+        Raises:
+            MaquetteError: MQ-2181 where a job that is not over names the model, MQ-2180 no such job.
+        """
+        with self._changing(id) as held:
+            name = held.job.result.get("model", "")
+            specs = self._unfinished(held.connection)
+            films = sa.select(FILMS.c.id).where(FILMS.c.model == name, FILMS.c.status.not_in(ENDED)).limit(1)
+            if held.connection.execute(films).first() is not None or any(
+                name in (spec.get(part) for part in MODELS) or name in spec.get("models", ()) for spec in specs
+            ):
+                reason = "a job or a film that is not over needs it"
+                raise MaquetteError("MQ-2181", what="model", state="in use", reason=reason)
+            return held.becomes(replace(held.job, result={**held.job.result, "withdrawn": True}))
 
     def ended(self, before: float) -> Sequence[Job]:
         """Those that are over since before a time of day, the oldest first."""
@@ -232,6 +243,7 @@ class Jobs:
             gone = sa.delete(JOBS).where(JOBS.c.id == id, JOBS.c.state.in_(OVER))
             if connection.execute(gone).rowcount:
                 connection.execute(sa.delete(EVENTS).where(EVENTS.c.job == id))
+                self.store.models_changed(connection)
 
     def loose_files(self, before: float) -> Sequence[FileRow]:
         """Uploads from before a time of day that no job tells of."""
@@ -240,20 +252,9 @@ class Jobs:
             old = connection.execute(sa.select(FILES).where(FILES.c.created < before)).mappings()
             return [FileRow(**row) for row in old if row["id"] not in told]
 
-    def maker(self, folder: Path) -> Job:
-        """The job that has trained the model of a run or of the bundle in it; raises MQ-2180 where none has."""
-        name = (folder.parent if folder.name == "bundle" else folder).name
-        asked = sa.select(JOBS).where(JOBS.c.kind == "train", JOBS.c.id.endswith(name[-plans.TAIL :], autoescape=True))
-        with self.store.reading() as connection:
-            rows = [Job(**row) for row in connection.execute(asked).mappings()]
-        for job in rows:
-            if plans.run_name(job.id, job.spec) == name:
-                return job
-        raise MaquetteError("MQ-2180", what="job", id=name)
-
-    def share(self, folder: Path, shared: bool) -> Job:
-        """Keep for later starts whether the model of a run is everyone's; raises as `maker`."""
-        with self._changing(self.maker(folder).id) as held:
+    def share(self, id: str, shared: bool) -> Job:
+        """Let everyone see the model that this job has made, or its owner alone; raises MQ-2180 for no such job."""
+        with self._changing(id) as held:
             return held.becomes(replace(held.job, result={**held.job.result, "shared": shared}))
 
     def counts(self) -> dict[str, int]:
@@ -262,8 +263,15 @@ class Jobs:
         with self.store.reading() as connection:
             return {state: count for state, count in connection.execute(asked)}
 
-    def trained(self) -> Sequence[Job]:
-        """All training jobs that have succeeded, oldest first: their models are to be served."""
+    def models(self) -> Sequence[Job]:
+        """The training jobs whose models are to be served, oldest first."""
+        return [job for job in self._trained() if not job.withdrawn]
+
+    def withdrawn(self) -> Sequence[Job]:
+        """Those whose models are served no more, and whose files have not gone yet."""
+        return [job for job in self._trained() if job.withdrawn]
+
+    def _trained(self) -> Sequence[Job]:
         asked = sa.select(JOBS).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded").order_by(JOBS.c.number)
         with self.store.reading() as connection:
             return [Job(**row) for row in connection.execute(asked).mappings()]
@@ -363,6 +371,8 @@ class Jobs:
             fenced += [JOBS.c.attempt == (before.attempt if attempt is None else attempt)]
             if connection.execute(sa.update(JOBS).where(*fenced).values(**row)).rowcount != 1:
                 raise MaquetteError("MQ-4181")
+        if job.kind == "train" and job.state == "succeeded" and row:
+            self.store.models_changed(connection)
         if job.state != before.state:
             data: dict[str, Any] = {"state": job.state, "attempt": job.attempt}
             message, level = TOLD[job.state][0], "info"

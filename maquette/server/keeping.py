@@ -18,9 +18,10 @@ from pathlib import Path
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.server import plans
-from maquette.server.engine import Engine, Served
+from maquette.server.engine import Served
 from maquette.server.films import Films
 from maquette.server.jobs import Jobs
+from maquette.server.registry import Registry
 from maquette.server.states import Job
 from maquette.server.store import Store
 
@@ -36,12 +37,14 @@ class Keeping:
     """For one event loop.
 
     Args:
-        jobs: None where the server takes none; then none are deleted.
         days: after which finished work is old; 0: never.
+        runs: whether this server runs jobs; one that does not may have another data folder than those that do, so it
+            deletes none for its age.
     """
 
-    def __init__(self, store: Store, jobs: Jobs | None, engine: Engine, films: Films, days: float):
-        self._store, self._jobs, self._engine, self._films, self._days = store, jobs, engine, films, days
+    def __init__(self, store: Store, jobs: Jobs, registry: Registry, films: Films, days: float, runs: bool = True):
+        self._store, self._jobs, self._registry, self._films, self._days = store, jobs, registry, films, days
+        self._runs = runs
         self.bytes: dict[str, int] = {}
         """How much each part of the data folder held at the last look."""
 
@@ -63,68 +66,65 @@ class Keeping:
             before = now - self._days * DAY
             await self._films.expire(before)
             await asyncio.to_thread(self._store.forget_audit, before)
-            if self._jobs is not None:
-                await self._expire(self._jobs, before)
+            if self._runs:
+                await self._expire(before)
+        for job in await asyncio.to_thread(self._jobs.withdrawn) if self._runs else ():
+            with _unless_needed():
+                await self._discard(job)  # a server was killed before its files had gone
         await asyncio.to_thread(self._store.clean, now - DAY)
         self.bytes = await asyncio.to_thread(usage, self._store.folder)
 
-    async def _expire(self, jobs: Jobs, before: float) -> None:
-        for job in await asyncio.to_thread(jobs.ended, before):
+    async def _expire(self, before: float) -> None:
+        for job in await asyncio.to_thread(self._jobs.ended, before):
             if not (job.state == "succeeded" and job.shared):
                 with _unless_needed():
-                    await self._discard(jobs, job)
+                    await self._discard(job)
                     log.info("%s: deleted, it was old", job.id)
-        for row in await asyncio.to_thread(jobs.loose_files, before):
+        for row in await asyncio.to_thread(self._jobs.loose_files, before):
             with _unless_needed():
-                await asyncio.to_thread(jobs.forget, row.tenant, row.id)
+                await asyncio.to_thread(self._jobs.forget, row.tenant, row.id)
                 log.info("%s: deleted, no job tells of it", row.id)
 
     async def delete(self, served: Served) -> None:
         """A model, and the job that made it with all its files; raises MQ-2181 while something unfinished needs it."""
-        assert self._jobs is not None, "no model here was made by a job"
-        job = await asyncio.to_thread(self._jobs.maker, served.folder)
-        await self._discard(self._jobs, job)
+        await self._discard(await asyncio.to_thread(self._jobs.get, None, served.job))
 
-    async def _discard(self, jobs: Jobs, job: Job) -> None:
+    async def _discard(self, job: Job) -> None:
         """A job that is over, whatever it has made, and the model that it has trained."""
         gone = [self._store.folder / "jobs" / job.id]
         if job.kind == "train":
             run = self._store.folder / "models" / plans.run_name(job.id, job.spec)
             gone.append(run)
-            await self._withdraw(jobs, str(job.result.get("model", "")), run.resolve())
+            await self._withdraw(job, run.resolve())
         for folder in gone:
             if folder.exists():
-                await asyncio.to_thread(files.remove_folder, folder)
-        await asyncio.to_thread(jobs.discard, job.id)  # last: what a server that is killed leaves is found again
+                await asyncio.to_thread(_remove, folder)
+        await asyncio.to_thread(self._jobs.discard, job.id)  # last: what a server that is killed leaves is found again
 
-    async def _withdraw(self, jobs: Jobs, name: str, run: Path) -> None:
-        """Serve the model of a run no more; raises MQ-2181 while it is needed."""
-        served = next((model for model in self._engine.served() if model.folder.parent == run), None)
-        if served is not None and served.owner is None:
+    async def _withdraw(self, job: Job, run: Path) -> None:
+        """Have all servers serve the model of a job no more; raises MQ-2181 while it is needed."""
+        if any(served.folder.parent == run and not served.job for served in self._registry.served()):
             raise MaquetteError("MQ-2181", what="model", state="the operator's", reason="the server was given it")
-        await self._check_free(jobs, served.id if served else name)
-        if served is None:  # another server's, or of a job that was cancelled
-            return
-        self._engine.remove(served.id)  # from now on nobody can ask for it
-        try:
-            await self._check_free(jobs, served.id)  # but somebody may have, in between
-        except MaquetteError:
-            self._engine.add(served.folder, served.owner, served.shared)
-            raise
+        if job.state == "succeeded":
+            await asyncio.to_thread(self._jobs.withdraw, job.id)
+            await self._registry.sync()
 
-    async def _check_free(self, jobs: Jobs, name: str) -> None:
-        if name in self._films.unfinished() or await asyncio.to_thread(jobs.needs, name):
-            reason = "a job or a film that is not over needs it"
-            raise MaquetteError("MQ-2181", what="model", state="in use", reason=reason)
+
+def _remove(folder: Path) -> None:
+    try:
+        files.remove_folder(folder)
+    except MaquetteError:
+        if folder.exists():  # else another server of this database was quicker
+            raise
 
 
 @contextlib.contextmanager
 def _unless_needed() -> Iterator[None]:
-    """What is needed now may go at another look."""
+    """What is needed now may go at another look; what has gone, another server was quicker with."""
     try:
         yield
     except MaquetteError as kept:
-        if kept.code != "MQ-2181":
+        if kept.code not in ("MQ-2181", "MQ-2180"):
             raise
 
 

@@ -24,12 +24,14 @@ class Settings(Config):
     keep: float = 0.0
     """Days after which finished work is deleted; 0: never."""
 
+    warm: tuple[str, ...] = ()
+    """Models that are loaded, and have made something, before `/readyz` says that the server is ready."""
     workers: int = 1
     """Jobs (training, evaluation, …) that run at once, each a process of its own."""
 
     # -- who ---------------------------------------------------------------------------------------------------------
     keys: bool = False
-    """Whether a request needs a key."""
+    """Whether a request needs a key even where there has never been one; where there has, it always does."""
     rate: int = 600
     """Requests a minute that a key may make; as many may come at once. 0: any number."""
     strikes: int = 20
@@ -68,6 +70,8 @@ class Settings(Config):
     """Texts of one request for embeddings or moderation."""
     requests: int = 1024
     """Requests that may be in hand together, those that wait included."""
+    storage: int = 64 << 30
+    """Bytes that the uploaded files of one key may take together."""
     films: int = 64
     """Films of one key that are kept; the oldest finished one makes room."""
 

@@ -72,6 +72,11 @@ class Job:
         """Whether the model that it trains is everyone's, as was asked with it or said of the model later."""
         return bool(self.result.get("shared", self.spec.get("shared", False)))
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the model that it has trained is about to be deleted, and served no more."""
+        return bool(self.result.get("withdrawn", False))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:

@@ -1,4 +1,4 @@
-"""What the server remembers: keys, the audit log, uploaded files, jobs and their events, in SQLite or PostgreSQL.
+"""What the server remembers: keys, the audit log, uploads, jobs, their events and films, in SQLite or PostgreSQL.
 
 SQLite stands in the data folder (write-ahead log, `synchronous=FULL`): when a call returns, what it wrote survives a
 loss of power. PostgreSQL is named by its address. The schema is made, or brought up to date, when a store is opened;
@@ -29,18 +29,16 @@ from sqlalchemy import event, exc
 from maquette.core import files
 from maquette.core.errors import MaquetteError
 
-STATUS = {
-    "MQ-2180": 404, "MQ-2181": 409, "MQ-2182": 400, "MQ-2183": 409, "MQ-2184": 400,
-    "MQ-4180": 429, "MQ-4181": 503, "MQ-5180": 503, "MQ-5181": 503,
-}  # fmt: skip
-"""What the mistakes that only the store and the jobs know are in HTTP."""
-
 PATIENCE = 5.0
 """Seconds that a write waits for another's to end before it is refused as busy."""
+ENDED = ("completed", "failed")
+"""Of a film's status."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 SCOPES = ("infer", "train", "admin")
 LOCK = 0x6D617175
 """Of PostgreSQL's advisory locks: writers come one at a time, as they do in SQLite."""
+MODELS, FOLDER = "models", "folder"
+"""Facts: a word that is another one whenever the models of jobs are others, and which data folder belongs here."""
 
 _METADATA = sa.MetaData()
 _JSON = sa.JSON()
@@ -60,6 +58,11 @@ JOBS = _table(
     "code", "progress", "result", "last_event", spec=_JSON, progress=_JSON, result=_JSON,
 )  # fmt: skip
 EVENTS = _table("events", "job", "number", "time", "level", "kind", "message", "data", data=_JSON)
+FACTS = _table("facts", "name", "value")
+FILMS = _table(
+    "films", "number", "id", "tenant", "model", "body", "size", "seconds", "created", "status", "completed", "error",
+    "server", body=_JSON, error=sa.JSON(none_as_null=True),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,14 @@ class Store:
         if self.lite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
-        with _told():
-            self._migrate()
+        else:
+            event.listen(self._engine, "connect", lambda connection, _: _hurry(connection, patience))
+        try:
+            with _told():
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
         if self.lite:
             with contextlib.suppress(OSError):
                 os.chmod(database, 0o600)
@@ -174,6 +183,37 @@ class Store:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
 
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    def models_mark(self) -> str:
+        """A word that is another one whenever the models of jobs are others: one row, by its primary key."""
+        with self.reading() as connection:
+            return _fact(connection, MODELS)
+
+    def models_changed(self, connection: sa.Connection) -> None:
+        """Have every server look at the models of jobs anew, from the end of this transaction on."""
+        connection.execute(sa.update(FACTS).where(FACTS.c.name == MODELS).values(value=secrets.token_hex(12)))
+
+    def check_folder(self) -> None:
+        """Jobs find each other's files by names below the data folder, so all who run them must have the same one.
+
+        The first who comes gives the folder its id, which stands in a file there and in the database.
+
+        Raises:
+            MaquetteError: MQ-5183 where the database belongs to another folder.
+        """
+        path = self.folder / "folder.id"
+        with self.writing() as connection:
+            known = _fact(connection, FOLDER)
+            own = files.read_file(path).decode(errors="replace").strip() if path.exists() else ""
+            if not known:
+                known = own or secrets.token_hex(12)
+                connection.execute(sa.update(FACTS).where(FACTS.c.name == FOLDER).values(value=known))
+                if not own:
+                    files.write_file(path, f"{known}\n".encode())
+            elif own != known:
+                raise MaquetteError("MQ-5183", str(self.folder), id=known, file=path.name)
+
     # -- keys ---------------------------------------------------------------------------------------------------------
 
     def add_key(self, name: str, scopes: Sequence[str], expires: float | None = None) -> tuple[str, KeyRow]:
@@ -192,6 +232,7 @@ class Store:
                "expires": expires, "revoked": None}  # fmt: skip
         with self.writing() as connection:
             connection.execute(sa.insert(KEYS).values(digest=files.digest(secret.encode()), **row))
+            self._note(connection, "", "key.create", id, 200)
         return secret, _key(row)
 
     def key_of(self, secret: str) -> KeyRow | None:
@@ -214,6 +255,11 @@ class Store:
             return None
         return None if row["expires"] is not None and row["expires"] <= self.clock() else _key(row)
 
+    def has_keys(self) -> bool:
+        """Whether there ever was a key: rows of the revoked and expired ones stay."""
+        with self.reading() as connection:
+            return connection.execute(sa.select(KEYS.c.id).limit(1)).first() is not None
+
     def list_keys(self) -> list[KeyRow]:
         """All keys, oldest first, the revoked and expired ones too."""
         with self.reading() as connection:
@@ -224,7 +270,8 @@ class Store:
         """From now on the key opens nothing; raises MQ-2180 when there is none."""
         with self.writing() as connection:
             change = sa.update(KEYS).where(KEYS.c.id == id, KEYS.c.revoked.is_(None)).values(revoked=self.clock())
-            connection.execute(change)
+            if connection.execute(change).rowcount:
+                self._note(connection, "", "key.revoke", id, 200)
             row = connection.execute(sa.select(KEYS).where(KEYS.c.id == id)).mappings().first()
         if row is None:
             raise MaquetteError("MQ-2180", what="key", id=id)
@@ -234,16 +281,21 @@ class Store:
 
     def audit(self, tenant: str, action: str, object: str, status: int, request: str = "") -> None:
         """A line about what was done; nothing that a client wrote belongs into it but ids."""
+        with self.writing() as connection:
+            self._note(connection, tenant, action, object, status, request)
+
+    def _note(
+        self, connection: sa.Connection, tenant: str, action: str, object: str, status: int, request: str = ""
+    ) -> None:
         row = {"tenant": tenant, "action": action[:100], "object": object[:200], "status": status,
                "request": request[:100], "time": self.clock()}  # fmt: skip
-        with self.writing() as connection:
-            connection.execute(sa.insert(AUDIT).values(**row))
+        connection.execute(sa.insert(AUDIT).values(**row))
 
-    def list_audit(self, tenant: str | None = None, limit: int = 100) -> list[AuditRow]:
-        """The newest lines first, of one tenant or of all."""
+    def list_audit(self, key: str | None = None, limit: int = 100) -> list[AuditRow]:
+        """The newest lines first: of what one key has done and what was done to it, or all."""
         asked = sa.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
-        if tenant is not None:
-            asked = asked.where(AUDIT.c.tenant == tenant)
+        if key is not None:
+            asked = asked.where(sa.or_(AUDIT.c.tenant == key, AUDIT.c.object == key))
         with self.reading() as connection:
             return [AuditRow(**row) for row in connection.execute(asked).mappings()]
 
@@ -256,27 +308,35 @@ class Store:
 
     def put_file(
         self, tenant: str, name: str, purpose: str, blocks: Iterable[bytes], suffix: str = "", most: int = 1 << 30,
-        look: Callable[[Path], object] | None = None,
+        look: Callable[[Path], object] | None = None, storage: int | None = None,
     ) -> FileRow:  # fmt: skip
         """Keep what comes in `blocks`; durable on return.
 
         Args:
             look: given the bytes as a file; what it raises, nothing is kept of.
+            storage: bytes that all files of the tenant may take.
 
         Raises:
-            MaquetteError: MQ-8001 more than `most` bytes, MQ-5001 no room.
+            MaquetteError: MQ-8001 more than `most` bytes, MQ-4182 more than `storage` together, MQ-5001 no room.
         """
         with contextlib.ExitStack() as stack:
             got = stack.enter_context(files.gathered(self.uploads, blocks, most))
             if look is not None:
                 look(got.path)
             connection = stack.enter_context(self.writing())
+            if storage is not None:
+                _check_room(connection, tenant, got.size, storage)
             row = {"id": f"file-{secrets.token_hex(12)}", "tenant": tenant, "name": name[:300], "purpose": purpose,
                    "size": got.size, "sha256": got.sha256, "suffix": suffix, "created": self.clock()}  # fmt: skip
             # within the transaction, so that no deletion of the same bytes comes between
             files.replace_file(got.path, self.uploads / f"{got.sha256}{suffix}")
             connection.execute(sa.insert(FILES).values(**row))
         return self.get_file(tenant, row["id"])
+
+    def check_room(self, tenant: str, size: int, storage: int) -> None:
+        """Raises MQ-4182 when `size` bytes more are more than a tenant may have; for before they are sent."""
+        with self.reading() as connection:
+            _check_room(connection, tenant, size, storage)
 
     def get_file(self, tenant: str, id: str) -> FileRow:
         """Raises MQ-2180 where this tenant has none of that id, whoever else may have."""
@@ -344,6 +404,17 @@ class Store:
         return self.uploads / f"{row.sha256}{row.suffix}"
 
 
+def _check_room(connection: sa.Connection, tenant: str, size: int, storage: int) -> None:
+    kept = connection.execute(sa.select(sa.func.sum(FILES.c.size)).where(FILES.c.tenant == tenant)).scalar()
+    needed = int(kept or 0) + size
+    if needed > storage:
+        raise MaquetteError("MQ-4182", "file", needed=f"{needed:,}", most=f"{storage:,}")
+
+
+def _fact(connection: sa.Connection, name: str) -> str:
+    return connection.execute(sa.select(FACTS.c.value).where(FACTS.c.name == name)).scalar() or ""
+
+
 def _key(row: Any) -> KeyRow:
     scopes = tuple(scope for scope in row["scopes"].split(",") if scope)
     return KeyRow(row["id"], row["name"], scopes, row["created"], row["expires"], row["revoked"])
@@ -367,6 +438,12 @@ def _prepare(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def _hurry(connection: Any, patience: float) -> None:
+    """No write of a server's waits for ever for another's, as none does in SQLite."""
+    connection.execute(f"SET lock_timeout = {max(1, round(1000 * patience))}").close()
+    connection.commit()
+
+
 def _begin(connection: sa.Connection) -> None:
     alone = connection.get_execution_options().get("alone", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if alone else "BEGIN")
@@ -381,7 +458,7 @@ def _told() -> Iterator[None]:
         raise
     except (exc.OperationalError, exc.DatabaseError, exc.TimeoutError) as bad:
         said = str(getattr(bad, "orig", bad)).lower()
-        if "locked" in said or "busy" in said or isinstance(bad, exc.TimeoutError):
+        if any(word in said for word in ("locked", "busy", "lock timeout")) or isinstance(bad, exc.TimeoutError):
             raise MaquetteError("MQ-4181") from bad
         for word in ("malformed", "not a database", "corrupt"):
             if word in said:

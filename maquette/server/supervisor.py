@@ -12,7 +12,6 @@ on from its newest checkpoint to the very bits it would have reached.
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.server import plans
 from maquette.server.jobs import Jobs, dataset_folder
+from maquette.server.presence import Presence
 from maquette.server.states import Job, Outcome, Watch
 from maquette.server.tailing import Course, failure, starved
 
@@ -43,7 +43,6 @@ REFUSED = {2, 3, 6, 7, 8}
 """Exit codes of mistakes that another try would meet again."""
 BUSY = 4
 """That of a folder in use."""
-OLD = 86_400.0
 GIB = 1 << 30
 SELDOM = 30.0
 """Seconds between two looks at a run that has gone on for hours: its events are to be read by people."""
@@ -78,6 +77,9 @@ class Supervisor:
         device: what jobs compute on.
         memory: bytes that each process of a job may take of its own; None: as many as there are.
         command: what runs a plan.
+
+    Raises:
+        MaquetteError: MQ-5183 where it would run jobs whose files are in another data folder.
     """
 
     def __init__(
@@ -94,31 +96,27 @@ class Supervisor:
     ):
         self.jobs, self.workers, self.lease, self.tick, self.grace = jobs, workers, lease, tick, grace
         self.device, self.memory, self.command = device, memory, command
+        if workers:
+            jobs.store.check_folder()
         self.folder = jobs.store.folder.absolute()
-        self.owner = secrets.token_hex(8)
+        self._presence = Presence(self.folder / "owners")
+        self.owner = self._presence.id
         self._watch = Watch(lease)
         self._running: dict[str, Worker] = {}
         self._wake, self._leave = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = contextlib.ExitStack()
 
     def start(self, model: Callable[[str], Path], trained: Callable[[Path, Job], str]) -> None:
-        """Begin; the models of jobs that are done are served again.
+        """Begin.
 
         Args:
             model: the folder of a served model by its name; raises MaquetteError when there is none.
             trained: called in another thread with the folder of a run that is done and the job whose it is; gives the
-                name that its model is served by.
+                name that its model will be served by, and raises MaquetteError when it cannot be.
         """
         self._model, self._trained = model, trained
-        self._lock.enter_context(files.lock(self._owners / self.owner))
-        self._sweep()
-        for job in self.jobs.trained():
-            folder = self.folder / str(job.result.get("folder", ""))
-            try:
-                self._trained(folder, job)
-            except MaquetteError as bad:
-                log.warning("%s: its model cannot be served: %s", job.id, bad.code)
+        self._presence.enter()
+        self._presence.sweep()
         self.jobs.wake = self._wake.set
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
         self._thread.start()
@@ -136,13 +134,7 @@ class Supervisor:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(self.grace + 10.0)
-        self._lock.close()
-        with contextlib.suppress(MaquetteError):
-            files.remove_folder(self._owners / self.owner)
-
-    @property
-    def _owners(self) -> Path:
-        return self.folder / "owners"
+        self._presence.leave()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -165,26 +157,8 @@ class Supervisor:
         the database did not take that down."""
         if self._leave.is_set():
             return
-        for job in self.jobs.reap(self._watch, self.owner, self._running, self._dead):
+        for job in self.jobs.reap(self._watch, self.owner, self._running, self._presence.dead):
             log.info("%s: nobody runs it any more; %s", job.id, job.state)
-
-    def _dead(self, owner: str) -> bool:
-        """Whether the lock of that server is free; of one that never had its lock here, nothing is known."""
-        folder = self._owners / owner
-        if not owner.isalnum() or not folder.is_dir():
-            return False
-        try:
-            with files.lock(folder):
-                return True
-        except MaquetteError:
-            return False
-
-    def _sweep(self) -> None:
-        """Remove what servers have left that were gone a day ago; younger ones may still be missed by their jobs."""
-        for folder in self._owners.iterdir():
-            with contextlib.suppress(MaquetteError, OSError):
-                if time.time() - folder.stat().st_mtime > OLD and self._dead(folder.name):
-                    files.remove_folder(folder)
 
     def _take(self) -> None:
         while len(self._running) < self.workers and not self._leave.is_set():

@@ -62,7 +62,7 @@ async def home(request: Request) -> Response:
 @router.get("/studio/sign-in", dependencies=PUBLIC)
 async def way_in(request: Request) -> Response:
     """The form that asks for a key."""
-    if session_of(request) is not None or not request.app.state.settings.keys:
+    if session_of(request) is not None or not await request.app.state.lock.closed():
         return RedirectResponse(HOME, 303)
     return shown(request, "sign-in")
 
@@ -119,7 +119,7 @@ async def static(request: Request, name: str) -> Response:
 async def report(request: Request, job_id: str, caller: Caller = Depends(train)) -> Response:
     """The page that a job has written, for a frame."""
     state = request.app.state
-    if state.jobs is None:
+    if state.supervisor is None:
         raise MaquetteError("MQ-2206")
     job = await asyncio.to_thread(state.jobs.get, caller.id, job_id)
     one = await asyncio.to_thread(artefact, state.store.folder, job, "report.html")
@@ -132,7 +132,7 @@ async def page(request: Request, page: str) -> Response:
     """One of the pages."""
     if page not in PAGES:
         raise MaquetteError("MQ-2206")
-    if request.app.state.settings.keys and session_of(request) is None:
+    if session_of(request) is None and await request.app.state.lock.closed():
         return RedirectResponse("/studio/sign-in", 303)
     return shown(request, page)
 
@@ -166,8 +166,12 @@ def session_of(request: Request) -> Session | None:
 
 
 def _keep(request: Request, answer: Response, name: str, value: str, seconds: int) -> None:
-    """A cookie that no other site sends and no script reads."""
-    secure = request.url.scheme == "https"
+    """A cookie that no other site sends and no script reads, and that goes by https alone where the page came so.
+
+    A proxy ends TLS, so the browser is who knows: the doors have let its Origin in as that of this very host.
+    """
+    page = request.headers.get("origin") or request.headers.get("referer", "")
+    secure = page.lower().startswith("https://")
     answer.set_cookie(name, value, seconds, path="/", secure=secure, httponly=True, samesite="strict")
 
 

@@ -34,11 +34,14 @@ class Keeper:
 
     def __init__(self, learner: Learner, run: Run, quiet: bool):
         self.learner, self.run = learner, run
-        self.log = Log(run, learner.clock, learner.recipe.train.batch, quiet, learner.clock.step + 1)
+        self.log = Log(run, learner.clock, self._pace, quiet, learner.clock.step + 1)
         self._warnings = Warnings()
         self._main = learner.ranks.main
         self._looked = 0.0  # seconds, of this process
         self._best = float(read_card(run.bundle).get("held_out_loss", "inf"))
+
+    def _pace(self, rate: float) -> str:
+        return f"{rate:.1f} steps/s  {self.learner.medium.pace(rate * self.learner.recipe.train.batch)}"
 
     def note(self, stats: Stats) -> None:
         self.log.note(stats)

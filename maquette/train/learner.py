@@ -78,6 +78,7 @@ class Learner:
         self.dataset = dataset
         self.classes = list(dataset.classes) if recipe.data.conditional else []
         beside = recipe.data.along.beside(medium.space)
+        recipe.model.at(medium.rate)
         self.model = build_model(recipe, self.codec.space, len(self.classes), beside, device)
         self.sheet = shown_along(dataset, medium, settings.samples, settings.seed)
         if beginning is not None:

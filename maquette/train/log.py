@@ -11,14 +11,13 @@ from torch import Tensor
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
+from maquette.core.waiting import SPEAK_EVERY, Pace, duration
 from maquette.train.clock import Clock
 from maquette.train.distributed import Ranks
 from maquette.train.run import Run
 
 EVERY = 10
 """Steps per line of metrics: its numbers are means over them, so the device is waited for once in so many steps."""
-SPEAK_EVERY = 5.0
-"""Seconds between lines where there is no terminal."""
 _PARTS = 1000
 """Of the budget, as the bar counts them."""
 
@@ -27,13 +26,13 @@ class Log:
     """Gathers statistics without waiting for the device, and writes and shows them now and then.
 
     Args:
-        batch: samples per step, to show the rate.
+        pace: so many steps a second in words.
         quiet: write, but show nothing but warnings.
         purge: the step after which TensorBoard forgets what an earlier process logged.
     """
 
-    def __init__(self, run: Run, clock: Clock, batch: int, quiet: bool, purge: int):
-        self.run, self.batch, self.quiet, self._purge = run, batch, quiet, purge
+    def __init__(self, run: Run, clock: Clock, pace: Pace, quiet: bool, purge: int):
+        self.run, self.quiet, self._pace, self._purge = run, quiet, pace, purge
         self._notes: dict[str, list[Tensor]] = {}
         self._events: Any = None
         self._at = (clock.step, time.monotonic())
@@ -108,14 +107,14 @@ class Log:
         self._at = (clock.step, now)
         rate = steps / seconds
         losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name.endswith("loss"))
-        pace = f"{rate:.1f} steps/s  {rate * self.batch:.0f} samples/s"
+        pace = self._pace(rate)
         if self._bar is not None:
             self._bar.update(self._task, completed=_PARTS * clock.progress, losses=losses, pace=pace, step=clock.step)
         elif now - self._spoke >= SPEAK_EVERY or clock.over:
             self._spoke = now
             done = clock.progress - self._began
             left = (1 - clock.progress) * (clock.seconds_here / done) if done > 0 else 0
-            self.say(f"step {clock.step}  {clock.progress:4.0%}  {losses}  {pace}  {_duration(left)} left")
+            self.say(f"step {clock.step}  {clock.progress:4.0%}  {losses}  {pace}  {duration(left)} left")
 
     def _make_bar(self, clock: Clock) -> tuple[Any, Any]:
         from rich.console import Console
@@ -140,9 +139,3 @@ class Log:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

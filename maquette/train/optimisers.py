@@ -26,6 +26,8 @@ _QUANTITIES = {
     "adagrad": ("square",),
     "muon": ("momentum",),
 }
+PAST = ("past", "count")
+"""The mean of all weights that there were, and of how many."""
 
 Weights = dict[str, nn.Parameter]
 
@@ -54,7 +56,7 @@ class Mover:
         self.state = {
             f"{name}/{quantity}": _blank(p, quantity)
             for name, p in self.weights.items()
-            for quantity in _QUANTITIES[self._rules[name]]
+            for quantity in _QUANTITIES[self._rules[name]] + PAST * (settings.history > 0)
         }
 
     @torch.no_grad()
@@ -64,6 +66,7 @@ class Mover:
         groups: dict[tuple[str, bool], list[str]] = {}
         for name, p in self.weights.items():
             if p.grad is not None:
+                self._recall(name, p, p.grad)
                 groups.setdefault((self._rules[name], p.ndim >= 2), []).append(name)
         for (rule, decays), names in groups.items():
             weights = [self.weights[name] for name in names]
@@ -72,6 +75,14 @@ class Mover:
             _RULES[rule](weights, grads, *kept, rate, self.settings.weight_decay if decays else 0.0, self.settings)
         for p in self.weights.values():
             p.grad = None
+
+    def _recall(self, name: str, p: Tensor, grad: Tensor) -> None:
+        """Add the gradient of history * |p - mean of all p so far|^2."""
+        if not self.settings.history:
+            return
+        past, count = (self.state[f"{name}/{quantity}"] for quantity in PAST)
+        past.lerp_(p, 1 / count.add_(1))
+        grad.add_(p - past, alpha=2 * self.settings.history)
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Put back what was in `state`; the next step is then bit for bit the one that would have followed.
@@ -96,7 +107,7 @@ def _multiplies(name: str, p: Tensor) -> bool:
 
 def _blank(p: Tensor, quantity: str) -> Tensor:
     """Zeros that lie in memory as `p` does (fused kernels walk both together); a count of steps is one number."""
-    return torch.zeros((), device=p.device) if quantity == "step" else torch.zeros_like(p)
+    return torch.zeros((), device=p.device) if quantity in ("step", "count") else torch.zeros_like(p)
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------

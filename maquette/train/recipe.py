@@ -30,9 +30,13 @@ class Optimizer(Config):
     """Share of the budget over which the rate rises from 0."""
     final: float = 0.0
     """The last rate as a share of `lr`, for linear and cosine."""
+    history: float = 0.0
+    """Weight of the squared distance from the mean of all past weights (historical averaging, Salimans et al. 2016,
+    section 3.3): keeps players of a game from circling each other. Its gradient comes after clipping."""
 
     def __post_init__(self) -> None:
         self.check(self.lr > 0, "lr", "a positive number")
+        self.check(self.history >= 0, "history", "0 or a positive number")
         self.check(0 <= self.warmup < 1, "warmup", "in [0, 1)")
         self.check(0 <= self.final <= 1, "final", "in [0, 1]")
         self.check(all(0 <= b < 1 for b in self.betas), "betas", "two numbers in [0, 1)")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import MaquetteError
+from maquette.core.waiting import awaited
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
 from maquette.evaluate.agreement import Judge
 from maquette.evaluate.evaluate import Options, of_unseen, require_flow
 from maquette.evaluate.evaluate import evaluate as score
-from maquette.evaluate.importer import import_inception
+from maquette.evaluate.importer import INCEPTION, VGGISH, convert
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import Report, Score
 from maquette.evaluate.taught import require_labels
@@ -38,6 +39,7 @@ def evaluate(
     seed: int | None = None,
     device: str = "auto",
     inception: Path | str | None = None,
+    vggish: Path | str | None = None,
     quiet: bool = False,
     precision: str = "fp32",
     exact: bool = False,
@@ -54,6 +56,7 @@ def evaluate(
         seed: of the samples made.
         inception: the published weights of the standard FID network, which are not ours to give; converted in a child
             process that can do nothing else, kept in the cache folder, and used from then on.
+        vggish: those of the standard network for sound, in the same way.
         precision: of the weights; the report then says what they lose by it.
         exact: also what unseen data cost the flow of a model that removes noise, which takes minutes.
         taught: also what classifiers learn from made pictures, real ones and both, which takes minutes.
@@ -64,8 +67,9 @@ def evaluate(
         MaquetteError: no run, no data, no flow to ask, no judge of these, or too few samples to score; nothing has been
             written then.
     """
-    if inception is not None:
-        speaker(quiet)(f"standard network kept as {import_inception(inception)}")
+    for network, file in ((INCEPTION, inception), (VGGISH, vggish)):
+        if file is not None:
+            speaker(quiet)(f"standard network kept as {convert(network, file)}")
     folder, options = Path(run), Options.from_tree({"exact": exact, "taught": taught, **drawn})
     pipeline, origin = load(folder, device, precision), opened(folder)
     if exact:
@@ -132,7 +136,8 @@ def measure(
     seconds = max((line.get("seconds", 0.0) for line in run.metrics()), default=None) if run else None
     options = dataclasses.replace(options, train_seconds=seconds)
     how = {"reference": reference, "options": options, "judge": judge, "say": speaker(quiet)}
-    return score(pipeline, dataset, n or SAMPLES, seed, **how)
+    with awaited(quiet):
+        return score(pipeline, dataset, n or SAMPLES, seed, **how)
 
 
 def single(report: Report, dataset: Dataset, learnt: Dataset, medium: Medium, run: Run | None, command: str) -> Study:

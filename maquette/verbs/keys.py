@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from maquette.core.errors import MaquetteError
 
 if TYPE_CHECKING:
-    from maquette.server.store import KeyRow, Store
+    from maquette.server.store import AuditRow, KeyRow, Store
 
 DAY = 86_400
 DATABASE = "MAQUETTE_DATABASE"
@@ -29,19 +30,32 @@ def create(
     Raises:
         MaquetteError: MQ-2002 for a scope that there is not, MQ-3010 without the extra `serve`, and as `Store`.
     """
-    return opened(data_folder, database).add_key(
-        name, tuple(scopes), None if days is None else time.time() + days * DAY
-    )
+    with closing(opened(data_folder, database)) as store:
+        return store.add_key(name, tuple(scopes), None if days is None else time.time() + days * DAY)
 
 
 def listed(data_folder: str = "server-data", database: str | None = None) -> list["KeyRow"]:
     """All keys, the revoked and expired ones too."""
-    return opened(data_folder, database).list_keys()
+    with closing(opened(data_folder, database)) as store:
+        return store.list_keys()
 
 
 def revoke(id: str, data_folder: str = "server-data", database: str | None = None) -> "KeyRow":
     """From now on the key opens nothing; raises MQ-2180 when there is none."""
-    return opened(data_folder, database).revoke_key(id)
+    with closing(opened(data_folder, database)) as store:
+        return store.revoke_key(id)
+
+
+def audited(
+    id: str | None = None, last: int = 100, data_folder: str = "server-data", database: str | None = None
+) -> list["AuditRow"]:
+    """The last lines of the audit log, oldest first: who was refused, who made, changed or deleted what.
+
+    Args:
+        id: of a key: what was done with it, and to it.
+    """
+    with closing(opened(data_folder, database)) as store:
+        return store.list_audit(id, last)[::-1]
 
 
 def opened(data_folder: str, database: str | None) -> "Store":
@@ -68,6 +82,15 @@ def table(rows: Sequence["KeyRow"]) -> list[str]:
     ]
 
 
+def lines(rows: Sequence["AuditRow"]) -> list[str]:
+    """A line for each line of the audit log: when, key, status, what, to what, and the id of the request."""
+    return [
+        f"{_day(row.time, '%Y-%m-%d %H:%M:%S')}  {row.tenant or '-':<12}  {row.status}  {row.action:<16} "
+        f"{row.object:<34} {row.request}".rstrip()
+        for row in rows
+    ]
+
+
 def _state(row: "KeyRow", now: float) -> str:
     if row.revoked is not None:
         return f"revoked {_day(row.revoked)}"
@@ -76,5 +99,5 @@ def _state(row: "KeyRow", now: float) -> str:
     return f"{'expires' if row.expires > now else 'expired'} {_day(row.expires)}"
 
 
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+def _day(seconds: float, form: str = "%Y-%m-%d") -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)

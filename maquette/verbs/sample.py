@@ -13,16 +13,18 @@ from PIL import Image as pillow
 from torch import Tensor
 
 from maquette.core import exit as exits
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
+from maquette.core.waiting import awaited
 from maquette.media import lettering, marks
 from maquette.media.base import InTime, Medium, foretells, read_whole
 from maquette.media.image import Image
 from maquette.pipeline import Pipeline, load
 from maquette.request import EACH, WHOLE, Request, Said
 from maquette.verbs import notes
+from maquette.verbs.lasting import Lasting
 
 COLUMNS = 8
 FUTURES = 100
@@ -35,11 +37,16 @@ FORECAST = "forecast"
 
 @dataclass(frozen=True)
 class Made:
-    """The items [n, *stored], the files they were written to, and what each says where they are words."""
+    """The items [n, *stored], the files they were written to, and what each says where they are words.
+
+    A file that lasts longer than an item is answered item by item where the model can, and what is written is as long;
+    else `warnings` tell what was left out of it.
+    """
 
     items: np.ndarray
     paths: list[Path]
     said: list[Said]
+    warnings: list[MaquetteError]
 
 
 def sample(
@@ -53,6 +60,7 @@ def sample(
     clip: Path | str | None = None,
     transpose: int = 0,
     like: Path | str | None = None,
+    quiet: bool = False,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -67,16 +75,17 @@ def sample(
         clip: a file that plays the first few of them one after another, with the suffix of the medium's clips.
         transpose: of music: so many semitones higher than it was made.
         like: a file that this model made before: by its mark `request` is that of this one item, but for what is said.
+        quiet: show no progress on stderr.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew; of films
             it is a picture too. Of sound and films `gap` says from which second to which they are to be made anew:
             "0.4:0.45", either end left out where there is none. A model that is given pictures takes several of them,
             or a folder, one a sample, and `mask` or `gap` only where it mends; one that knows styles takes `manner` in
-            the same way. Of music `opening` may be a file, of which `quarters` says how many quarter notes are taken,
-            and `voice` files by the names of the voices that they give. To a model that foretells, `image` is the past
-            that all of the n items begin with; `out` then also gets forecast.csv, their median and intervals, and
-            forecast.png, which `grid` shows as well.
+            the same way. `opening` may be a file of sound, or of music, of which `quarters` says how many quarter notes
+            are taken; `voice` files by the names of the voices that they give. To a model that foretells, `image` is
+            the past that all of the n items begin with; `out` then also gets forecast.csv, their median and intervals,
+            and forecast.png, which `grid` shows as well.
 
     Raises:
         MaquetteError: nothing has been written then.
@@ -89,9 +98,11 @@ def sample(
     known = _past(request.get("image"), pipeline.medium)
     if known is not None:
         request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
-    asked: Request = Request.from_tree(_opened(request, pipeline, derive), "")
-    said = pipeline.say(asked) if pipeline.medium.talks else []
-    items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
+    lasting = Lasting(pipeline.medium)
+    asked: Request = Request.from_tree(_opened(request, pipeline, derive, lasting), "")
+    with awaited(quiet):
+        said = pipeline.say(asked) if pipeline.medium.talks else []
+        items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
     items = notes.moved(pipeline.medium, items, transpose) if transpose else items
     if known is not None and isinstance(pipeline.medium, InTime):
         items = pipeline.medium.onto(items, known)
@@ -102,7 +113,12 @@ def sample(
     played = None if clip is None else _played(pipeline.medium, shown, Path(clip))
     paths, stamps = [], pipeline.marks(asked)
     if out is not None:
-        paths += exits.emit(things, names(asked), pipeline.medium, out, stamps, visible)
+        starts, called = lasting.starts(len(things)), names(asked)
+        called, own = [called[i] for i in starts], [stamps[i] for i in starts]
+        alone = bool(pipeline.classes) and not (asked.mix or asked.between)  # between two items there is no label
+        numbers = pipeline.labels(asked).tolist() if alone else []
+        labels = [pipeline.classes[numbers[i % len(numbers)]] for i in starts] if numbers else []
+        paths += exits.emit(lasting.whole(things), called, pipeline.medium, out, own, visible, labels=labels)
     if known is not None:
         paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
     elif grid is not None:
@@ -110,7 +126,7 @@ def sample(
         paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     if clip is not None:
         paths += exits.emit([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
-    return Made(items, paths, said)
+    return Made(items, paths, said, lasting.warnings)
 
 
 def _again(like: Path, request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
@@ -223,8 +239,8 @@ def _played(medium: Medium, items: Sequence[Any], path: Path) -> bytes:
     return data
 
 
-def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[str, Any]:
-    """`request` with the files of `image`, `manner` and `mask` read, and `gap` as a mask."""
+def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool, lasting: Lasting) -> dict[str, Any]:
+    """`request` with the files of `image`, `manner`, `mask` and `opening` read, and `gap` as a mask."""
     asked = dict(request)
     opening, quarters, voice = (asked.pop(name, None) for name in ("opening", "quarters", "voice"))
     if quarters is not None and opening is None:
@@ -232,7 +248,7 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
     if voice and opening is not None:
         raise MaquetteError("MQ-2105", first="voice", second="no opening")
     if isinstance(opening, str | Path):
-        opening = notes.beginning(pipeline.medium, opening, quarters)
+        opening = _beginning(pipeline.medium, Path(opening), quarters)
     asked["opening"] = notes.voices(pipeline.medium, voice) if voice else opening
     asked["mask"] = _holes(asked.get("mask"), asked.pop("gap", None), pipeline.medium)
     if isinstance(asked.get("image"), list | tuple) and len(asked["image"]) == 1:
@@ -242,12 +258,17 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         ways = {name: asked.get(name) for name in ("factor", "blur", "colour")} | again
         for what in (name for name, wanted in ways.items() if wanted):  # it does what it has learnt
             raise MaquetteError("MQ-2138", what, kind=pipeline.model.config.kind(), what=what)
-        pictures = pictures_in(asked.pop("image"), _reader(pipeline, derive).suffixes)
-        asked["given"] = brought(pipeline, pictures, asked.pop("mask", None), derive, asked.get("seed") or 0)
+        reader, mask, craft = _reader(pipeline, derive), asked.pop("mask", None), pipeline.along.craft
+        pictures = pictures_in(asked.pop("image"), reader.suffixes)
+        if craft is not None and not craft.in_parts() or asked.get("between") or asked.get("mix"):
+            pictures = [lasting.first(one, reader) for one in pictures]
+        else:
+            pictures = lasting.all(pictures, reader, asked)
+        asked["given"] = brought(pipeline, pictures, mask, derive, asked.get("seed") or 0)
         if asked.get("manner") is not None:
-            asked["manner"] = _tensors(
-                pictures_in(asked["manner"], pipeline.medium.suffixes), pipeline.medium, "manner"
-            )
+            manners = pictures_in(asked["manner"], pipeline.medium.suffixes)
+            manners = [lasting.first(one, pipeline.medium) for one in manners]
+            asked["manner"] = _tensors(manners, pipeline.medium, "manner")
         if asked.get("n") is None:
             asked["n"] = max(len(asked[name]) for name in ("given", "manner") if asked.get(name) is not None)
     elif derive and pipeline.model.beside.image is not None:
@@ -258,11 +279,27 @@ def _opened(request: dict[str, Any], pipeline: Pipeline, derive: bool) -> dict[s
         factor = asked.get("factor") or 0
         smaller = isinstance(factor, int) and factor > 1
         medium = pipeline.medium_config.smaller(factor).build() if smaller else pipeline.medium
-        asked["image"] = _read(Path(asked["image"]), medium)
+        asked["image"] = lasting.first(asked["image"], medium)
     for name in ("label", "prompt", "stop"):
         if isinstance(asked.get(name), list):
             asked[name] = tuple(asked[name])
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _beginning(medium: Medium, path: Path, quarters: int | None) -> np.ndarray:
+    """What samples go on from: the notes of a file, or sound.
+
+    Raises:
+        MaquetteError: MQ-2002 a sound that leaves nothing to be made, and what `notes.beginning` and reading it raise.
+    """
+    if quarters is not None or not (isinstance(medium.space, Real) and len(medium.space.shape) == 2 and medium.rate):
+        return notes.beginning(medium, path, quarters)
+    items, length = medium.stretch(path)
+    if length >= medium.stored[0]:
+        most, lasts = (f"{steps / medium.rate:.3g} s" for steps in (medium.stored[0], length))
+        wanted = Phrase(f"a sound shorter than the {most} that are made", f"短于所生成的 {most} 的声音")
+        raise MaquetteError("MQ-2002", str(path), path="opening", wanted=wanted, value=lasts)
+    return items[:, :length]
 
 
 def _holes(mask: Any, gap: Any, medium: Medium) -> Any:
@@ -318,19 +355,12 @@ def pictures_in(image: Any, suffixes: frozenset[str]) -> list[Any]:
     return found
 
 
-def _tensors(pictures: Sequence[Any], medium: Medium, what: str) -> Tensor:
-    """Files and stored items [k, *shape] as `medium` sees them; raises MQ-2106 for an item of another shape."""
-    items = [_read(Path(one), medium) if isinstance(one, str | Path) else np.asarray(one) for one in pictures]
+def _tensors(items: Sequence[np.ndarray], medium: Medium, what: str) -> Tensor:
+    """Stored items [k, *shape] as `medium` sees them; raises MQ-2106 for one of another shape."""
     if strange := [item.shape for item in items if item.shape != medium.stored]:
         found, wanted = ("×".join(map(str, shape)) for shape in (strange[0], medium.stored))
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return medium.to_tensor(np.stack(items))
-
-
-def _read(path: Path, medium: Medium) -> np.ndarray:
-    """The item of a file; of one that holds several the first."""
-    whole = medium.read(path)
-    return next(iter(medium.cutter().put(whole)), whole)
 
 
 def _reader(pipeline: Pipeline, derive: bool) -> Medium:
@@ -340,8 +370,8 @@ def _reader(pipeline: Pipeline, derive: bool) -> Medium:
     return pipeline.medium.shaped(space if craft is None or derive else craft.brought(space))
 
 
-def brought(pipeline: Pipeline, pictures: Sequence[Any], mask: Any, derive: bool, seed: int) -> Tensor:
-    """What the model is given of `pictures` (files or stored items): see `derive` of `sample`."""
+def brought(pipeline: Pipeline, pictures: Sequence[np.ndarray], mask: Any, derive: bool, seed: int) -> Tensor:
+    """What the model is given of stored items: see `derive` of `sample`."""
     craft, space = pipeline.along.craft, pipeline.medium.space
     assert isinstance(space, Real), "what is given a picture makes one"
     if craft is None and (mask is not None or derive):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maquette.core import files
+from maquette.core import devices, files
 from maquette.core.errors import MaquetteError
 from maquette.verbs import keys
 
@@ -30,12 +30,14 @@ def serve(
     producer: str = "",
     visible: str = "",
     memory: float | None = None,
+    warm: Sequence[str] = (),
     queue: int = 64,
     slots: int = 16,
     precision: Any = "fp32",
     device: str = "auto",
     workers: int = 1,
     worker_memory: float | None = None,
+    storage: float = 64.0,
     keep: float = 0.0,
     studio: bool = False,
     quiet: bool = False,
@@ -45,15 +47,17 @@ def serve(
 
     Args:
         sources: runs and bundles.
-        host: where to listen. Beyond loopback only where there are keys.
-        names: what the server is called from outside, as the Host header says it.
+        host: where to listen. Beyond loopback only where keys are needed: where there is one, or ever was.
+        names: what the server is called from outside, as the Host header says it; keys are needed then, too.
         database: see `Store`; None is the variable MAQUETTE_DATABASE, or SQLite in the data folder.
-        key_file: keys are needed; where there is none yet a first one is made, shown and written here.
+        key_file: keys are needed; where none is valid one is made, shown and written here.
         rules: a file of phrases that may be neither asked nor said.
         workers: jobs (training, evaluation, …) that run at once; 0 takes none.
         worker_memory: GiB that each process of a job may take; None: as much as there is.
         keep: days after which finished work and its files are deleted; 0: never.
-        memory: GiB that loaded models may take.
+        memory: GiB that loaded models may take; None: half of what the device has.
+        warm: models of `sources` by name, or "all", that are loaded before `/readyz` says ready.
+        storage: GiB that the uploads of one key may take.
         studio: pages for a browser too, at `/studio`.
 
     Raises:
@@ -83,31 +87,36 @@ def serve(
     if new:
         folder.chmod(0o700)  # what others asked for lies here
     store = keys.opened(str(folder), database)
-    known = any(keys.alive(row, time.time()) for row in store.list_keys())
-    may_listen(host, known or key_file is not None)
-    if key_file is not None and not known:
+    valid = any(keys.alive(row, time.time()) for row in store.list_keys())
+    needed = store.has_keys() or key_file is not None  # keys that are void let nobody in, and open the door to nobody
+    may_listen(host, names, needed)
+    if key_file is not None and not valid:
         secret, row = store.add_key("first", EVERYTHING)
         files.write_file(key_file, f"{secret}\n".encode(), private=True)
-        say(f"first key {row.id}, shown this once and kept in {key_file}:\n{secret}")
+        say(f"key {row.id}, shown this once and kept in {key_file}:\n{secret}")
+    place = devices.pick_device(device)
+    engine = Engine(
+        sources,
+        device=device,
+        memory=devices.memory(place) // 2 if memory is None else round(memory * GIB),
+        queue=queue,
+        slots=slots,
+        precision=precision,
+    )
+    own = [one.id for one in engine.served()]
     settings = Settings(
         host=host,
         port=port,
         names=names,
         data_folder=str(folder),
-        keys=known or key_file is not None,
+        keys=needed,
         rate=rate,
         producer=producer,
         visible=visible,
         workers=workers,
         keep=keep,
-    )
-    engine = Engine(
-        sources,
-        device=device,
-        memory=None if memory is None else round(memory * GIB),
-        queue=queue,
-        slots=slots,
-        precision=precision,
+        storage=round(storage * GIB),
+        warm=tuple(own if "all" in warm else dict.fromkeys(engine.find(name).id for name in warm)),
     )
     most = None if worker_memory is None else round(worker_memory * GIB)
     supervisor = Supervisor(Jobs(store), workers=workers, device=device, memory=most) if workers else None
@@ -119,9 +128,11 @@ def serve(
     with _listening(host, port) as listener:
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        needed = "keys are needed" if settings.keys else "no key is needed: this machine alone reaches it"
-        models = ", ".join(one.id for one in engine.served()) or "no model yet"
-        say(f"http://{shown}:{number}/v1 serves {models}; {needed}")
+        asked = "keys are needed" if needed else "no key is needed: this machine alone reaches it"
+        models = ", ".join(own) or "no model yet"
+        say(f"http://{shown}:{number}/v1 serves {models}; {asked}")
+        if needed and not valid and key_file is None:
+            say("no key is valid any more, so nobody is let in: `maquette keys create NAME` makes one, now too")
         if studio:
             say(f"the studio is at http://{shown}:{number}/studio")
         age = (

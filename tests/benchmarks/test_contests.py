@@ -1,6 +1,7 @@
 """Contests: who takes part in pictures, sounds and films is there, and one that is run for a second ends as a table."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +29,23 @@ def test_contestants_are_of_recipes_that_are_there(of: contest.Contest) -> None:
     of_row = {row: [name for name, one in of.contestants.items() if one.row == row] for row in of.rows}
     assert all(of_row.values()) and sum(map(len, of_row.values())) == len(of.contestants)
     assert len({of.folder_of(name) for name in of.contestants}) == len(of.contestants)
-    page = (harness.ROOT / "docs" / f"{of.name}.md").read_text(encoding="utf-8")
-    assert all(f"<!-- {row} -->" in page and f"--only {row}" in page for row in of.rows)
-    assert f"benchmarks.{of.name}`" in page or f"benchmarks.{of.name} " in page
+    for suffix in (".md", ".zh.md"):
+        page = (harness.ROOT / "docs" / f"{of.name}{suffix}").read_text(encoding="utf-8")
+        assert all(f"<!-- {row} -->" in page and f"--only {row}" in page for row in of.rows)
+        assert f"benchmarks.{of.name}`" in page or f"benchmarks.{of.name} " in page
+
+
+@pytest.mark.parametrize("of", CONTESTS, ids=lambda of: of.name)
+def test_tables_have_the_same_figures_in_chinese(of: contest.Contest) -> None:
+    """Those of the results that are kept: neither language needs the runs themselves."""
+    tree, say = harness.read_json(of.file), contest.chinese()
+    english, chinese = ("\n".join(of.table(row, tree, tongue) for row in of.rows) for tongue in (contest.ENGLISH, say))
+    figures = [sorted(re.findall(r"\d+(?:[.,]\d+)*", text)) for text in (english, chinese)]
+    assert figures[0] == figures[1] and len(figures[0]) > 100
+    words = r"\| steps|parameters|items/s|a sample|real against|goal|minutes|core\(s\)|Not measured| less | to \d"
+    assert re.search(words, english) and not re.search(words, chinese)
+    titles = {KINDS[name].title for scores in of.rows.values() for name in scores}
+    assert {title for title in titles if say(title) == title} <= {"chrF"}
 
 
 @pytest.mark.parametrize("of", CONTESTS, ids=lambda of: of.name)
@@ -44,6 +59,7 @@ def test_who_compares_is_of_one_size_and_claims_are_of_somebody(of: contest.Cont
     assert {score for scores in of.rows.values() for score in scores} | {c.score for c in of.claims} <= set(KINDS)
     assert of.chosen([]) == list(of.contestants)
     assert set(of.shown) <= {*of.rows, *of.contestants} and set(of.illustrated) <= set(of.rows)
+    assert all(way in of.ways[name] for name, way in of.drawn.items())
 
 
 def test_who_judges_comes_first() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measured, sounds
+from benchmarks import lessons, measured, sounds
 from benchmarks import plan as planned
 from benchmarks.harness import ROOT, machine, read_json
 from maquette.data.embedded import NAMES
@@ -101,6 +101,27 @@ def test_examples_of_data_sets_are_counted(data: str) -> None:
         pytest.skip("needs MAQUETTE_TEST_DATA")
     pytest.importorskip("datasets")
     assert counted(data, str(Path(folder) / data)) == measured.EXAMPLES[data]
+
+
+def test_the_pages_show_the_lessons_that_were_measured() -> None:
+    tree = read_json(lessons.FILE)
+    for page, language in lessons.PAGES.items():
+        assert lessons.table(tree, language) in (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def test_a_lesson_s_row_has_its_figures_and_says_what_is_not_measured() -> None:
+    figure = {"title": "Modes found", "unit": "modes", "value": 8.0, "floor": 8.0, "at": "least", "bound": 8.0}
+    one = figure | {"way": "", "met": True, "seconds": 31.6, "exit": 0, "finished": True}
+    tiny = one | {"value": 3.0, "met": None, "seconds": 4.2}
+    machine = {"processor": "P", "cores": 2, "torch": "T"}
+    tree = {"tiny": {"machine": machine, "lessons": {"03-gan-loop": tiny, "09-environment": {"exit": 2}}}}
+    rows = {line.split(" | ")[1]: line for line in lessons.table(tree, "en").splitlines() if " | " in line}
+    begin = "| 2, 3 | `tutorial/03-gan-loop` | `points-gan` | Modes found | 3 (8) | 4 | "
+    assert rows["`tutorial/03-gan-loop`"] == begin + "not measured yet |  | at least 8 |  |"
+    assert "| failed (2) |" in rows["`tutorial/09-environment`"]
+    tree["full"] = {"machine": machine, "lessons": {"03-gan-loop": one}}
+    assert begin + "8 (8) | 32 | at least 8 | yes |" in lessons.table(tree, "en")
+    assert "完整训练共用 1 分钟。P，2 核，torch T。" in lessons.table(tree, "zh")
 
 
 def test_the_pages_show_the_plans_that_were_measured() -> None:

@@ -24,14 +24,14 @@ FROZEN = {
     "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
     "--interpolate --mix --image --manner --mask --gap --factor --blur --colour --strength --derive --back "
     "--opening --quarters --voice --transpose --clip --grid --out --like --keep-prompt --visible --server --model "
-    "--precision --compiled --device",
+    "--precision --compiled --device --quiet",
     "chat": "RUN|BUNDLE? --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--server --model --precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
     "caption": "RUN|BUNDLE PICTURE… --device",
     "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
     "evaluate": "RUN -n --data --out --seed --guidance --solver --steps --temperature --inception "
-    "--judge --exact --taught --precision --device --quiet",
+    "--vggish --judge --exact --taught --precision --device --quiet",
     "compare": "RECIPE|RUN… --data --budget --seeds -n --out --device --quiet key=value",
     "tune": "RECIPE --data --trials --time --budget --space --seed -n --out --device --quiet key=value",
     "pipeline": "FILE --out --device --quiet",
@@ -39,10 +39,12 @@ FROZEN = {
     "import": "FOLDER|hf:NAME --out key=value",
     "export": "RUN|BUNDLE --out",
     "serve": "RUN|BUNDLE…? --host --port --name --data-folder --database --key-file --rate --rules --producer "
-    "--visible --memory --queue --slots --workers --worker-memory --keep --precision --device --studio --quiet",
-    "keys": "create|list|revoke NAME|ID? --scopes --days --data-folder --database",
+    "--visible --memory --warm --queue --slots --workers --worker-memory --storage --keep --precision --device "
+    "--studio --quiet",
+    "keys": "create|list|revoke|audit NAME|ID? --scopes --days --last --data-folder --database",
     "recipes": "--tutorials",
     "run": "TUTORIAL --tiny --data --out",
+    "diagram": "families|concepts --out",
     "new": "FOLDER --recipe",
     "show": "RECIPE key=value",
     "data": "check FOLDER --move-bad --recipe key=value",

@@ -24,9 +24,11 @@ def test_the_missing_extra_is_named_in_a_sentence(
 
 def test_beyond_this_machine_only_with_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["serve", str(painter(tmp_path / "painter", "gan")), "--data-folder", str(tmp_path / "data")]
-    assert main([*words, "--host", "0.0.0.0"]) == 8
-    said = capsys.readouterr().err
-    assert all(way in said for way in ("leave out --host", "maquette keys create", "--key-file", "reverse proxy"))
+    for far in (["--host", "0.0.0.0"], ["--name", "localhost:8000", "--name", "api.example.org"]):
+        assert main([*words, *far]) == 8
+        said = capsys.readouterr().err
+        assert far[-1] in said
+        assert all(way in said for way in ("leave out --host and --name", "maquette keys create", "--key-file"))
 
 
 def test_an_address_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

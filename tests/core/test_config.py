@@ -61,6 +61,8 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
     assert recipe.train.optimizers["generator"].lr == 1e-4 and recipe.train.optimizers["generator"].betas == (0.5, 0.99)
     assert read(b"\xef\xbb\xbf" + GOOD.encode(), tmp_path) == recipe, "a byte order mark is no mistake"
     assert read(GOOD.replace("\n", "\r\n"), tmp_path) == recipe
+    for nothing in ("codec:", "codec: null", "codec: ~", 'codec: ""'):
+        assert read(f"{GOOD}{nothing}\n", tmp_path) == recipe
 
 
 MALFORMED: dict[str, tuple[str | bytes, str, list[str]]] = {
@@ -103,6 +105,7 @@ MALFORMED: dict[str, tuple[str | bytes, str, list[str]]] = {
     "no is text": (swapped("source: ring8", "source: ring8, conditional: no"), "MQ-2002", ["data.conditional", "'no'"]),
     "a time of day": (swapped("batch: 8", "batch: 1:30"), "MQ-2002", ["train.batch", "'1:30'"]),
     "null": (swapped("batch: 8", "batch:"), "MQ-2002", ["train.batch", "None"]),
+    "null for what is needed": (swapped("source: ring8", "source:"), "MQ-2002", ["data.source", "None"]),
 }
 
 

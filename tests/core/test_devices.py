@@ -2,6 +2,7 @@
 
 import platform
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,29 @@ def test_auto_finds_some_device_and_cpu_is_always_there() -> None:
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(MaquetteError, match="MQ-2009.*\n.*use auto or cpu"):
         devices.pick_device(name)
+
+
+def test_memory_is_what_the_process_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a container, of a unit in a slice, of neither; control groups of both versions."""
+    whole = devices.memory(torch.device("cpu"))
+    assert 1 << 28 < whole < 1 << 50
+
+    def granted(groups: str, **bounds: str) -> list[int]:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        files = {"proc/self/cgroup": groups} | {f"sys/fs/cgroup/{path}": said for path, said in bounds.items()}
+        for path, said in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(said)
+        return sorted(devices._granted(root))
+
+    assert granted("0::/\n", **{"memory.max": "5\n"}) == [5]
+    unit = {"a.slice/memory.max": "9\n", "a.slice/b.service/memory.max": "7\n", "memory.max": "max\n"}
+    assert granted("0::/a.slice/b.service\n", **unit) == [7, 9]
+    old = {"memory/docker/memory.limit_in_bytes": "4\n", "memory/memory.limit_in_bytes": "8\n"}
+    assert granted("3:cpu:/x\n2:memory:/docker\n", **old) == [4, 8]
+    assert granted("") == [] == list(devices._granted(tmp_path / "none"))
+    monkeypatch.setattr(devices, "_granted", lambda: iter([whole // 3, whole * 2]))
+    assert devices.memory(torch.device("cpu")) == whole // 3
 
 
 def test_placing_keeps_names_and_objects() -> None:

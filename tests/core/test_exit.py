@@ -43,6 +43,11 @@ def test_every_item_is_marked_written_and_recorded(tmp_path: Path) -> None:
         assert entry["seed"] == seed and entry["made"].endswith("Z") and entry["generator"].startswith("maquette ")
 
 
+def test_what_each_was_asked_to_be_is_recorded(tmp_path: Path) -> None:
+    emit(["a", "b", "c"], ["one", "two", "three"], Words(), tmp_path, marks(3), labels=["day", "night"])
+    assert [entry["label"] for entry in files.read_lines(tmp_path / "made.jsonl")] == ["day", "night", "day"]
+
+
 def test_the_same_request_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = (emit(["a"], ["x"], Words(), tmp_path / d, marks(1))[0].read_bytes() for d in "12")
     assert one == two

@@ -97,11 +97,34 @@ def test_the_last_period_goes_on() -> None:
     """A wave of 50 samples is itself one period later; noise is like nothing before it and fades; silence stays."""
     at = np.arange(1000)
     wave = np.sin(2 * np.pi * at / 50) + 0.3 * np.cos(4 * np.pi * at / 50)
-    np.testing.assert_allclose(period.repeated(wave[:700], 300), wave[700:], atol=1e-9)
+    np.testing.assert_allclose(period.repeated(wave[:700], 300, 8000), wave[700:], atol=1e-9)
     noise = np.random.default_rng(0).normal(size=1000)
-    made = period.repeated(noise, 400)
+    made = period.repeated(noise, 400, 8000)
     assert 0 < made.std() < 0.4
-    assert not period.repeated(np.zeros(1000), 5).any() and not period.repeated(wave[:200], 5).any()
+    assert not period.repeated(np.zeros(1000), 5, 8000).any() and not period.repeated(wave[:200], 5, 8000).any()
+
+
+def test_guesses_look_as_far_at_any_rate() -> None:
+    """A voice of 100 Hz, whose period is 80 samples at 8 kHz and 441 at 44.1, is as well guessed at both; a rate that
+    is not the medium's is refused."""
+    errors = {}
+    for rate in (8000, 44_100):
+        time = np.arange(rate // 2) / rate
+        voice = sum(np.sin(2 * np.pi * 100 * k * time + k * k) / k for k in range(1, 11))
+        x = torch.from_numpy(0.2 * voice * (1 + 0.2 * np.sin(7 * time)))[None, None].float()
+        craft = gap.Config(share=(0.04, 0.04), begin="guesses", rate=rate)
+        given = craft.take(x, rng(1))
+        hidden = given[:, -1:] > 0.5
+        power = x[hidden].square().mean()
+        errors[rate] = [float(error(guess[hidden], x[hidden]) / power) for guess in given[:, :-1].split(1, 1)]
+    assert errors[44_100] == pytest.approx(errors[8000], rel=0.2, abs=1e-4) and max(errors[44_100][1:]) < 1e-4
+    space = Real((1, 22_050))
+    gap.Config(rate=44_100).at(44_100, space)
+    gap.Config().at(8, FILM)  # frames a second
+    gap.Config().at(0, space)  # a series
+    assert gap.Config().identity() == gap.Config(rate=44_100).identity() != gap.Config(place="end").identity()
+    with pytest.raises(MaquetteError, match="data.given.rate=44100"):
+        gap.Config().at(44_100, space)
 
 
 def test_a_person_brings_a_gap_an_end_frames_or_a_still() -> None:
@@ -162,7 +185,7 @@ def test_a_process_with_noise_is_bridged_better_than_by_a_line() -> None:
     gone = (TIME >= 1000) & (TIME < 1030)
     found, line = ([] for _ in range(2))
     for row in x:
-        found.append(lpc.across(row, gone)[gone] - row[gone])
+        found.append(lpc.across(row, gone, 8000)[gone] - row[gone])
         line.append(np.interp(TIME[gone], TIME[~gone], row[~gone]) - row[gone])
     assert np.square(found).sum() < 0.5 * np.square(line).sum()
 
@@ -185,10 +208,10 @@ def test_missing_samples_are_those_of_least_error() -> None:
 
 def test_what_cannot_be_predicted_is_silent() -> None:
     nothing, everything = np.zeros(50), np.ones(50, bool)
-    assert not lpc.across(nothing, everything).any() and not lpc.across(nothing, np.arange(50) == 7).any()
-    assert not lpc.onward(nothing, 5).any() and lpc.onward(np.ones(2), 5).tolist() == [0] * 5
+    assert not lpc.across(nothing, everything, 8000).any() and not lpc.across(nothing, np.arange(50) == 7, 8000).any()
+    assert not lpc.onward(nothing, 5, 8000).any() and lpc.onward(np.ones(2), 5, 8000).tolist() == [0] * 5
     loud = np.random.default_rng(0).normal(size=400)
-    assert np.abs(lpc.onward(loud, 5000)).max() < 5, "it never grows"
+    assert np.abs(lpc.onward(loud, 5000, 8000)).max() < 5, "it never grows"
 
 
 # -- lower rates, noise, holes that move ------------------------------------------------------------------------------
@@ -273,4 +296,4 @@ def test_spectrograms_are_given_and_griffin_lim_turns_them_back() -> None:
     stereo = torch.cat([x, -0.1 * x], dim=1)
     assert torch.equal(craft.take(stereo, rng(3))[:, :64], given)
     with pytest.raises(MaquetteError, match="rate 16000"):
-        craft.at(16000)
+        craft.at(16000, SOUND)

@@ -1,6 +1,7 @@
 """`check` finds what was planted, and nothing else."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import ImageEnhance
 from maquette.core.errors import MaquetteError
 from maquette.data import near
 from maquette.data.check import check
+from maquette.media.film import VARIABLE
 from maquette.media.points import Config as PointsConfig
 from maquette.media.video import Config as FilmConfig
 from maquette.verbs.data import check as look
@@ -199,3 +201,24 @@ def test_films_are_looked_over_as_pictures_are(tmp_path: Path) -> None:
     assert report.near == [["a/one.mp4", "a/same.mp4", "b/again.webm"]]
     assert report.notes == {"longer than the 2 s that are read": ["b/long.mkv"]}
     assert look(tmp_path).readable == 5  # nobody said which recipe reads the folder: films are more than pictures
+
+
+def test_films_that_break_off_or_vary_are_named(tmp_path: Path) -> None:
+    """An MP4 film has its header at its end; of others there is what came, if it is enough."""
+    whole, steady = written(numbered(32), suffix="webm"), written(numbered(32), suffix="mkv")
+    uneven = [125 * i + 100 * (i % 3 == 1) for i in range(20)]
+    files = {
+        "cut.mp4": written(waves(20))[:-400],
+        "cut.webm": whole[: len(whole) * 9 // 10],
+        "short.mkv": steady[: len(steady) * 6 // 10],
+        "uneven.mkv": written(numbered(20), suffix="mkv", times=uneven),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    report = check(tmp_path, FilmConfig(size=32, frames=16, rate=8).build())
+    assert [name for name, _ in report.bad] == ["cut.mp4", "short.mkv"]
+    assert "or its end, which holds one, is missing" in report.bad[0][1]
+    assert re.fullmatch(r"it is over after \d+ of 16 frames at 8 a second", report.bad[1][1])
+    late = report.notes.pop("longer than the 2 s that are read")
+    (broken,) = (note for note in report.notes if re.fullmatch(r"breaks off after 3\.\d+ of 4 s", note))
+    assert report.notes == {broken: ["cut.webm"], VARIABLE: ["uneven.mkv"]} and late == ["cut.webm", "uneven.mkv"]

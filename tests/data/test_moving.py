@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from maquette.core.colour import LUMA
 from maquette.core.errors import MaquetteError
 from maquette.data import moving
 from maquette.data.dataset import TEST, TRAIN, Dataset, Row
@@ -80,11 +81,21 @@ def test_edges_are_soft_and_small_films_are_clean() -> None:
     assert tiny.max() > 60 and np.abs(tiny.astype(float).mean() - film.mean()) < 2
 
 
-def test_films_follow_the_seed_and_colour_is_grey() -> None:
+def test_films_follow_the_seed() -> None:
     assert np.array_equal(rows(MEDIUM)[7].load(), rows(MEDIUM)[7].load())
     assert not np.array_equal(rows(MEDIUM)[7].load(), rows(MEDIUM, 1)[7].load())
-    colour = rows(Config(size=32, frames=16, rate=8, channels=3).build())[7].load()
-    assert np.array_equal(colour[..., 2:], rows(MEDIUM)[7].load())
+
+
+def test_each_digit_has_a_colour_that_its_brightness_does_not_tell() -> None:
+    seen: dict[str, np.ndarray] = {}
+    for row, grey in zip(rows(Config(size=32, frames=2, rate=8, channels=3).build())[:60], rows(MEDIUM), strict=False):
+        film, plain = row.load().astype(float), grey.load()[:2].astype(float)
+        assert np.abs(film @ np.array(LUMA) - 0.5 * plain[..., 0]).max() < 1, "half as bright as in grey"
+        seen.setdefault(str(row.label), np.zeros(3))
+        seen[str(row.label)] = np.maximum(seen[str(row.label)], film.max((0, 1, 2)) / film.max())
+    colours = np.stack([*seen.values()])
+    apart = np.abs(colours[:, None] - colours[None]).max(-1) + np.eye(10)
+    assert len(colours) == 10 and apart.min() > 0.15
 
 
 def test_splits_are_said_and_pictures_are_refused() -> None:

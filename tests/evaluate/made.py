@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from maquette.bundle import Bundle
 from maquette.data.dataset import Dataset, Split
 from maquette.data.source import Data, open_data
+from maquette.evaluate import vggish
+from maquette.evaluate.importer import Standard, convert
 from maquette.media import audio, image, points, video
 from maquette.media.base import MediumConfig
 from maquette.models.base import ModelConfig
@@ -107,3 +112,38 @@ def films() -> Dataset:
         return (40 + 200 * np.stack(frames) + noise).clip(0, 255).astype(np.uint8)[..., None]
 
     return _dataset(make, WAYS, "fi" * 32)
+
+
+# -- standard networks, whose weights are nobody's here to give -------------------------------------------------------
+
+
+class Ear(nn.Module):
+    """In place of VGGish: a few sums of a piece of log-mel spectra."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(vggish.BANDS, 3, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, pieces: Tensor) -> Tensor:
+        return pieces.mean(1) @ self.weight
+
+
+class Eye(nn.Module):
+    """In place of Inception: mean and spread of a picture, and logits that nobody wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        assert x.ndim == 4, "pictures"
+        return torch.stack([x.mean((1, 2, 3)), x.std((1, 2, 3))], 1) * self.weight, x
+
+
+def stand_in(build: type[nn.Module], folder: Path, name: str) -> Standard:
+    """A network and its converted weights in a folder."""
+    source = folder / f"{name}.safetensors"
+    save_file(build().state_dict(), source)
+    network = Standard(build, f"{name}.pth", f"{name}-kept.safetensors", f"MAQUETTE_TEST_{name.upper()}")
+    convert(network, source, folder / network.file)
+    return network

@@ -152,7 +152,7 @@ def test_fourier_features_tell_a_ring_from_a_disc() -> None:
 def test_inception_asked_for_without_weights() -> None:
     with pytest.raises(MaquetteError) as refused:
         choose_extractor(digits(), SMALL.build(), CPU, "inception")
-    assert refused.value.code == "MQ-2081" and extractor.inception_path().name in str(refused.value)
+    assert refused.value.code == "MQ-2081" and extractor.INCEPTION.place.name in str(refused.value)
 
 
 def test_a_space_that_nothing_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,13 @@ from maquette.core.types import Autoencoder, Features, Judging, Likelihood, Real
 from maquette.data.dataset import Split
 from maquette.evaluate import domain
 from maquette.evaluate.evaluate import Options, evaluate
+from maquette.evaluate.pictures import shots
 from maquette.evaluate.reference import Reference, prepare
 from maquette.evaluate.report import Report
 from maquette.media import text
 from maquette.media.base import MediumConfig
+from maquette.models import vae
+from maquette.nets import mlp
 from maquette.pipeline import Pipeline, Request
 from tests.conformance.cases import config_class, fitted, speechless, variants
 from tests.evaluate.made import CPU, PLANE, SMALL, digits, known, pipeline, ring
@@ -92,6 +95,20 @@ def test_a_report_of_every_kind(kind: str, pictures: Reference, tmp_path: Path) 
     report.write(tmp_path)
     assert Report.read(tmp_path) == report
     json.dumps(report.to_tree(), allow_nan=False)
+
+
+def test_codes_of_two_numbers_have_a_map(pictures: Reference) -> None:
+    """20 x 20 decoded codes, and the codes of real items in the colours of their labels."""
+    net = mlp.Config.tiny()
+    found = {}
+    for latent in (2, 3):
+        made = pipeline(SMALL, vae.Config(encoder=net, decoder=net, latent=latent))
+        drawn = shots(made, pictures, pictures.items, Request(n=pictures.n))
+        found[latent] = {shot.name: shot for shot in drawn}
+    assert {"map", "codes"} <= found[2].keys() and not {"map", "codes"} & found[3].keys()
+    grid, codes = (Image.open(io.BytesIO(found[2][name].png)).convert("RGB") for name in ("map", "codes"))
+    assert grid.width > 20 * 8 and abs(grid.width - grid.height) <= 40
+    assert len(codes.getcolors(1 << 20) or ()) > 5, "white, and colours of labels"
 
 
 def test_points_have_modes_and_no_pictures_of_pixels(plane: Reference) -> None:

@@ -10,7 +10,7 @@ import torch
 from maquette.core.errors import MaquetteError
 from maquette.evaluate import importer
 from maquette.evaluate.extractor import InceptionExtractor, choose_extractor
-from maquette.evaluate.importer import check_inception, import_inception, read_inception
+from maquette.evaluate.importer import INCEPTION, check, convert, read
 from maquette.evaluate.inception import BlockE, InceptionV3, resize
 from tests.evaluate.made import CPU, SMALL, digits
 
@@ -70,10 +70,10 @@ def test_the_file_is_converted_and_then_used(
     network: InceptionV3, pth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAQUETTE_INCEPTION", str(tmp_path / "inception.safetensors"))
-    kept = import_inception(pth)
+    kept = convert(INCEPTION, pth)
     assert kept == tmp_path / "inception.safetensors"
-    read, digest = read_inception(kept)
-    for name, weight in read.state_dict().items():
+    found, digest = read(INCEPTION, kept)
+    for name, weight in found.state_dict().items():
         assert torch.equal(weight, network.state_dict()[name]), name
     chosen = choose_extractor(digits(), SMALL.build(), CPU)
     assert isinstance(chosen, InceptionExtractor) and chosen.digest == digest and not chosen.labels
@@ -92,7 +92,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> 
     file, harm = tmp_path / "evil.pth", tmp_path / "harm"
     torch.save({"fc.weight": Harm(str(harm))}, file)
     with pytest.raises(MaquetteError) as refused:
-        import_inception(file, tmp_path / "out.safetensors")
+        convert(INCEPTION, file, tmp_path / "out.safetensors")
     assert refused.value.code == "MQ-2082"
     assert not harm.exists() and not (tmp_path / "out.safetensors").exists()
 
@@ -102,20 +102,20 @@ def test_a_file_that_unfolds_beyond_the_network_is_refused(tmp_path: Path) -> No
     file = tmp_path / "wide.pth"
     torch.save({"fc.weight": torch.zeros(1).expand(1 << 28)}, file)
     with pytest.raises(MaquetteError) as refused:
-        import_inception(file, tmp_path / "out.safetensors")
+        convert(INCEPTION, file, tmp_path / "out.safetensors")
     assert refused.value.code == "MQ-2082" and "larger" in str(refused.value)
 
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(MaquetteError) as refused:
-        import_inception(tmp_path / "none.pth")
+        convert(INCEPTION, tmp_path / "none.pth")
     assert refused.value.code == "MQ-5004"
 
 
 def test_tensors_of_another_network_are_refused(network: InceptionV3) -> None:
     good = dict(network.state_dict())
-    check_inception(good, "good")
-    check_inception({k: v for k, v in good.items() if not k.endswith("num_batches_tracked")}, "without counters")
+    check(INCEPTION, good, "good")
+    check(INCEPTION, {k: v for k, v in good.items() if not k.endswith("num_batches_tracked")}, "without counters")
     spoilt = {
         "it lacks fc.bias": {k: v for k, v in good.items() if k != "fc.bias"},
         "it has extra": good | {"extra": torch.zeros(1)},
@@ -125,7 +125,7 @@ def test_tensors_of_another_network_are_refused(network: InceptionV3) -> None:
     }
     for sentence, tensors in spoilt.items():
         with pytest.raises(MaquetteError) as refused:
-            check_inception(tensors, "file")
+            check(INCEPTION, tensors, "file")
         assert refused.value.code == "MQ-7020" and sentence in str(refused.value)
 
 

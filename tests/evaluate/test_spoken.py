@@ -85,14 +85,19 @@ def test_words_are_recognised_where_they_are_said(data: Dataset) -> None:
         known(like, answering(data, lambda word: WORDS[(WORDS.index(word) + 1) % 4])), data, Request(n=60)
     )
     assert right is not None and wrong is not None
-    good, bad = right.score(STAMP), wrong.score(STAMP)
+    (good, every), (bad, none) = right.scores(STAMP), wrong.scores(STAMP)
     assert good.value > 0.9 and bad.value < 0.1 and good.floor == bad.floor and good.floor > 0.9
     assert 0.4 < good.baselines["chance"].value < 0.7  # of two pairs one is asked for about as often as the other
+    assert (
+        every.value > 0.9 and none.value < 0.1 and every.stamp.made == 296 and every.baselines["chance"].value == 0.25
+    )
+    assert list(right.every) == sorted(WORDS) and all(n == 74 for _, n in right.every.values())
     assert good.stamp.extractor == "words" and good.stamp.made == 60 and good.stamp.real == 400
     assert set(right.pairs) == {
         f"{SPEAKERS[label]}: {text}" for text, label in zip(data.test.captions, data.test.labels, strict=True)
     }
     assert "60 sounds were asked for by the 2 different captions" in right.note()
+    assert f"{WORDS[0]} 74 of 74 times" in right.note()
     shot = right.shot(SOUND.build())
     assert shot.png.startswith(b"\x89PNG") and shot.clip is not None and shot.clip[0] == ".wav"
 
@@ -101,6 +106,7 @@ def test_a_report_of_speech_says_how_many_words_are_recognised(data: Dataset) ->
     report = evaluate(known(speech(), answering(data, lambda word: word)), data, 60)
     score = report.score("words_heard")
     assert score is not None and score.value > 0.9 and score.stamp.data == data.fingerprint
+    assert (every := report.score("every_word")) is not None and every.value > 0.9
     assert [picture.name for picture in report.pictures][0] == "spoken" and "spoken" in report.clips
     assert any("different captions" in note for note in report.notes)
 

@@ -15,7 +15,7 @@ from maquette.crafts import gap, shrink
 from maquette.crafts.base import CraftConfig
 from maquette.data.along import Along
 from maquette.data.dataset import Dataset, both
-from maquette.evaluate import crafts, domain
+from maquette.evaluate import crafts, domain, standard
 from maquette.evaluate.evaluate import Options, evaluate
 from maquette.evaluate.neighbours import pixels, resize
 from maquette.evaluate.reference import prepare
@@ -24,10 +24,10 @@ from maquette.evaluate.scores.motion import changes, flicker, motion_error
 from maquette.evaluate.scores.reconstruction import psnr_estimate, ssim, ssim_of_frames
 from maquette.evaluate.scores.sound import in_tune, log_spectral_distance, pitch, snr, spectral_convergence
 from maquette.media.base import MediumConfig
-from maquette.models import diffusion, vae
+from maquette.models import diffusion, vae, vocoder
 from maquette.nets import mlp
 from maquette.pipeline import Pipeline, Request
-from tests.evaluate.made import CPU, FILMS, NOTES, SOUND, films, known, notes
+from tests.evaluate.made import CPU, FILMS, NOTES, SOUND, Ear, Eye, films, known, notes, stand_in
 from tests.evaluate.made import pipeline as untrained
 
 RATE = 8000
@@ -151,8 +151,13 @@ SETS = pytest.mark.parametrize(("data", "medium"), [(notes, SOUND), (films, FILM
 
 
 @SETS
-def test_a_report_of_a_model_that_knows_the_training_items(data, medium: MediumConfig, tmp_path) -> None:
-    """Labels right, near to real, all copies; one that answers with noise is told apart from it."""
+def test_a_report_of_a_model_that_knows_the_training_items(data, medium: MediumConfig, tmp_path, monkeypatch) -> None:
+    """Labels right, near to real, all copies; one that answers with noise is told apart from it, by the standard
+    networks too where their weights are there."""
+    for attribute, build, name in (("VGGISH", Ear, "ear"), ("INCEPTION", Eye, "eye")):
+        network = stand_in(build, tmp_path, name)
+        monkeypatch.setattr(standard, attribute, network)
+        monkeypatch.setenv(network.variable, str(tmp_path / network.file))
     classes = tuple(data().classes)
     pitches = {name: float(name.split()[1]) for name in NOTES} if data is notes else {}
     dataset = dataclasses.replace(data(), pitches=pitches)
@@ -175,6 +180,9 @@ def test_a_report_of_a_model_that_knows_the_training_items(data, medium: MediumC
     bad = evaluate(known(ready, noise, name="bad"), dataset, N, reference=reference)
     assert value(good, "fid") < 0.2 * value(bad, "fid") and value(good, "label_accuracy") > 0.8
     assert value(good, "near_copies") > 0.9
+    beside = good.score("fad" if data is notes else "frame_fid")
+    assert beside is not None and beside.stamp.extractor == ("ear" if data is notes else "eye")
+    assert beside.floor is not None and beside.value < 0.2 * value(bad, beside.name)
     if data is notes:
         assert value(good, "pitch_accuracy") == 1 > 0.2 > value(bad, "pitch_accuracy")
         assert value(good, "attribute_accuracy") > 0.9
@@ -187,6 +195,16 @@ def test_a_report_of_a_model_that_knows_the_training_items(data, medium: MediumC
     good.write(tmp_path)
     again = Report.read(tmp_path)
     assert again == good and all(again.clips[name] for name in names)
+
+
+def test_griffin_lim_stands_beside_a_vocoder() -> None:
+    """In every figure of how near its sounds are; of one that has learnt nothing it is much nearer."""
+    config = vocoder.Config(rate=4000, width=16, blocks=1, periods=(2,), critic_width=4)
+    report = evaluate(untrained(SOUND, config), notes(), N)
+    for name in ("snr", "spectral_convergence", "log_spectral_distance"):
+        score = report.score(name)
+        assert score is not None and list(score.baselines) == ["Griffin-Lim"]
+    assert score.baselines["Griffin-Lim"].value < 0.5 * score.value
 
 
 def taken(data: Dataset, craft: CraftConfig) -> Dataset:

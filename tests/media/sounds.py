@@ -19,11 +19,12 @@ def tone(
 
 
 def coded(x: np.ndarray, codec: str, format: str, rate: int = RATE) -> bytes:
-    """int16 [n, 1 or 2] as a file of `format`, by libav."""
+    """int16 [n, 1 or 2] as a file of `format`, by libav, whose own coder of Vorbis knows two channels alone."""
     buffer = io.BytesIO()
+    x = x.repeat(2, 1) if codec == "vorbis" and x.shape[1] == 1 else x
     layout = "stereo" if x.shape[1] == 2 else "mono"
     with av.open(buffer, "w", format=format) as file:
-        stream = file.add_stream(codec, rate=rate, layout=layout)
+        stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
         frame = av.AudioFrame.from_ndarray(x.reshape(1, -1), "s16", layout)
         frame.rate = rate
         file.mux(stream.encode(frame))
@@ -36,6 +37,7 @@ FILES = {
     "flac": ("flac", "flac"),
     "mp3": ("libmp3lame", "mp3"),
     "ogg": ("libopus", "ogg"),
+    "oga": ("vorbis", "ogg"),
     "aiff": ("pcm_s16be", "aiff"),
     "au": ("pcm_s16be", "au"),
     "m4a": ("aac", "mp4"),

@@ -1,7 +1,9 @@
 """The vocoder's losses by hand, what its critics see, and that it learns to sound."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +12,15 @@ from maquette.core import spectra
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Seeds
 from maquette.core.types import Batch, Given, Real
+from maquette.evaluate.pictures import reconstructed, unlearnt
+from maquette.media import wav
 from maquette.models import vocoder
+from maquette.pipeline import load
+from maquette.train.recipe import Recipe
+from maquette.train.session import prepare, start
+from maquette.verbs.sample import sample
+from tests.evaluate.made import SOUND as SOUNDS
+from tests.evaluate.made import notes
 
 SOUND = Real((1, 256), levels=65536)
 
@@ -100,6 +110,50 @@ def test_it_learns_to_sound_like_its_spectrograms() -> None:
             loss.backward()
             moving[turn.player].step()
     assert model.generator_loss(tones(16, 999), 1.0)[1]["unlike"].item() < 0.4 * first
+
+
+NARROW = {"kind": "vocoder", "width": 16, "blocks": 1, "periods": [2], "critic_width": 4, "rate": 4000}
+NOISE = {"kind": "diffusion", "net": {"kind": "mlp", "width": 8, "depth": 1}, "data_std": 1.0, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few notes at 4 kHz."""
+    folder = tmp_path_factory.mktemp("takes")
+    for number, item in enumerate(notes().train.items[:24]):
+        path = folder / ("test" if number % 3 == 0 else "train") / f"{number:02}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(wav.write(item, 4000))
+    return folder
+
+
+def recipe(takes: Path, model: dict, codec: Path | None = None) -> Recipe:
+    training = {"budget": "3steps", "batch": 4, "samples": 2, "sample_every": 1, "validate_every": 1, "device": "cpu"}
+    tree = {"data": {"source": str(takes)}, "medium": SOUNDS.to_tree(), "model": model, "train": training}
+    return Recipe.from_tree(tree | {"codec": codec and str(codec)})
+
+
+def test_another_rate_than_the_sound_s_is_refused(takes: Path) -> None:
+    """Its bands would be those of another rate."""
+    with pytest.raises(MaquetteError, match=r"model.rate: 8000 (.|\n)*set model.rate=4000") as refused:
+        prepare(recipe(takes, NARROW | {"rate": 8000}))
+    assert refused.value.code == "MQ-2009"
+
+
+def test_a_model_behind_it_is_heard_through_it(takes: Path, tmp_path: Path) -> None:
+    vocoder_run = start(recipe(takes, NARROW), tmp_path / "vocoder", quiet=True)
+    run = start(recipe(takes, NOISE, vocoder_run.path), tmp_path / "run", quiet=True)
+    own, behind, items = load(vocoder_run.path, "cpu"), load(run.path, "cpu"), notes().test.items[:4]
+    assert behind.model.space.shape == own.model.latent.shape == (1, 32, 8)
+    kept = behind.kept(items).astype(int)
+    assert np.abs(kept - reconstructed(own, items)).max() <= 1  # whitened and back
+    griffin_lim = unlearnt(own, items)["Griffin-Lim"]
+    assert np.array_equal(
+        griffin_lim, own.medium.from_tensor(own.model.mel.decode(own.model.encode(own.encoded(items))))
+    )
+    assert np.abs(griffin_lim - kept).max() > 1000  # it has learnt nothing yet
+    (path,) = sample(run.path, n=1, out=tmp_path / "made").paths
+    assert own.medium.read(path).any()
 
 
 def test_other_samples_are_refused() -> None:

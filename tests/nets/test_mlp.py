@@ -16,7 +16,11 @@ def test_any_shape_to_any_shape(source: tuple[int, ...], target: tuple[int, ...]
 
 
 def test_a_plain_one_is_the_textbook_network() -> None:
-    """784-512-256-20 and back has the parameters that tutorials count: 784*512+512 + 512*256+256 + ..."""
+    """784-512-256-4, layer by layer, and 784-512-32, of one width."""
+    whole = mlp.Config(widths=(512, 256), activation="relu").build((784,), (4,))
+    assert [tuple(m.weight.shape) for m in whole.modules() if isinstance(m, torch.nn.Linear)] == [
+        (512, 784), (256, 512), (4, 256),
+    ]  # fmt: skip
     down = mlp.Config(width=512, depth=1).build((1, 28, 28), (32,))
     assert sum(p.numel() for p in down.parameters()) == 784 * 512 + 512 + 512 * 32 + 32
     assert len([m for m in down.modules() if isinstance(m, torch.nn.Linear)]) == 2
@@ -61,3 +65,9 @@ def test_spectral_norm_of_a_diagonal() -> None:
 def test_refuses_an_odd_width() -> None:
     with pytest.raises(MaquetteError, match="width should be a positive even number"):
         mlp.Config(width=7)
+
+
+@pytest.mark.parametrize("fields", [{"widths": (8, 7)}, {"widths": (8, 4), "residual": True}])
+def test_widths_that_cannot_be_meant(fields: dict) -> None:
+    with pytest.raises(MaquetteError, match="MQ-2002.*widths"):
+        mlp.Config(**fields)

@@ -15,9 +15,10 @@ from maquette.core.colour import LUMA
 from maquette.core.config import kinds
 from maquette.core.errors import MaquetteError
 from maquette.core.seeds import Between, Seeds
-from maquette.core.types import Given, Sampling, Space
+from maquette.core.types import Given, Real, Sampling, Space
 from maquette.media import image, points, text
 from maquette.media.base import MediumConfig
+from maquette.models import diffusion
 from maquette.models.base import ModelConfig
 from maquette.pipeline import Pipeline, Request, load
 from maquette.solvers.tasks import blur
@@ -133,6 +134,23 @@ def test_guidance_is_linear_in_the_predictors(kind: str, pipeline: Make) -> None
         null, one, three = (ready._predictor(Given(label=labels), scale)(*args) for scale in (0.0, 1.0, 3.0))
     assert not torch.allclose(null, one)
     torch.testing.assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_has_a_guidance_of_its_own(pipeline: Make) -> None:
+    ready = pipeline("diffusion")
+    told = ready.generate(Request(n=2, label="square", guidance=4.0))
+    as_learnt = ready.generate(Request(n=2, label="square"))
+    ready.model.guidance = 4.0
+    assert np.array_equal(ready.generate(Request(n=2, label="square")), told) and (told != as_learnt).any()
+    assert np.array_equal(ready.generate(Request(n=2, label="square", guidance=1.0)), as_learnt)
+
+
+def test_a_guidance_of_its_own_needs_labels_and_hidden_ones() -> None:
+    space = Real((1, 8, 8))
+    assert diffusion.Config(guidance=4.0).build(space, classes=3).guidance == 4
+    assert diffusion.Config(guidance=4.0).build(space).guidance == 1, "there is nothing to follow"
+    with pytest.raises(MaquetteError, match="guidance"):
+        diffusion.Config(guidance=4.0, drop=0.0)
 
 
 def test_guidance_is_refused_where_no_label_was_ever_hidden(pipeline: Make) -> None:
@@ -253,6 +271,7 @@ def test_guidance_in_an_interval_lies_between_none_and_all(pipeline: Make) -> No
     ("kind", "request_", "code"),
     [
         ("gan", {"guidance": 2.0, "guidance_interval": (0.5, 2.0)}, "MQ-2104"),
+        ("diffusion", {"guidance_interval": (0.5, 2.0)}, "MQ-2105"),
         ("gan", {"image": np.zeros((8, 8, 1)), "sampling": Sampling(strength=0.5)}, "MQ-2104"),
         ("diffusion", {"image": np.zeros((8, 8, 1)), "colour": True}, "MQ-2104"),
         ("gan", {"image": np.zeros((8, 8, 1)), "mask": np.ones((8, 8), bool)}, "MQ-2104"),
@@ -307,7 +326,6 @@ def test_a_label_for_a_model_without_classes_is_refused(pipeline: Make) -> None:
         {"colour": True},
         {"sampling": {"strength": 0.5}},
         {"sampling": {"strength": 0}},
-        {"guidance_interval": [0.1, 2.0]},
         {"guidance": 2.0, "guidance_interval": [2.0, 0.1]},
         {"image": [[0]], "mask": [[True]], "factor": 2},
         {"sampling": {"steps": -1}},

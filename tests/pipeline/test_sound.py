@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from maquette.bundle import Coding, save_bundle
+from maquette.cli.main import main
 from maquette.codecs.mulaw import MuLaw
 from maquette.core.errors import MaquetteError
+from maquette.core.types import Tokens
 from maquette.crafts import mel
 from maquette.data.along import Along
-from maquette.media import audio
+from maquette.media import audio, wav
 from maquette.models import vae, wavenet
 from maquette.models.base import ModelConfig
 from maquette.nets import dilated, mlp
 from maquette.pipeline import Pipeline, Request, load
+from maquette.verbs.sample import sample
 
 MEDIUM = audio.Config(rate=1000, samples=64)
 TINY = wavenet.Config(net=dilated.Config.tiny(), mixtures=2)
@@ -60,6 +63,33 @@ def test_a_sample_belongs_to_its_seed_and_its_label(pipeline: Pipeline) -> None:
     assert (pipeline.generate(Request(n=1, seed=6, label=1))[0] == both[1]).all()
     assert (pipeline.generate(Request(n=2, seed=5, label=0)) != both).any()
     assert (pipeline.generate(Request(n=2, seed=5, label=1, guidance=3.0)) != both).any()
+
+
+def test_a_file_is_gone_on_from(pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = (9000 * np.sin(0.4 * np.arange(64))).astype(np.int16)[:, None]
+    (tmp_path / "take.wav").write_bytes(wav.write(begun[:20], 1000))
+    (tmp_path / "long.wav").write_bytes(wav.write(begun, 1000))
+    words = [
+        "sample",
+        str(tmp_path / "bundle"),
+        "-n",
+        "2",
+        "--seed",
+        "3",
+        "--label",
+        "a",
+        "--out",
+        str(tmp_path / "made"),
+    ]
+    assert main([*words, "--opening", str(tmp_path / "take.wav")]) == 0
+    wanted = pipeline.generate(Request(n=2, seed=3, label=0, opening=begun[None, :20]))
+    for number, path in enumerate(sorted((tmp_path / "made").glob("*.wav"))):
+        assert np.array_equal(pipeline.medium.read(path), wanted[number])
+    assert main([*words, "--opening", str(tmp_path / "long.wav")]) == 2
+    assert "a sound shorter than the 0.064 s that are made" in capsys.readouterr().err
+    if isinstance(pipeline.model.space, Tokens):  # what comes after some time is a gap too
+        made = sample(pipeline, n=2, seed=3, label=0, image=tmp_path / "long.wav", gap="0.02:").items
+        assert np.array_equal(made, wanted)
 
 
 @pytest.mark.parametrize("shape", [(1, 65, 1), (1, 10, 2), (0, 10, 1), (1, 0, 1)])

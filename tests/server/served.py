@@ -22,6 +22,12 @@ PICTURES: dict[str, dict[str, Any]] = {
         "critic": {"kind": "mlp", "width": 16},
         "latent": 8,
     },
+    "small": {
+        "kind": "gan",
+        "generator": {"kind": "mlp", "width": 8},
+        "critic": {"kind": "mlp", "width": 8},
+        "latent": 2,
+    },
     "convolutions": {
         "kind": "gan",
         "generator": {"kind": "convnet", "width": 8},

@@ -1,6 +1,6 @@
 """What no request gets past: hosts, origins, keys, scopes, sizes, paths and bodies; and what is written of it all."""
 
-import json
+import asyncio
 import logging
 import socket
 import threading
@@ -11,24 +11,24 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from maquette.core.errors import MaquetteError
 from maquette.server import app as app_of
 from maquette.server.app import check_scopes, create_app, scopes_of
-from maquette.server.doors import needs
+from maquette.server.doors import Lock, needs
 from maquette.server.engine import Engine
 from maquette.server.errors import answer
 from maquette.server.hosts import check_host, check_origin, may_listen
 from maquette.server.rates import Rates
 from maquette.server.settings import Settings
 from maquette.server.store import Store
+from tests.server.attempts import ATTEMPTS, BAD_HOSTS, BAD_ORIGINS, BUNDLES, CANARY, PAGES, RAW, table
 from tests.server.served import painter, talker
 from tests.server.web import serving
 
-CANARY = "canary-4f1d"
-"""In everything secret that tests send: it must never come back, nor stand in a log."""
 PUBLIC = {"/healthz", "/readyz", "/openapi.json"}
 
 
@@ -155,15 +155,48 @@ def test_a_key_revoked_now_is_refused_now(guarded: Guarded) -> None:
     assert guarded.ask("GET", "/v1/models", secret).status_code == 401
 
 
+def test_a_first_key_shuts_a_server_that_needed_none(tmp_path: Path) -> None:
+    """Made by another process, as `maquette keys create` does; and what is void afterwards opens nothing again."""
+    with serving(tmp_path, Engine([], device="cpu")) as (address, _), httpx2.Client(base_url=address) as client:
+        described = client.get("/openapi.json").json()["paths"]["/metrics"]["get"]
+        assert client.get("/metrics").status_code == 200 and described["security"] == []
+        beside = Store(f"sqlite:///{tmp_path}/server.db", tmp_path)
+        secret, row = beside.add_key("first", ("admin",))
+        deadline = time.monotonic() + 20
+        while client.get("/metrics").status_code == 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        keyed = {"authorization": f"Bearer {secret}"}
+        assert [client.get("/metrics", headers=headers).status_code for headers in ({}, keyed)] == [401, 200]
+        assert client.get("/openapi.json").json()["paths"]["/metrics"]["get"]["security"] == [{"key": []}]
+        beside.revoke_key(row.id)
+        assert [client.get("/metrics", headers=headers).status_code for headers in ({}, keyed)] == [401, 401]
+        beside.close()
+
+
+def test_a_database_that_does_not_answer_lets_nobody_in() -> None:
+    class Broken:
+        def has_keys(self) -> bool:
+            raise MaquetteError("MQ-5180", reason="it does not answer")
+
+    lock = Lock(Broken(), False)
+    for _ in range(2):
+        with pytest.raises(MaquetteError, match="MQ-5180"):
+            asyncio.run(lock.closed())
+    assert asyncio.run(Lock(Broken(), True).closed()), "where it is known that there was a key nobody needs to look"
+
+
 def test_others_have_films_of_their_own(guarded: Guarded) -> None:
     """A foreign id is answered as one that there never was."""
     films = guarded.app.state.films
-    from maquette.server.films import Film
+    from maquette.server.films import Film, _row
+    from maquette.server.store import FILMS
 
     own = guarded.ask("GET", "/v1/videos").json()
     assert own["data"] == []
     id = "video_" + "ab" * 12
-    films._films[id] = Film(id, "another key", "x", {"prompt": CANARY}, "8x8", "1", 0, "completed")
+    film = Film(id, "another key", "x", {"prompt": CANARY}, "8x8", "1", 0.0, "completed")
+    with guarded.app.state.store.writing() as connection:
+        connection.execute(sa.insert(FILMS).values(**_row(film)))
     try:
         for method, path in (
             ("GET", f"/v1/videos/{id}"),
@@ -175,7 +208,7 @@ def test_others_have_films_of_their_own(guarded: Guarded) -> None:
         assert guarded.ask("GET", "/v1/videos").json() == own
         assert guarded.ask("GET", f"/v1/videos?after={id}").status_code == 404
     finally:
-        del films._films[id]
+        films._forget(film)
 
 
 # -- hosts and origins ------------------------------------------------------------------------------------------------
@@ -189,13 +222,6 @@ GOOD_HOSTS = (
     "api.example.org",
     "10.0.0.7:8000",
 )
-BAD_HOSTS = (
-    "", "evil.example", "localhost.evil.example", "evil.localhost", "localhost.", "api.example.org.",
-    "api.example.org:81",
-    "127.0.0.1.nip.io", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "10.0.0.8:8000",
-    "localhost:8000@evil.example", "localhost/evil", "localhost\tx", "localhost:port", "localhost:123456", "a" * 300,
-    "[::1", "::1", "169.254.169.254", "xn--lcalhost-dib", "localhost,evil.example",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
@@ -213,13 +239,6 @@ def test_hosts_that_are_not(host: str) -> None:
 def test_a_host_is_said_once(hosts: list[str]) -> None:
     with pytest.raises(MaquetteError, match="MQ-2209"):
         check_host(hosts, [], "127.0.0.1")
-
-
-BAD_ORIGINS = (
-    "null", "http://evil.example", "https://evil.example", "http://localhost:3000", "http://localhost", "file://",
-    "http://localhost:8000.evil.example", "http://localhost:8000/", "https://localhost:8000@evil.example", "ws://localhost:8000",
-    "localhost:8000", "http://127.0.0.1:8000", "chrome-extension://abc", "http://LOCALHOST:8000.evil", "",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("origin", BAD_ORIGINS)
@@ -270,182 +289,31 @@ BEYOND = (
 
 @pytest.mark.parametrize("host", [*LOOPBACK, *BEYOND])
 def test_where_a_server_may_listen(host: str) -> None:
-    may_listen(host, keys=True)
+    may_listen(host, (), keys=True)
     if host in LOOPBACK:
-        may_listen(host, keys=False)
+        may_listen(host, ("localhost:8000", "[::1]:8000", host), keys=False)
         return
-    with pytest.raises(MaquetteError, match="MQ-8010") as refused:
-        may_listen(host, keys=False)
-    assert refused.value.exit_code == 8
-    for way in ("leave out --host", "maquette keys create", "--key-file", "SSH tunnel"):
-        assert way in refused.value.render("en"), "every way out is named"
+    for listened, names in ((host, ()), ("127.0.0.1", ("localhost:8000", host))):
+        with pytest.raises(MaquetteError, match="MQ-8010") as refused:
+            may_listen(listened, names, keys=False)
+        assert refused.value.exit_code == 8 and refused.value.values["host"] == host
+        for way in ("leave out --host and --name", "maquette keys create", "--key-file", "SSH tunnel"):
+            assert way in refused.value.render("en"), "every way out is named"
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------
 
-JSON = {"content-type": "application/json"}
-WRITE = "/v1/completions"
-
-
-def body(**more: Any) -> bytes:
-    return json.dumps({"model": "writer", "prompt": CANARY} | more).encode()
-
-
-def post(content: bytes | str, **headers: str) -> dict[str, Any]:
-    return {"method": "POST", "path": WRITE, "content": content, "headers": JSON | headers}
-
-
-def form(path: str, files: dict[str, Any], **fields: str) -> dict[str, Any]:
-    return {"method": "POST", "path": path, "files": files, "data": fields}
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header claims so many pixels."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-
-
-EDIT = "/v1/images/edits"
-BOMB = bomb(20_000, 20_000)
-ATTEMPTS: dict[str, tuple[dict[str, Any], int]] = {
-    # paths
-    "traversal": ({"path": "/v1/models/../../etc/passwd"}, 404),
-    "traversal, escaped": ({"path": "/v1/models/%2e%2e%2f%2e%2e%2fetc%2fpasswd"}, 404),
-    "traversal, twice escaped": ({"path": "/v1/models/%252e%252e%252fetc"}, 404),
-    "traversal, overlong": ({"path": "/v1/models/%c0%ae%c0%ae/etc"}, 404),
-    "traversal, Windows": ({"path": "/v1/models/..%5c..%5cwindows"}, 404),
-    "drive": ({"path": "/v1/models/C:%5cwindows"}, 404),
-    "NUL": ({"path": "/v1/models/painter%00.png"}, 404),
-    "line break": ({"path": "/v1/models/a%0d%0aset-cookie:%20x"}, 404),
-    "absolute name": ({"path": "/v1/models//etc/passwd"}, 404),
-    "id with a slash": ({"path": "/v1/videos/video_%2f..%2fserver.db"}, 404),
-    "another's id": ({"path": "/v1/videos/video_" + "0" * 24}, 404),
-    "content of the database": ({"path": "/v1/videos/server.db/content"}, 404),
-    "documentation pages": ({"path": "/docs"}, 404),
-    "redirect by a slash": ({"path": "/v1/models/"}, 404),
-    "deep path": ({"path": "/v1/" + "a/" * 900}, 404),
-    "long path": ({"path": "/" + "a" * 5000}, 413),
-    "long query": ({"path": "/v1/models?" + "a" * 5000}, 413),
-    "unknown method": ({"method": "BREW", "path": "/v1/models"}, 405),
-    "delete of a model": ({"method": "DELETE", "path": "/v1/models/painter"}, 403),
-    "model by path": (post(body(model="../painter")), 404),
-    "model by absolute path": (post(body(model="/etc/passwd")), 404),
-    "model by address": (post(body(model="http://169.254.169.254/")), 404),
-    "model by hub name": (post(body(model="hf:someone/model")), 404),
-    "model by class": (post(body(model="os.system")), 404),
-    # keys
-    "no key": ({"path": "/v1/models", "key": None}, 401),
-    "forged key": ({"path": "/v1/models", "key": "mq-0123456789ab-" + CANARY}, 401),
-    "expired key": ({"path": "/v1/models", "key": "expired"}, 401),
-    "revoked key": ({"path": "/v1/models", "key": "revoked"}, 401),
-    "two keys": (
-        {"path": "/v1/models", "headers": [("authorization", "Bearer a"), ("authorization", "Bearer b")], "key": None},
-        401,
-    ),
-    "another scheme": ({"path": "/v1/models", "key": None, "headers": {"authorization": f"Basic {CANARY}"}}, 401),
-    "scope escape, metrics": ({"path": "/metrics"}, 403),
-    "scope escape, inference": ({"path": "/v1/models", "key": "train"}, 403),
-    "scope in the body": (post(body(scope="admin")), 400),
-    "user of another": (post(body(user={"id": "admin"})), 400),
-    # content types
-    "no content type": (post(body(), **{"content-type": ""}), 415),
-    "plain text": (post(body(), **{"content-type": "text/plain"}), 415),
-    "a form from a page": (post(b"model=writer", **{"content-type": "application/x-www-form-urlencoded"}), 415),
-    "XML": (post(b"<a/>", **{"content-type": "application/xml"}), 415),
-    "pickle": (post(b"\x80\x04.", **{"content-type": "application/octet-stream"}), 415),
-    "compressed body": (post(b"\x1f\x8b", **{"content-encoding": "gzip"}), 415),
-    "form where JSON is read": (form(WRITE, {"model": "writer"}), 415),
-    "JSON where a form is read": (post(body()) | {"path": EDIT}, 415),
-    # bodies
-    "empty": (post(b""), 400),
-    "no JSON": (post(CANARY), 400),
-    "a list": (post(f'["{CANARY}"]'), 400),
-    "NaN": (post(f'{{"model": "writer", "prompt": "{CANARY}", "temperature": NaN}}'), 400),
-    "Infinity": (post('{"model": "writer", "n": Infinity}'), 400),
-    "1e999": (post('{"model": "writer", "temperature": 1e999}'), 400),
-    "10^30": (post(body(n=10**30)), 400),
-    "5,000 digits": (post('{"model": "writer", "n": ' + "9" * 5000 + "}"), 400),
-    "n of 10^9": (post(body(n=10**9)), 400),
-    "n times prompts": (post(body(prompt=["a"] * 64, n=64)), 400),
-    "n below 1": (post(body(n=0)), 400),
-    "n as text": (post(body(n="1")), 400),
-    "n as truth": (post(body(n=True)), 400),
-    "n as fraction": (post(body(n=1.5)), 400),
-    "duplicate keys": (post('{"model": "writer", "model": "painter", "prompt": "a"}'), 400),
-    "half a character": (post('{"model": "writer", "prompt": "\\ud800"}'), 400),
-    "invalid UTF-8": (post(b'{"model": "writer", "prompt": "\xff\xfe"}'), 400),
-    "depth of 100,000": (post('{"a":' * 100_000 + "1" + "}" * 100_000), 400),
-    "depth of arrays": (post('{"prompt":' + "[" * 5000 + "]" * 5000 + "}"), 400),
-    "many values": (post('{"prompt": [' + "1," * 200_000 + "1]}"), 413),
-    "prompt of 10^7 characters": (post(body(prompt="a" * 10**7)), 413),
-    "prompt of 500,000 characters": (post(body(prompt="a" * 500_000)), 400),
-    "unknown field": (post(body(trust_remote_code=True)), 400),
-    "path as a field": (post(body(path="/etc/passwd")), 400),
-    "file address as a prompt list": (post(body(prompt=[{"url": "file:///etc/passwd"}])), 400),
-    "token ids": (post(body(prompt=[1, 2, 3])), 400),
-    "seed below 0": (post(body(seed=-1)), 400),
-    "negative zero tokens": (post('{"model": "writer", "prompt": "a", "max_tokens": -0}'), 400),
-    "17 stop strings": (post(body(stop=["a"] * 17)), 400),
-    "empty stop string": (post(body(stop=[""])), 400),
-    "stop string of 10^5": (post(body(stop="a" * 100_000)), 400),
-    "class as a solver": (
-        {
-            "method": "POST",
-            "path": "/v1/images/generations",
-            "headers": JSON,
-            "content": json.dumps({"model": "painter", "prompt": "", "solver": "os.system", "steps": 3}),
-        },
-        400,
-    ),
-    "10^9 steps": (
-        {
-            "method": "POST",
-            "path": "/v1/images/generations",
-            "headers": JSON,
-            "content": json.dumps({"model": "painter", "prompt": "", "steps": 10**9}),
-        },
-        400,
-    ),
-    # forms
-    "picture of 400 megapixels": (form(EDIT, {"image": ("a.png", BOMB)}, model="painter", strength="0.5"), 400),
-    "picture of 36 megapixels": (
-        form(EDIT, {"image": ("a.png", bomb(6000, 6000))}, model="painter", strength="0.5"),
-        413,
-    ),
-    "text as a picture": (form(EDIT, {"image": ("a.png", CANARY.encode())}, model="painter", strength="0.5"), 400),
-    "SVG": (form(EDIT, {"image": ("a.svg", b"<svg onload='x'/>")}, model="painter", strength="0.5"), 400),
-    "no picture": (form(EDIT, {"mask": ("a.png", BOMB)}, model="painter"), 400),
-    "20 pictures": (form(EDIT, [("image", ("a.png", b"x"))] * 20, model="painter"), 413),  # type: ignore[arg-type]
-    "unknown file": (form(EDIT, {"weights": ("a.pt", b"\x80\x04")}, model="painter"), 400),
-    "file name that climbs": (form(EDIT, {"image": ("../../a.png", b"x")}, model="painter"), 400),
-    "1,000 fields": (form(EDIT, {"image": ("a.png", b"x")}, **{f"f{n}": "1" for n in range(1000)}), 413),
-    "NaN in a form": (form(EDIT, {"image": ("a.png", b"x")}, model="painter", guidance="nan"), 400),
-    "inf in a form": (form(EDIT, {"image": ("a.png", b"x")}, model="painter", blur="inf"), 400),
-    "form without a boundary": (post(b"x", **{"content-type": "multipart/form-data"}) | {"path": EDIT}, 400),
-    "form cut short": (
-        post(
-            b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\nx',
-            **{"content-type": "multipart/form-data; boundary=b"},
-        )
-        | {"path": EDIT},
-        400,
-    ),
-    "field of a megabyte": (form(EDIT, {"image": ("a.png", b"x")}, prompt="a" * (1 << 20)), 413),
-    "32 MB and more": (form(EDIT, {"image": ("a.png", bytes(33 << 20))}, model="painter"), 413),
-    "query of the wrong type": ({"path": "/v1/videos?limit=1e9"}, 400),
-    "query out of range": ({"path": "/v1/videos?limit=101"}, 400),
-    "cursor that is none": ({"path": "/v1/videos?after=../x"}, 404),
-}
-
 
 def test_there_are_attempts_enough() -> None:
     assert len(ATTEMPTS) >= 60
+
+
+@pytest.mark.parametrize("language", PAGES)
+def test_the_page_counts_them(language: str) -> None:
+    """`python -m tests.server.attempts` writes the table anew."""
+    page = PAGES[language].read_text(encoding="utf-8")
+    said = page.partition("<!-- doors -->\n")[2].partition("\n<!-- /doors -->")[0]
+    assert said == table(language)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -467,69 +335,6 @@ def test_an_attempt_is_refused(guarded: Guarded, name: str, caplog: pytest.LogCa
     assert told.headers["x-request-id"].startswith("req_")
 
 
-RAW: dict[str, tuple[list[str | bytes], bytes, bytes]] = {
-    "no HTTP": (["hello"], b"", b"400"),
-    "two lengths": (
-        ["POST /v1/completions HTTP/1.1", "host: localhost", "content-length: 5", "content-length: 6"],
-        b"",
-        b"400",
-    ),
-    "length and chunks": (
-        [
-            "POST /v1/completions HTTP/1.1",
-            "host: localhost",
-            "content-type: application/json",
-            "content-length: 3",
-            "transfer-encoding: chunked",
-        ],
-        b"0\r\n\r\n",
-        b"400",
-    ),
-    "length of letters": (["POST /v1/completions HTTP/1.1", "host: localhost", "content-length: abc"], b"", b"400"),
-    "length below 0": (["POST /v1/completions HTTP/1.1", "host: localhost", "content-length: -5"], b"", b"400"),
-    "length of 10^30": (
-        ["POST /v1/completions HTTP/1.1", "host: localhost", "content-length: 1" + "0" * 30],
-        b"",
-        b"4",
-    ),
-    "two hosts": (["GET /healthz HTTP/1.1", "host: localhost", "host: evil.example"], b"", b"400"),
-    "no host": (["GET /healthz HTTP/1.1"], b"", b"400"),
-    "no host, HTTP/1.0": (["GET /healthz HTTP/1.0"], b"", b"403"),
-    "whole address": (
-        ["GET http://evil.example/healthz HTTP/1.1", "host: localhost", "connection: close"],
-        b"",
-        b"404",
-    ),
-    "100 kB of headers": (["GET /healthz HTTP/1.1", "host: localhost", "x: " + "a" * 100_000], b"", b"431"),
-    "folded header": (["GET /healthz HTTP/1.1", "host: localhost", "x: a", " b: c", "connection: close"], b"", b"200"),
-    "traversal as it is": (["GET /v1/models/../../etc/passwd HTTP/1.1", "host: localhost"], b"", b"404"),
-    "chunked without end": (
-        [
-            "POST /v1/completions HTTP/1.1",
-            "host: localhost",
-            "content-type: application/json",
-            "transfer-encoding: chunked",
-            "connection: close",
-        ],
-        (b"100000\r\n" + b"a" * 0x100000 + b"\r\n") * 2 + b"0\r\n\r\n",
-        b"4",
-    ),
-    "WebSocket": (
-        [
-            "GET /v1/models HTTP/1.1",
-            "host: localhost",
-            "connection: upgrade, close",
-            "upgrade: websocket",
-            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-            "sec-websocket-version: 13",
-        ],
-        b"",
-        b"401",
-    ),
-    "CONNECT": (["CONNECT evil.example:443 HTTP/1.1", "host: localhost", "connection: close"], b"", b"404"),
-}
-
-
 @pytest.mark.parametrize("name", RAW)
 def test_what_no_client_would_send(guarded: Guarded, name: str) -> None:
     lines, data, status = RAW[name]
@@ -537,6 +342,38 @@ def test_what_no_client_would_send(guarded: Guarded, name: str) -> None:
     assert told.startswith(b"HTTP/1.1 " + status), told[:200]
     assert b"evil" not in told and len(told) < 2000
     assert guarded.ask("GET", "/healthz").status_code == 200
+
+
+# -- what it is given -------------------------------------------------------------------------------------------------
+
+
+def test_a_server_never_loads_a_hostile_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not start with it; or, where only the weights tell, it starts, and whoever asks for it is told nothing
+    but its name, while its neighbour is served."""
+    monkeypatch.chdir(tmp_path)
+    good, kept = painter(tmp_path / "good", "small"), list[Path]()
+    for number, (name, harm) in enumerate(BUNDLES.items()):
+        folder = painter(tmp_path / CANARY / f"model{number}", "small")
+        before = {path.name: path.read_bytes() for path in (folder / "bundle").iterdir()}
+        harm(folder / "bundle")
+        harmed = [path for path in (folder / "bundle").iterdir() if path.is_symlink() or not path.is_file()]
+        assert harmed or before != {path.name: path.read_bytes() for path in (folder / "bundle").iterdir()}, name
+        try:
+            Engine([folder], device="cpu")
+            kept.append(folder)
+        except MaquetteError as bad:
+            assert bad.exit_code in (2, 5, 7, 8), name
+    assert len(BUNDLES) - len(kept) >= 15 and len(kept) >= 5
+    with (
+        serving(tmp_path / "data", Engine([good, *kept], device="cpu")) as (address, _),
+        httpx2.Client(base_url=address, timeout=60) as client,
+    ):
+        for folder in (*kept, good):
+            told = client.post("/v1/images/generations", json={"model": folder.name, "prompt": "", "seed": 1})
+            assert told.status_code == (200 if folder is good else 500), (folder.name, told.text)
+            assert CANARY not in told.text and (folder is good or told.json()["error"]["type"] == "server_error")
+        assert "maquette_engine_models_loaded 1.0" in client.get("/metrics").text
+    assert not list(tmp_path.rglob("unpickled"))
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

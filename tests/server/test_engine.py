@@ -194,15 +194,13 @@ def test_a_client_that_fetches_nothing_is_not_made_for(folders: dict[str, Path])
     running(Engine([folders["gan"]], device="cpu"), work)
 
 
-def test_a_warm_model_is_loaded_when_the_engine_has_started(folders: dict[str, Path]) -> None:
-    async def work() -> None:
-        engine = Engine([folders["gan"], folders["gpt"]], device="cpu", compiled=False)
-        await engine.start(warm=["gpt"])
+def test_a_warm_model_is_loaded_and_has_made_something(folders: dict[str, Path]) -> None:
+    async def work(engine: Engine) -> None:
+        await engine.warm("gpt")
         figures = engine.figures()
         assert figures["models_loaded"] == 1 and figures["items_total"] == 1 and figures["tokens_total"] <= 1
-        await engine.close()
 
-    asyncio.run(work())
+    running(Engine([folders["gan"], folders["gpt"]], device="cpu", compiled=False), work)
 
 
 def test_models_that_are_loading_count_too(folders: dict[str, Path]) -> None:

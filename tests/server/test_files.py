@@ -66,6 +66,35 @@ def test_a_file_comes_back_as_it_was_sent(clients: tuple[openai.OpenAI, openai.O
         client.files.retrieve(sent.id)
 
 
+def test_a_key_may_keep_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is refused before it is sent, or when it has come without its length; deleting makes room."""
+    parts = waiting(tmp_path)
+    store, keys = parts["store"], [parts["store"].add_key(name, ("train",))[0] for name in "ab"]
+    with serving(tmp_path, Engine([], device="cpu"), storage=4000, **parts) as (address, _):
+        one, other = (openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0) for key in keys)
+        first = one.files.create(file=("a.txt", b"x" * 2000), purpose="fine-tune")
+        monkeypatch.setattr(store, "put_file", None)  # not even called
+        with pytest.raises(openai.APIStatusError) as full:
+            one.files.create(file=("b.txt", b"y" * 2000), purpose="fine-tune")
+        monkeypatch.undo()
+        error: Any = full.value.body
+        assert full.value.status_code == 413 and error["code"] == "storage_quota_exceeded" and error["param"] == "file"
+        assert "4,000" in error["message"] and "--storage" in error["message"] and len(one.files.list().data) == 1
+
+        content = b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nevals\r\n--b\r\ncontent-disposition: '
+        content += b'form-data; name="file"; filename="b.txt"\r\n\r\n' + b"y" * 2001 + b"\r\n--b--\r\n"
+        head = {"authorization": f"Bearer {keys[0]}", "content-type": "multipart/form-data; boundary=b"}
+        unsaid = httpx.post(f"{address}/v1/files", content=iter([content]), headers=head)
+        assert unsaid.status_code == 413 and "4,001" in unsaid.json()["error"]["message"]
+        assert len(list(store.uploads.iterdir())) == 1, "and nothing of it is kept"
+
+        other.files.create(file=("a.txt", b"x" * 2000), purpose="fine-tune")
+        one.files.delete(first.id)
+        one.files.create(file=("b.txt", b"y" * 2000), purpose="fine-tune")
+        one.close()
+        other.close()
+
+
 def test_pages(clients: tuple[openai.OpenAI, openai.OpenAI]) -> None:
     _, client = clients
     sent = [client.files.create(file=(f"{i}.txt", f"text {i}".encode()), purpose="evals").id for i in range(5)]

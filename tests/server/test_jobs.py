@@ -369,17 +369,6 @@ def test_an_end_that_cannot_be_told_is_told_later(lite: Jobs, monkeypatch: pytes
     assert failures[0] == 4 and lite.get("a", job.id).attempt == 1
 
 
-def test_models_are_served_again_after_a_restart(lite: Jobs) -> None:
-    one = begin(supervisor(lite))
-    job = lite.put("train", SPEC, key="a")
-    wait(lambda: state(lite, job) == "succeeded")
-    one.close(1.0)
-    two, served = supervisor(lite), []
-    two.start(lambda name: Path(name), lambda folder, job: served.append(folder) or folder.name)
-    two.close(1.0)
-    assert served == [two.folder / "models" / plans.run_name(job.id, job.spec)]
-
-
 def test_what_cannot_be_served_has_failed(lite: Jobs) -> None:
     def refuse(folder: Path, job: Job) -> str:
         raise MaquetteError("MQ-7030", str(folder))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from maquette.core import files
 from maquette.core.errors import MaquetteError
@@ -15,8 +16,9 @@ from maquette.server.engine import Engine
 from maquette.server.films import Film, Films
 from maquette.server.jobs import Jobs, dataset_folder
 from maquette.server.keeping import DAY, Keeping, usage
+from maquette.server.registry import Registry
 from maquette.server.states import Job
-from maquette.server.store import FileRow, Store
+from maquette.server.store import FILMS, FileRow, Store
 from tests.server.served import painter
 
 SPEC = {"stem": "tiny", "model": "dcgan", "word": "dcgan"}
@@ -44,8 +46,7 @@ class Place:
         result = {}
         if kind == "train":
             name = plans.run_name(job.id, job.spec)
-            run = painter(self.folder / "models" / name, "gan")
-            self.engine.add(run, "a", job.shared)
+            painter(self.folder / "models" / name, "gan")
             result = {"folder": f"models/{name}", "model": name}
         ended = self.jobs.end(job.id, 1, "done", result=result)
         assert ended is not None
@@ -60,9 +61,11 @@ class Place:
 
     def look(self, days: float = 10.0) -> Keeping:
         async def whole() -> Keeping:
-            made = Films(self.folder / "videos", never, 8)
+            registry = Registry(self.jobs, self.engine)
+            await registry.sync()
+            made = Films(self.store, never, 8)
             await made.start()
-            keeping = Keeping(self.store, self.jobs, self.engine, made, days)
+            keeping = Keeping(self.store, self.jobs, registry, made, days)
             await keeping.look()
             await made.close()
             return keeping
@@ -149,7 +152,7 @@ def test_a_shared_model_stays_with_its_job_and_its_data(place: Place) -> None:
     place.look()
     assert place.there(shared) and place.store.file_path(row).exists()
     (model,) = place.engine.served()
-    place.jobs.share(model.folder, False)
+    place.jobs.share(model.job, False)
     place.look()
     assert not place.there(shared) and not place.store.file_path(row).exists()
 
@@ -158,29 +161,33 @@ def test_a_model_that_the_operator_has_named_stays(place: Place) -> None:
     job = place.done()
     name = plans.run_name(job.id, job.spec)
     place.engine = Engine([place.folder / "models" / name], device="cpu", compiled=False)
-    assert place.engine.add(place.folder / "models" / name, "a").owner is None, "as after a restart"
     place.now += 20 * DAY
     place.look()
+    assert [model.owner for model in place.engine.served()] == [None], "and is not its job's"
     assert place.there(job)
 
 
 def test_films(place: Place) -> None:
+    """Also those that an earlier version has kept as files: they become rows."""
     model = place.done()
     name = plans.run_name(model.id, model.spec)
     place.now += 20 * DAY
     made = [
-        Film(f"video_{i:024x}", "a", name, {}, "8x8", "1", int(place.now - age * DAY), status, completed)
+        Film(f"video_{i:024x}", "a", name, {}, "8x8", "1", place.now - age * DAY, status, completed)
         for i, (status, age, completed) in enumerate([
-            ("completed", 20, int(place.now - 19 * DAY)), ("failed", 20, None), ("completed", 20, int(place.now)),
+            ("completed", 20, place.now - 19 * DAY), ("failed", 20, None), ("completed", 20, place.now),
             ("queued", 20, None),
         ])
     ]  # fmt: skip
     for film in made:
-        files.write_json(place.folder / "videos" / f"{film.id}.json", vars(film))
+        tree = {name: value for name, value in vars(film).items() if name not in ("tenant", "server", "number")}
+        files.write_json(place.folder / "videos" / f"{film.id}.json", tree | {"owner": film.tenant})
         files.write_file(place.folder / "videos" / f"{film.id}.mp4", b"film")
     files.write_file(place.folder / "videos" / f"video_{9:024x}.mp4", b"of a film that was deleted while it was made")
     place.look()
-    assert {path.stem for path in (place.folder / "videos").iterdir()} == {made[2].id, made[3].id}
+    assert {path.name for path in (place.folder / "videos").iterdir()} == {f"{made[2].id}.mp4", f"{made[3].id}.mp4"}
+    with place.store.reading() as connection:
+        assert set(connection.execute(sa.select(FILMS.c.id)).scalars()) == {made[2].id, made[3].id}
     assert place.there(model), "a film that is not made yet needs it"
 
 

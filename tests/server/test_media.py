@@ -16,7 +16,6 @@ import torch
 from PIL import Image as pillow
 
 from maquette.bundle import save_bundle
-from maquette.core import files
 from maquette.core.errors import MaquetteError
 from maquette.crafts import shrink
 from maquette.data.along import Along
@@ -30,6 +29,7 @@ from maquette.request import Request
 from maquette.server.engine import Engine
 from maquette.server.films import Film, Films
 from maquette.server.filtering import Rules
+from maquette.server.store import Store
 from tests.server.served import painter, talker
 from tests.server.web import serving
 
@@ -153,31 +153,37 @@ def test_a_film_outlives_the_server(models: dict[str, Path], tmp_path: Path) -> 
         assert httpx2.get(f"{address}/v1/videos/{again['id']}/content").content == first
 
 
-def test_a_film_has_failed_also_where_the_disk_does_not_take_that_down(
+def test_a_film_has_failed_as_soon_as_the_database_takes_that_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for it must not wait until the server is restarted."""
-    real = files.write_json
+    real, tries = Films._change, [0]
 
-    def full(path: Path, tree: dict[str, Any]) -> None:
-        if tree["status"] == "failed":
-            raise MaquetteError("MQ-5001", reason="no space left on device")
-        real(path, tree)
+    def full(self: Films, film: Film, values: dict[str, Any]) -> bool:
+        tries[0] += values["status"] == "failed"
+        if values["status"] == "failed" and tries[0] < 3:
+            raise MaquetteError("MQ-5180", reason="disk is full")
+        return real(self, film, values)
 
     async def make(film: Film) -> bytes:
         raise MaquetteError("MQ-5001", reason="no space left on device")
 
     async def work() -> None:
-        films = Films(tmp_path, make, 8)
+        store = Store(f"sqlite:///{tmp_path}/server.db", tmp_path)
+        films = Films(store, make, 8)
         await films.start()
         film = await films.put("a", "film", {}, "8x8", "1")
         while films._tasks:
             await asyncio.sleep(0.01)
-        now = films.get("a", film.id)
+        now = await films.get("a", film.id)
         assert now.status == "failed" and now.error is not None and now.error["code"] == "MQ-5001"
+        await films.close()
+        store.close()
 
-    monkeypatch.setattr(files, "write_json", full)
+    monkeypatch.setattr(Films, "_change", full)
+    monkeypatch.setattr("maquette.server.films.EVERY", 0.01)
     asyncio.run(work())
+    assert tries[0] == 3
 
 
 def test_texts_and_pictures_in_one_space(client: openai.OpenAI, models: dict[str, Path]) -> None:

@@ -1,18 +1,28 @@
 """Keys, the audit log and files in the store: what is kept, what opens nothing, what tenants cannot see."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from maquette.core.errors import MaquetteError
-from maquette.server.store import FILES, Store
+from maquette.server.store import FILES, KEYS, LOCK, Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/server.db")
+def store(database: str, tmp_path: Path) -> Iterator[Store]:
+    with contextlib.closing(Store(database, tmp_path)) as store:
+        yield store
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[Store]:
+    """For what only SQLite can be, since it is files of ours."""
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/server.db")) as store:
+        yield store
 
 
 def test_a_key_opens_until_it_is_revoked(store: Store) -> None:
@@ -28,21 +38,28 @@ def test_a_key_opens_until_it_is_revoked(store: Store) -> None:
         store.add_key("x", ("everything",))
 
 
-def test_a_secret_is_written_nowhere(store: Store) -> None:
-    secret, _ = store.add_key("laptop", ("infer",))
-    for path in store.folder.rglob("*"):
+def test_a_secret_is_written_nowhere(lite: Store) -> None:
+    secret, _ = lite.add_key("laptop", ("infer",))
+    for path in lite.folder.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes()
-    assert (store.folder / "server.db").stat().st_mode & 0o077 == 0
+    assert (lite.folder / "server.db").stat().st_mode & 0o077 == 0
 
 
-def test_a_key_expires(tmp_path: Path) -> None:
-    now = [1000.0]
-    store = Store(f"sqlite:///{tmp_path}/server.db", clock=lambda: now[0])
-    secret, _ = store.add_key("brief", ("infer",), expires=1010.0)
-    assert store.key_of(secret) is not None
-    now[0] = 1010.0
-    assert store.key_of(secret) is None
+def test_a_row_holds_a_secret_s_digest_alone(store: Store) -> None:
+    secret, _ = store.add_key("laptop", ("infer",))
+    with store.reading() as connection:
+        (row,) = connection.execute(sa.select(KEYS)).mappings()
+    assert len(row["digest"]) == 64 and not any(part in str(row) for part in (secret, secret.split("-", 2)[2]))
+
+
+def test_a_key_expires_and_is_still_one_that_there_was(store: Store) -> None:
+    assert not store.has_keys()
+    store.clock = lambda: 1000.0
+    secret, row = store.add_key("brief", ("infer",), expires=1010.0)
+    assert row.created == 1000.0 and store.key_of(secret) == store.live_key(row.id) == row
+    store.clock = lambda: 1010.0
+    assert store.key_of(secret) is store.live_key(row.id) is None and store.has_keys() and store.list_keys() == [row]
 
 
 def test_the_audit_log_is_read_newest_first(store: Store) -> None:
@@ -50,6 +67,11 @@ def test_the_audit_log_is_read_newest_first(store: Store) -> None:
         store.audit("a" if number else "b", "files.create", f"file-{number}", 200, f"req-{number}")
     assert [row.object for row in store.list_audit()] == ["file-2", "file-1", "file-0"]
     assert [row.object for row in store.list_audit("b")] == ["file-0"]
+    _, key = store.add_key("x", ("infer",))
+    store.audit(key.id, "files.create", "file-3", 200)
+    store.revoke_key(key.id)
+    assert [row.action for row in store.list_audit(key.id)] == ["key.revoke", "files.create", "key.create"]
+    assert store.forget_audit(store.clock() + 1) == 6 and store.list_audit() == []
 
 
 def test_bytes_are_kept_once_and_go_with_their_last_row(store: Store) -> None:
@@ -68,6 +90,20 @@ def test_what_is_too_large_leaves_nothing(store: Store) -> None:
     assert list(store.uploads.iterdir()) == [] and store.list_files("a") == []
 
 
+def test_a_tenant_may_keep_so_many_bytes(store: Store) -> None:
+    for tenant in "ab":
+        for content in (b"x" * 600, b"y" * 400):
+            store.put_file(tenant, "a.txt", "evals", [content], ".txt", storage=1000)
+    for size, storage in ((1, 1000), (0, 999)):
+        with pytest.raises(MaquetteError, match="MQ-4182"):
+            store.check_room("a", size, storage)
+    kept = {path.name for path in store.uploads.iterdir()}
+    with pytest.raises(MaquetteError, match="MQ-4182"):
+        store.put_file("a", "a.txt", "evals", [b"z"], ".txt", storage=1000)
+    assert {path.name for path in store.uploads.iterdir()} == kept and len(store.list_files("a")) == 2
+    store.check_room("a", 0, 1000)
+
+
 def test_a_tenant_sees_its_own_files_alone(store: Store) -> None:
     mine = [store.put_file("a", f"{i}.txt", "fine-tune", [bytes([i])], ".txt") for i in range(5)]
     for call in (store.get_file, store.delete_file):
@@ -80,15 +116,15 @@ def test_a_tenant_sees_its_own_files_alone(store: Store) -> None:
     assert [row.id for row in store.list_files("a", newest=False)] == [row.id for row in mine]
 
 
-def test_a_newer_schema_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused(store: Store, database: str, tmp_path: Path) -> None:
     with store.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     store.close()
     with pytest.raises(MaquetteError, match="MQ-7180"):
-        Store(f"sqlite:///{tmp_path}/server.db")
+        Store(database, tmp_path)
 
 
-def test_a_schema_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schema_is_made_whole_or_not_at_all(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic import command
 
     real = command.upgrade
@@ -99,37 +135,52 @@ def test_a_schema_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(command, "upgrade", dies)
     with pytest.raises(KeyboardInterrupt):
-        Store(f"sqlite:///{tmp_path}/server.db")
-    with sqlite3.connect(tmp_path / "server.db") as database:
-        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        Store(database, tmp_path)
+    bare = sa.create_engine(database.replace("postgresql:", "postgresql+psycopg:"))
+    assert sa.inspect(bare).get_table_names() == []
+    bare.dispose()
     monkeypatch.undo()
-    Store(f"sqlite:///{tmp_path}/server.db").add_key("works", ("infer",))
+    with contextlib.closing(Store(database, tmp_path)) as store:
+        store.add_key("works", ("infer",))
 
 
-def test_a_locked_store_is_busy_and_says_so(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/server.db", patience=0.05)
-    with sqlite3.connect(tmp_path / "server.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(MaquetteError, match="MQ-4181"):
-            store.put_file("a", "x", "fine-tune", [b"x"])
-        assert store.list_files("a") == []  # readers are not held up
-        other.execute("ROLLBACK")
-    store.put_file("a", "x", "fine-tune", [b"x"])
+@contextlib.contextmanager
+def written_to(database: str, tmp_path: Path) -> Iterator[None]:
+    """Another process is in the midst of a write."""
+    if database.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(tmp_path / "server.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        import psycopg
+
+        with psycopg.connect(database) as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            yield
 
 
-def test_a_full_disk_refuses_and_keeps_what_was_there(store: Store) -> None:
-    kept = store.put_file("a", "kept", "fine-tune", [b"x"])
-    with store.reading() as connection:
+def test_a_locked_store_is_busy_and_says_so(database: str, tmp_path: Path) -> None:
+    with contextlib.closing(Store(database, tmp_path, patience=0.05)) as store:
+        with written_to(database, tmp_path):
+            with pytest.raises(MaquetteError, match="MQ-4181"):
+                store.put_file("a", "x", "fine-tune", [b"x"])
+            assert store.list_files("a") == []  # readers are not held up
+        store.put_file("a", "x", "fine-tune", [b"x"])
+
+
+def test_a_full_disk_refuses_and_keeps_what_was_there(lite: Store) -> None:
+    kept = lite.put_file("a", "kept", "fine-tune", [b"x"])
+    with lite.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    sa.event.listen(store._engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
+    sa.event.listen(lite._engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
     with pytest.raises(MaquetteError, match="MQ-5180.*disk is full"):
         for number in range(200):
-            store.put_file("a", "name" * 50, "fine-tune", [bytes([number])])
-    assert store.get_file("a", kept.id) == kept
-    with store.reading() as connection:
+            lite.put_file("a", "name" * 50, "fine-tune", [bytes([number])])
+    assert lite.get_file("a", kept.id) == kept
+    with lite.reading() as connection:
         rows = connection.execute(sa.select(sa.func.count()).select_from(FILES)).scalar()
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-    assert rows == len(store.list_files("a", limit=1000))
+    assert rows == len(lite.list_files("a", limit=1000))
 
 
 @pytest.mark.parametrize(

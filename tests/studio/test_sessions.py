@@ -33,9 +33,9 @@ def ask(url: str, method: str, path: str, body: bytes = b"", **headers: str) -> 
         connection.close()
 
 
-def sign_in(url: str, key: str) -> Answer:
+def sign_in(url: str, key: str, **headers: str) -> Answer:
     body = f'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n{key}\r\n--b--\r\n'.encode()
-    return ask(url, "POST", "/studio/sign-in", body, Content_Type="multipart/form-data; boundary=b")
+    return ask(url, "POST", "/studio/sign-in", body, Content_Type="multipart/form-data; boundary=b", **headers)
 
 
 def test_a_session_ends_by_time_by_closing_and_by_too_many_others() -> None:
@@ -114,6 +114,21 @@ def test_the_way_in_with_a_key(tmp_path: Path) -> None:
         while (answer := sign_in(url, "wrong")).status == 401:
             pass
         assert answer.status == 429 and "Wait a minute" in answer.text
+
+
+def test_behind_tls_a_cookie_goes_by_https_alone(tmp_path: Path) -> None:
+    """A proxy ends TLS and passes plain HTTP on; the browser's Origin, or the page it comes from, tells of it."""
+    with studio(tmp_path, jobs=False, keys=True, names=("api.example.org",)) as (url, app):
+        secret, _ = app.state.store.add_key("me", ("infer",))
+        for scheme, secure in (("https", True), ("http", False)):
+            told = sign_in(url, secret, Host="api.example.org", Origin=f"{scheme}://api.example.org")
+            assert told.status == 303 and ("; Secure" in told.headers["set-cookie"]) is secure
+            page = f"{scheme}://api.example.org/studio/make"
+            told = ask(url, "GET", "/studio/language/zh/make", Host="api.example.org", Referer=page)
+            assert ("; Secure" in told.headers["set-cookie"]) is secure
+        assert "Secure" not in sign_in(url, secret).headers["set-cookie"]
+        kept = sign_in(url, secret, Host="api.example.org", Origin="https://evil.example")
+        assert kept.status == 403 and "set-cookie" not in kept.headers
 
 
 def test_what_pages_may_load_and_what_they_are_made_of(tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     for name, model, codec in (
         ("vq", VQ, ""),
+        ("residual", VQ | {"books": 3}, ""),
         ("grid", GRID, ""),
         ("gpt", GPT, folder / "vq"),
+        ("books", GPT, folder / "residual"),
         ("masks", MASKS, folder / "vq/bundle"),
         ("noise", NOISE, folder / "grid"),
         ("pixels", GPT, "quantise"),
@@ -57,6 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 BEHIND = {
     "gpt": Tokens((2, 2), 16),
+    "books": Tokens((3, 2, 2), 48),
     "masks": Tokens((2, 2), 16),
     "noise": Real((3, 2, 2)),
     "pixels": Tokens((1, 8, 8), 256),

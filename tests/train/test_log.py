@@ -11,7 +11,7 @@ from maquette.core.errors import MaquetteError
 from maquette.train.clock import Clock
 from maquette.train.curves import plot, series
 from maquette.train.distributed import Ranks
-from maquette.train.log import Log, _duration
+from maquette.train.log import Log
 from maquette.train.recipe import Budget
 from maquette.train.run import Run
 from tests.train import tiny
@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_line_is_the_mean_since_the_last(run: Run, clock: Clock) -> None:
-    log = Log(run, clock, batch=8, quiet=True, purge=1)
+    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=True, purge=1)
     for value in (1.0, 3.0):
         log.note({"model.loss": torch.tensor(value)})
         clock.tick()
@@ -44,7 +44,7 @@ def test_a_line_is_the_mean_since_the_last(run: Run, clock: Clock) -> None:
 
 def test_words_go_to_stderr_and_quiet_keeps_warnings(run: Run, clock: Clock, capsys: pytest.CaptureFixture) -> None:
     for quiet in (False, True):
-        log = Log(run, clock, batch=8, quiet=quiet, purge=1)
+        log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=quiet, purge=1)
         log.say("hello")
         log.warn(MaquetteError("MQ-6020", step=3, ratio="0.1"))
         log.close()
@@ -53,7 +53,7 @@ def test_words_go_to_stderr_and_quiet_keeps_warnings(run: Run, clock: Clock, cap
 
 
 def test_the_last_step_is_always_told(run: Run, clock: Clock, capsys: pytest.CaptureFixture) -> None:
-    log = Log(run, clock, batch=8, quiet=False, purge=1)
+    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=False, purge=1)
     for _ in range(4):
         log.note({"model.loss": torch.tensor(2.5)})
         clock.tick()
@@ -64,16 +64,12 @@ def test_the_last_step_is_always_told(run: Run, clock: Clock, capsys: pytest.Cap
 
 def test_a_terminal_gets_a_bar(run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    log = Log(run, clock, batch=8, quiet=False, purge=1)
+    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=False, purge=1)
     clock.tick()
     log.note({"model.loss": torch.tensor(2.5)})
     log.flush(clock, Ranks(), {})
     assert log._bar.tasks[0].completed == 250 and "model.loss 2.5" in log._bar.tasks[0].fields["losses"]
     log.close()
-
-
-def test_durations() -> None:
-    assert [_duration(s) for s in (5.0, 65.0, 3723.4)] == ["0:05", "1:05", "1:02:03"]
 
 
 LINES: list[dict[str, Any]] = [

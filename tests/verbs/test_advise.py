@@ -171,6 +171,7 @@ def test_what_recipes_are_given() -> None:
     wanted = {
         "dcgan": NOTHING, "superres": "shrink", "inpaint": "mask", "pix2pix": "pair", "adain": "other", "dalle": "text",
         "speech": "text", "translate": "text", "classify": "label", "finetune": "weights", "video-next": "gap",
+        "video-still": "gap", "video-mask": "mask", "video-colour": "grey",
         "forecast-diffusion": NOTHING, "forecast-gpt": NOTHING, "wavenet": NOTHING,
     }  # fmt: skip
     assert {name: given[name] for name in wanted} == wanted

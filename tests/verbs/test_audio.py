@@ -62,6 +62,36 @@ def run(request: pytest.FixtureRequest, sounds: Path, tmp_path_factory: pytest.T
     return learnt(request.param, sounds, tmp_path_factory.mktemp(request.param))
 
 
+SMALL = ["medium.samples=1024", "data.max_bad=0.5", "train.batch=4", "train.samples=2", "train.sample_every=1"]
+WAVES = {
+    "wavegan": ["model.generator.width=8", "model.critic.width=8"],
+    "wave-flow": ["model.net.width=8", "model.net.head=8", "model.steps=2"],
+    "mel-vae": ["codec=null", "model.encoder={kind: convnet, width: 8, step: 4}", "model.decoder.width=8"],
+}
+"""Recipes without a codec, one of them because it was told so, and what makes them small."""
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_waveforms_are_learnt_as_they_are(name: str, sounds: Path, tmp_path: Path) -> None:
+    words = [
+        "--data",
+        str(sounds),
+        "--budget",
+        "2steps",
+        "--out",
+        str(tmp_path / "run"),
+        "--quiet",
+        *SMALL,
+        *WAVES[name],
+    ]
+    assert main(["train", name, *words, "data.conditional=true", "train.validate_every=1"]) == 0
+    pipeline = load(tmp_path / "run", "cpu")
+    assert pipeline.model.space == pipeline.medium.space == audio.Config(samples=1024).build().space
+    assert main(["sample", str(tmp_path / "run"), "-n", "2", "--label", "low", "--out", str(tmp_path / "made")]) == 0
+    made = [pipeline.medium.read(path) for path in sorted((tmp_path / "made").glob("*.wav"))]
+    assert len(made) == 2 and (made[0] != made[1]).any()
+
+
 def test_a_folder_of_sound_is_looked_over(sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(sounds), "medium.samples=1024"]) == 3
     said = capsys.readouterr().out

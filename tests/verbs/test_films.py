@@ -1,5 +1,6 @@
 """A model of films from a folder to files, through the commands that a person types."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,21 @@ def test_what_is_no_film_is_told(run: Run, tmp_path: Path, capsys) -> None:
     assert "it is text, not a film" in capsys.readouterr().err
     assert main(["train", "dcgan", "--data", "moving-digits", "--out", str(tmp_path / "x")]) != 0
     assert "films" in capsys.readouterr().err
+
+
+def test_who_waits_is_told_how_many_frames_a_second(run: Run, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("maquette.pipeline.BATCH", {"cpu": 2})
+    monkeypatch.setattr("maquette.core.waiting.SPEAK_EVERY", 0.0)
+    words = ["sample", str(run.path), "-n", "4", "--out", str(tmp_path / "made")]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert re.fullmatch(r"drawing 2 of 4  \S+ samples/s  \S+ frames/s  0:\d\d left\n", said.err), said.err
+    assert len(said.out.splitlines()) == 4
+    assert main([*words, "--quiet"]) == 0 and capsys.readouterr().err == ""
+
+
+def test_training_tells_of_frames_too(clips: Path, tmp_path: Path, capsys) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE.format(folder=clips).replace("3steps", "1steps"))
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    assert re.search(r"100%.*samples/s  \S+ frames/s  0:00 left", capsys.readouterr().err)

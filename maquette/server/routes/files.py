@@ -29,6 +29,9 @@ async def create(request: Request, caller: Caller = Depends(train)) -> dict[str,
     """Send a data set: a ZIP of pictures, sounds, films, music or texts, or one .jsonl, .csv, .txt or .md file."""
     if content_type(request) != FORM:
         raise MaquetteError("MQ-2205", wanted=FORM)
+    state = request.app.state
+    coming = int(request.headers.get("content-length", "0"))  # what does not fit need not come at all
+    await asyncio.to_thread(state.store.check_room, caller.id, coming, state.settings.storage)
     try:
         form = await request.form(max_files=1, max_fields=8, max_part_size=1024)
     except MaquetteError:
@@ -41,7 +44,7 @@ async def create(request: Request, caller: Caller = Depends(train)) -> dict[str,
         if not isinstance(sent, UploadFile):
             raise MaquetteError("MQ-2202", "file", path="file", wanted="it is needed", more="")
         body = _purpose(fields)
-        row = await asyncio.to_thread(_keep, request.app.state, caller.id, sent, body.purpose)
+        row = await asyncio.to_thread(_keep, state, caller.id, sent, body.purpose)
     finally:
         await form.close()
     audit(request, caller.id, "file.create", row.id, 200)
@@ -71,8 +74,8 @@ def _keep(state: Any, tenant: str, sent: UploadFile, purpose: str) -> FileRow:
         else:
             archive.check_table(path, suffix)
 
-    most = state.settings.dataset
-    return state.store.put_file(tenant, name, purpose, _blocks(sent.file), suffix, most, look)
+    limits = state.settings
+    return state.store.put_file(tenant, name, purpose, _blocks(sent.file), suffix, limits.dataset, look, limits.storage)
 
 
 @router.get("/v1/files")
@@ -108,6 +111,8 @@ async def content(request: Request, file_id: str, caller: Caller = Depends(train
     """Its bytes."""
     store = request.app.state.store
     row = await asyncio.to_thread(store.get_file, caller.id, file_id)
+    if not await asyncio.to_thread(store.file_path(row).exists):
+        raise MaquetteError("MQ-5182", what="file")
     headers = {"content-disposition": f'attachment; filename="{row.id}{row.suffix}"', "content-length": str(row.size)}
     return StreamingResponse(_read(store.file_path(row)), media_type="application/octet-stream", headers=headers)
 

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from maquette.server.doors import needs
+from maquette.server.errors import Later
 from maquette.server.reading import answers
 
 router = APIRouter()
@@ -21,8 +22,11 @@ async def alive(request: Request) -> dict[str, str]:
 
 @router.get("/readyz", dependencies=[Depends(needs("public"))])
 async def ready(request: Request) -> dict[str, Any]:
-    """It takes requests: the database answers, and it is not stopping (then every path says 503)."""
+    """It takes requests without making them wait: the database answers, models that were to be loaded at the start are,
+    and it is not stopping (then every path says 503)."""
     await asyncio.to_thread(request.app.state.store.list_audit, None, 1)
+    if not request.app.state.warmed:
+        raise Later("MQ-2220", 1)
     return {"status": "ready"}
 
 

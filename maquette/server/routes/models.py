@@ -39,9 +39,9 @@ async def share(request: Request, model: str, caller: Caller = Depends(train)) -
     body = await read_json(request, Sharing)
     state = request.app.state
     served = _own(request, model, caller)
-    await asyncio.to_thread(state.jobs.share, served.folder, body.shared)
+    await asyncio.to_thread(state.jobs.share, served.job, body.shared)
     audit(request, caller.id, "model.share" if body.shared else "model.unshare", served.id, 200)
-    return told(state.engine.share(served.id, body.shared), caller)
+    return told(await state.registry.find(served.id), caller)
 
 
 @router.delete("/v1/models/{model}")

@@ -55,10 +55,11 @@ async def list_films(
 ) -> dict[str, Any]:
     """The films of this key."""
     films = request.app.state.films
-    found = films.of(caller.id)
+    found = await films.of(caller.id)
     found = found if order == "asc" else found[::-1]
     if after is not None:
-        found = found[found.index(films.get(caller.id, after)) + 1 :]
+        last = (await films.get(caller.id, after)).number
+        found = [film for film in found if (film.number > last if order == "asc" else film.number < last)]
     page = found[:limit]
     return {
         "object": "list",
@@ -72,7 +73,7 @@ async def list_films(
 @router.get("/v1/videos/{video_id}")
 async def retrieve(request: Request, video_id: str, caller: Caller = Depends(infer)) -> dict[str, Any]:
     """How a film is coming along."""
-    return told(request.app.state.films.get(caller.id, video_id))
+    return told(await request.app.state.films.get(caller.id, video_id))
 
 
 @router.get("/v1/videos/{video_id}/content", response_class=Response, responses=answers("video/mp4"))
@@ -81,7 +82,7 @@ async def content(
 ) -> Response:
     """The MP4 of one that is done."""
     films = request.app.state.films
-    film = films.get(caller.id, video_id)
+    film = await films.get(caller.id, video_id)
     name = f'attachment; filename="{film.id}.mp4"'
     return Response(await films.content(film), media_type="video/mp4", headers={"content-disposition": name})
 
@@ -90,7 +91,7 @@ async def content(
 async def delete(request: Request, video_id: str, caller: Caller = Depends(infer)) -> dict[str, Any]:
     """Stop and forget a film."""
     films = request.app.state.films
-    film = films.get(caller.id, video_id)
+    film = await films.get(caller.id, video_id)
     await films.delete(film)
     audit(request, caller.id, "video.delete", film.id, 200)
     return {"id": film.id, "object": "video.deleted", "deleted": True}
@@ -103,8 +104,8 @@ def told(film: Film) -> dict[str, Any]:
         "model": film.model,
         "status": film.status,
         "progress": DONE[film.status],
-        "created_at": film.created,
-        "completed_at": film.completed,
+        "created_at": int(film.created),
+        "completed_at": None if film.completed is None else int(film.completed),
         "expires_at": None,
         "error": film.error,
         "prompt": film.body.get("prompt"),

@@ -253,19 +253,22 @@ class Outline:
     card: dict[str, Any]
     along: Along
     digest: str
+    pointwise: bool
+    """Whether each value that the model makes is one of the sample, see `Codec.pointwise`."""
 
 
 def read_outline(folder: Path | str) -> Outline:
     """The config of a bundle alone; raises as `read_bundle` does."""
     source = files.Folder(folder)
-    medium_config, model_config, classes, card, along = _read_config(
-        source.read_json(CONFIG), str(source.path / CONFIG)
-    )
+    tree, where = source.read_json(CONFIG), str(source.path / CONFIG)
+    medium_config, model_config, classes, card, along = _read_config(tree, where)
+    kind = _read_kind(tree, where)
     if WEIGHTS not in source.listed:
         raise source.damaged(f"{WEIGHTS} is not in {files.MANIFEST}")
     if not (source.path / WEIGHTS).is_file():
         raise source.damaged(f"{WEIGHTS}: missing")
-    return Outline(medium_config, model_config, classes, card, along, source.listed[WEIGHTS]["sha256"])
+    pointwise = kind != LATENT and FIXED[kind].pointwise
+    return Outline(medium_config, model_config, classes, card, along, source.listed[WEIGHTS]["sha256"], pointwise)
 
 
 def read_coding(source: files.Folder, kind: str = LATENT) -> Coding:

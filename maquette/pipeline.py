@@ -5,6 +5,7 @@ size, so batches here have one fixed size per device, and the rows beyond n are 
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,7 @@ from maquette.core.types import (
     Real,
     Sampling,
     Seated,
+    Space,
     Stream,
     Stylist,
     Tokens,
@@ -69,7 +71,7 @@ Wrap = Callable[[Predictor], Predictor]
 Step = tuple[int, Tensor]
 Watch = Callable[[float, Callable[[list[int]], np.ndarray]], None]
 """Told a level of noise, and how some rows of a batch look at it, as stored items, if it asks."""
-JOINED = ("n", "seed", "label", "given", "sampling", "guidance", "guidance_interval")
+JOINED = ("n", "seed", "keep_prompt", "label", "given", "sampling", "guidance", "guidance_interval")
 """The fields of requests whose samples may be drawn together; the last three must be the same for all."""
 PLAIN = Request()
 
@@ -163,6 +165,30 @@ class Pipeline:
                 look = watch(range(first, first + drawing.rows))
                 drawing = drawing._replace(predict=self._watched(drawing.predict, drawing.given, look))
             yield self.decoded(self._drawn(drawing, request), drawing.given)[: drawing.rows]
+            first += drawing.rows
+
+    def unfolds(self, request: Request) -> bool:
+        """Whether the samples of `request` are made value by value, so that they can be had in part."""
+        beams = (request.sampling or Sampling()).beams
+        return isinstance(self.model, Stream) and self.codec.pointwise and not self.medium.talks and not beams
+
+    def unfolding(self, request: Request, times: int) -> Iterator[tuple[int, float, np.ndarray]]:
+        """The items of a request that `unfolds` while they are made: (number of the first one, share of its values that
+        are made and stay, items so far). Those with the share 1 are the ones of `generate`.
+
+        Args:
+            times: how often items are shown before they are whole, at most.
+        """
+        model, how, first = self.model, request.sampling or Sampling(), 0
+        assert isinstance(model, Stream), "which unfolds"
+        places = math.prod(model.space.shape)
+        for drawing in self._drawings(request):
+            x, told = drawing.start, 0
+            for at, x in self._stepwise(model.stream(drawing.predict, drawing.start, how, drawing.rng)):
+                if (at + 1) * (times + 1) // places > told and at + 1 < places:
+                    told = (at + 1) * (times + 1) // places
+                    yield first, (at + 1) / places, self.decoded(_plain(x, model.space), drawing.given)[: drawing.rows]
+            yield first, 1.0, self.decoded(x, drawing.given)[: drawing.rows]
             first += drawing.rows
 
     def joins(self, request: Request) -> bool:
@@ -414,8 +440,10 @@ class Pipeline:
 
     def mark(self, request: Request, number: int) -> Mark:
         """What item `number` says of itself."""
-        apart = request.n if request.mix else request.between or 1
-        return Mark(self.digest, request.seed + number // apart)
+        sample = number // (request.n if request.mix else request.between or 1)
+        labels = None if request.label is None else self.labels(request)
+        label = None if labels is None else self.classes[labels[sample % len(labels)]]
+        return Mark(self.digest, request.seed + sample, asked=request.record(sample, label))
 
     def classify(self, texts: Sequence[str], prior: Sequence[float] | None = None) -> np.ndarray:
         """The probability of each label given each text, float64 [n, classes]: Bayes' rule, p(y | x) ~ p(x | y) p(y).
@@ -800,6 +828,11 @@ def _fitting(pictures: Any, shape: tuple[int, ...], what: str) -> Tensor:
         found, wanted = _shown(tuple(x.shape[1:])), _shown(shape)
         raise MaquetteError("MQ-2106", what, what=what, found=found, wanted=wanted)
     return x
+
+
+def _plain(x: Tensor, space: Space) -> Tensor:
+    """What is made of samples so far, with the middle of the range where nothing is yet."""
+    return x.nan_to_num(0.0) if isinstance(space, Real) else x.masked_fill(x == MAKE, space.vocab // 2)
 
 
 def _in_turn(rows: list[tuple[Tensor | None, int]]) -> Tensor | None:

@@ -1,7 +1,8 @@
 """What is asked of a pipeline, and what it says where it makes words."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,13 @@ MAX_LIKELIEST = 100
 
 EACH = "each"
 """The label that stands for every class in turn."""
+
+SETTINGS = ("guidance", "max_tokens", "form", "back", "factor", "blur", "colour")
+WORDS = ("prompt", "template", "stop")
+BROUGHT = {"image": "image", "given": "image", "mask": "mask", "manner": "manner", "opening": "opening"}
+WHOLE = {"history": "history", "between": "interpolate", "mix": "mix"}
+"""What a record of a request holds, what it holds when that is asked for, and what it can only name, as options do:
+what was brought, and what one item cannot be made again by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +92,8 @@ class Request(Config):
     """Find what `image` was before it was blurred by a Gaussian of this standard deviation in pixels."""
     colour: bool = False
     """Give `image` colours that keep how bright each of its pixels is."""
+    keep_prompt: bool = False
+    """Whether the marks of what is made hold its words too, so that each file can be made again from itself."""
 
     def __post_init__(self) -> None:
         self.check(1 <= self.n <= MAX_SAMPLES, "n", f"a whole number from 1 to {MAX_SAMPLES}")
@@ -127,6 +137,46 @@ class Request(Config):
         if self.history and self.prompt is None:
             raise MaquetteError("MQ-2105", first="history", second="prompt")
 
+    def record(self, sample: int, label: str | None) -> dict[str, Any]:
+        """What `sample` was asked with beside its seed, where that is not the usual: plain data, named as options of
+        `maquette sample` and fields of the API are. `without` names what is not there and was given.
+
+        Args:
+            label: what was asked for, by name.
+        """
+        how, usual = self.sampling or Sampling(), Sampling()
+        told: dict[str, Any] = {"label": label}
+        told |= {name: value for name in SETTINGS if (value := getattr(self, name)) != getattr(_PLAIN, name)}
+        if self.guidance_interval is not None:
+            low, high = self.guidance_interval
+            told |= {"guidance_low": low} | ({"guidance_high": high} if math.isfinite(high) else {})
+        told |= {f.name: value for f in fields(how) if (value := getattr(how, f.name)) != getattr(usual, f.name)}
+        prompt = self.prompt[sample % len(self.prompt)] if isinstance(self.prompt, tuple) else self.prompt
+        words = {"prompt": prompt or None, "template": self.template, "stop": list(self.stops) or None}
+        words = {name: value for name, value in words.items() if value is not None}
+        missing = {option for name, option in BROUGHT.items() if getattr(self, name) is not None}
+        missing |= {option for name, option in WHOLE.items() if getattr(self, name)}
+        missing |= set() if self.keep_prompt else words.keys()
+        told |= words | {"keep_prompt": True} if self.keep_prompt else {}
+        told = {name: _short(value) for name, value in told.items() if value is not None}
+        return told | ({"without": sorted(missing)} if missing else {})
+
+    @staticmethod
+    def recalled(record: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a request for what has such a record, `without` aside; values are as strange as the file is.
+
+        Raises:
+            MaquetteError: MQ-3022 for a field that no record here has.
+        """
+        told = {name: value for name, value in record.items() if name != "without"}
+        how = {f.name: told.pop(f.name) for f in fields(Sampling) if f.name in told}
+        low, high = told.pop("guidance_low", None), told.pop("guidance_high", None)
+        if strange := sorted(told.keys() - {"label", "keep_prompt", *SETTINGS, *WORDS}):
+            raise MaquetteError("MQ-3022", name=strange[0])
+        if low is not None or high is not None:
+            told["guidance_interval"] = [low or 0.0, math.inf if high is None else high]
+        return told | ({"sampling": how} if how else {})
+
     @property
     def stops(self) -> tuple[str, ...]:
         """The strings of `stop`."""
@@ -143,6 +193,14 @@ class Request(Config):
         if self.mix:
             return self.n**2
         return (self.n - 1) * self.between + 1 if self.between else self.n
+
+
+_PLAIN = Request()
+
+
+def _short(value: Any) -> Any:
+    """2.0 as 2: so every reader of JSON writes it again as it was."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,10 @@ def resume(asked: Namespace) -> None:
 def sample(asked: Namespace) -> None:
     if _elsewhere(asked):
         return _sample_elsewhere(asked)
+    if asked.like is not None:  # what is not said is as that file says
+        usual = _usual("sample")
+        asked = Namespace(**{name: None if text == usual.get(name) else text for name, text in vars(asked).items()})
+        asked.device, asked.precision = asked.device or usual["device"], asked.precision or usual["precision"]
     from maquette.media.base import foretells
     from maquette.pipeline import load
     from maquette.verbs.sample import sample
@@ -61,7 +65,7 @@ def sample(asked: Namespace) -> None:
     if between_texts and "top_k" not in how:
         how["top_k"] = 1  # so that nothing but their codes changes on the way
     begun = asked.image and (pipeline.model.beside.image or foretells(pipeline.medium))
-    usual = 2 if between_texts else 1 if spoken else None if begun else 16
+    usual = 2 if between_texts else 1 if spoken else None if begun or asked.like else 16
     label = asked.label.split(",") if asked.label and "," in asked.label else asked.label
     made = sample(
         pipeline,
@@ -99,6 +103,8 @@ def sample(asked: Namespace) -> None:
         opening=asked.opening,
         quarters=_value(asked.quarters),
         voice=asked.voice or None,
+        keep_prompt=asked.keep_prompt,
+        like=asked.like,
     )
     for warning in made.warnings:
         _say(warning.render().replace("error[", "warning[", 1))
@@ -109,6 +115,9 @@ def sample(asked: Namespace) -> None:
         print(f"\n\n{'-' * 40}\n\n".join(said.text for said in made.said))
     else:
         _print_all(made.paths)
+    if asked.like and asked.out:
+        same = made.paths[0].read_bytes() == Path(asked.like).read_bytes()
+        _say(f"{made.paths[0]} is {'the same file, byte for byte' if same else 'not the same file'}")
     if asked.form is not None:
         from maquette.verbs.verse import verse
 
@@ -117,7 +126,13 @@ def sample(asked: Namespace) -> None:
 
 
 def _elsewhere(asked: Namespace) -> bool:
-    """Whether a server is asked, and no run here; raises MQ-2105 when it is both or neither."""
+    """Whether a server is asked, and no run here; raises MQ-2105 when it is both or neither.
+
+    MAQUETTE_SERVER and MAQUETTE_MODEL stand for `--server` and `--model` where neither a run nor a server is named.
+    """
+    if getattr(asked, "RUN|BUNDLE") is None:
+        asked.server = asked.server or os.environ.get("MAQUETTE_SERVER") or None
+        asked.model = asked.model or (asked.server and os.environ.get("MAQUETTE_MODEL")) or None
     if (asked.server is None) == (getattr(asked, "RUN|BUNDLE") is None):
         raise MaquetteError("MQ-2105", first=asked.verb, second="either RUN|BUNDLE or --server URL")
     if asked.model is not None and asked.server is None:
@@ -127,7 +142,7 @@ def _elsewhere(asked: Namespace) -> bool:
 
 SENT = {
     "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop "
-    "out",
+    "out keep_prompt",
     "chat": "seed temperature top_k top_p min_p repetition max_tokens stop",
 }
 """The options that a server is told, or that say what becomes of its answer."""
@@ -143,20 +158,28 @@ def _sent(asked: Namespace) -> dict[str, Any]:
         if name not in known and getattr(asked, name) not in (option.default, None, False, []):
             raise MaquetteError("MQ-2105", option.flag, first=option.flag, second="a run on this machine")
     plain = {"n", "seed", "label", "max_tokens", "guidance", "steps", "temperature", "eta", *SENT["chat"].split()}
-    defaults = {option.flag.strip("-").replace("-", "_"): option.default for option in VERBS[asked.verb].options}
-    told = {name: getattr(asked, name, None) for name in sorted(plain | {"solver"}) if name in defaults}
-    kept = {name: text for name, text in told.items() if text not in (None, []) and text != defaults[name]}
-    return {name: text if name in ("label", "solver", "stop") else _value(text) for name, text in kept.items()}
+    usual = _usual(asked.verb)
+    told = {name: getattr(asked, name, None) for name in sorted(plain | {"solver", "keep_prompt"}) if name in usual}
+    kept = {name: text for name, text in told.items() if text not in (None, [], False) and text != usual[name]}
+    words = ("label", "solver", "stop", "keep_prompt")
+    return {name: text if name in words else _value(text) for name, text in kept.items()}
+
+
+def _usual(verb: str) -> dict[str, Any]:
+    """What the options of a verb are where nothing is said."""
+    from maquette.cli.parser import VERBS
+
+    return {option.flag.strip("-").replace("-", "_"): option.default for option in VERBS[verb].options}
 
 
 def _sample_elsewhere(asked: Namespace) -> None:
-    more = _sent(asked)
+    more = _sent(asked) | {"seed": _number(asked.seed, "--seed") or 0}
+    more |= {"n": _number(asked.n, "-n")} if asked.n is not None else {}
     from maquette.verbs.remote import Remote, write
 
     remote = Remote(asked.server, asked.model or "")
-    more["seed"] = _value(asked.seed)
-    if remote.about().get("medium", "text") != "text":
-        _print_all(write(remote.pictures(asked.prompt or "", **more), asked.out or "samples", more["seed"]))
+    if (medium := remote.about().get("medium", "text")) != "text":
+        _print_all(write(remote.files(medium, asked.prompt or "", **more), asked.out or "samples", more["seed"]))
         return
     for piece in remote.complete(asked.prompt or "", **more):
         print(_harmless(piece), end="", flush=True)

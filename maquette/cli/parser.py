@@ -62,8 +62,8 @@ DATABASE = Option(
 )
 
 SERVER = (
-    Option("--server", "URL", "a model at a server of OpenAI's shape, instead of a run; MAQUETTE_KEY holds the key"),
-    Option("--model", "NAME", "its name at --server (default: the only one)"),
+    Option("--server", "URL", "a model at a server of OpenAI's shape, instead of a run (default: MAQUETTE_SERVER)"),
+    Option("--model", "NAME", "its name there (default: MAQUETTE_MODEL, else the only one); MAQUETTE_KEY is the key"),
 )
 
 VERBS: dict[str, Verb] = {
@@ -174,6 +174,10 @@ VERBS: dict[str, Verb] = {
                 "DIR",
                 "one file each, into this folder (default: samples, where neither --grid nor --clip is given)",
             ),
+            Option(
+                "--like", "FILE", "make this file again, by what its mark tells; what is said beside it counts more"
+            ),
+            Option("--keep-prompt", "", "the marks hold the words too, so that --like needs no more than the file"),
             Option("--visible", "TEXT", "a visible note on every item"),
             *SERVER,
             PRECISION,

@@ -673,6 +673,29 @@ CATALOGUE: dict[str, Entry] = {
             "请把需要的部分剪成单独的文件；此模型生成的内容长 {read} 秒",
         ),
     ),
+    "MQ-3021": Entry(
+        en=("this file carries no mark of Maquette", "name one that `maquette sample` or a server has made"),
+        zh=("此文件没有 Maquette 的标识", "请给出由 `maquette sample` 或服务器生成的文件"),
+    ),
+    "MQ-3022": Entry(
+        en=("this file was made with {name}, which is not known here", "make it again with the version that made it"),
+        zh=("此文件生成时使用了 {name}，此版本不认识它", "请用生成它的版本重新生成"),
+    ),
+    "MQ-3023": Entry(
+        en=(
+            "this file was made by another model, whose weights begin with {made}, and not by {digest}",
+            "name the run or bundle that made it",
+        ),
+        zh=("此文件由另一模型生成，其权重以 {made} 开头，而不是 {digest}", "请指明生成它的训练或模型包"),
+    ),
+    "MQ-3024": Entry(
+        en=("its mark names what it does not hold: {missing}", "give the same again, by {options}"),
+        zh=("其标识只写明用过、但不包含：{missing}", "请再次给出同样的内容：{options}"),
+    ),
+    "MQ-3025": Entry(
+        en=("this file cannot be made again by itself: it was made by {option}", "make all of them again"),
+        zh=("此文件无法单独重新生成：它是用 {option} 生成的", "请重新生成全部"),
+    ),
     # -- 4xxx: busy ---------------------------------------------------------------------------------------------
     "MQ-4001": Entry(
         en=("this folder is in use by {holder}", "wait for it, stop it, or choose another --out"),

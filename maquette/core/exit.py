@@ -4,9 +4,10 @@ filter hook -> visible label (when asked for) -> machine-readable mark -> write,
 that refuses or fails keeps the item in: it never opens by accident.
 """
 
+import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +26,8 @@ class Mark:
     producer: str = ""
     """Who answers for publishing it (the operator's setting)."""
     generator: str = f"maquette {__version__}"
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What else it takes to make the item again, by the names of the options: plain data that nest in lists alone."""
 
     def fields(self) -> dict[str, str]:
         """The `AIGC` record of GB 45438-2025 (its element names), all values text."""
@@ -34,6 +37,25 @@ class Mark:
             "ProduceID": f"{self.model[:16]}-{self.seed}",
             "ReservedCode1": self.generator,
         }
+
+    @property
+    def records(self) -> dict[str, str]:
+        """What a file carries, JSON objects by name: `fields`, and `asked` where model and seed are not all.
+
+        They are ASCII (a tEXt chunk is Latin-1) without a brace inside, so that a search of the bytes finds their ends.
+        """
+        found = {"AIGC": _closed(self.fields())}
+        return found | ({"Maquette": _closed(self.asked)} if self.asked else {})
+
+    @property
+    def lines(self) -> list[str]:
+        """Each record as an object of its own, under its name."""
+        return [f'{{"{name}": {text}}}' for name, text in self.records.items()]
+
+
+def _closed(told: Mapping[str, Any]) -> str:
+    inside = json.dumps(told)[1:-1]
+    return "{" + inside.replace("{", "\\u007b").replace("}", "\\u007d") + "}"
 
 
 @runtime_checkable

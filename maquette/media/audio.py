@@ -153,6 +153,10 @@ class Audio(Medium):
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         return marks.onto(wav.write(item, self.rate), mark)
 
+    def settled(self, data: bytes, share: float) -> int:
+        """The mark is behind the samples; of several channels one may be made after the other."""
+        return wav.end(data) - 2 * (self.samples - int(share * self.samples)) if self.channels == 1 else 0
+
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after "AI" in Morse code and a pause; it is longer by that, and nothing of it is lost."""
         cue = cue_of(self.rate)

@@ -190,6 +190,11 @@ class Medium(ABC):
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
         """The bytes of a file with one item, carrying `mark` where the format's metadata go."""
 
+    def settled(self, data: bytes, share: float) -> int:
+        """How many bytes of the file `data` stay when this share of its item does, from the beginning on; 0 where no
+        byte can be told before all are."""
+        return 0
+
     @abstractmethod
     def label(self, item: np.ndarray, text: str) -> np.ndarray | str:
         """The item with `text` visibly on it (in pictures at least 5 % of the short side high), or before its words."""

@@ -1,13 +1,15 @@
-"""The mark that a generated picture, sound or film carries in its metadata, and reading it back.
+"""The mark that a generated picture, sound or film carries in its metadata, and reading back what any file says.
 
 Written twice, because tools keep different things: as text (in PNG and MP4 under `AIGC`, in WAV as the comment), the
 JSON record of GB 45438-2025, and as an XMP packet with the same record and IPTC's digital source type
-`trainedAlgorithmicMedia`. Pixels and samples are untouched.
+`trainedAlgorithmicMedia`. Pixels and samples are untouched. What else an item was asked with stands beside that as a
+record of its own, in the files of every medium; both are found by a search of the bytes.
 """
 
 import html
-import json
 import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from PIL.PngImagePlugin import PngInfo
@@ -26,11 +28,25 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  TC260:AIGC={record}/></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 
+_FRONT = rb"\A---\nAIGC: (\{[^{}\n]*\})\n(?:Maquette: (\{[^{}\n]*\})\n)?---\n"
+_RECORD, _RECIPE = rb'"AIGC":\s*(\{[^{}]*\})', rb'"Maquette":\s*(\{[^{}]*\})'
+
+
+class Origin(NamedTuple):
+    """What a generated file says of how it was made."""
+
+    digest: str
+    """How that of the model's weights begins."""
+    seed: int
+    asked: Mapping[str, Any]
+    """See `Mark.asked`."""
+
 
 def chunks(mark: Mark) -> PngInfo:
     """The text chunks of a PNG that carries `mark`."""
     info = PngInfo()
-    info.add_text("AIGC", record(mark))
+    for name, text in zip(mark.records, mark.lines, strict=True):
+        info.add_text(name, text)
     info.add_itxt("XML:com.adobe.xmp", packet(mark))
     return info
 
@@ -38,7 +54,8 @@ def chunks(mark: Mark) -> PngInfo:
 def onto(clip: bytes, mark: Mark) -> bytes:
     """A WAV or MP4 file of ours with `mark`; files of other formats are given theirs when they are made."""
     if wav.is_wav(clip):
-        return wav.saying(clip, {wav.COMMENT: record(mark), wav.SOFTWARE: mark.generator}, packet(mark))
+        texts = dict(zip((wav.COMMENT, wav.SUBJECT), mark.lines, strict=False))
+        return wav.saying(clip, texts | {wav.SOFTWARE: mark.generator}, packet(mark))
     from maquette.media import film  # half a second, with all of libav
 
     return film.saying(clip, packet(mark)) if film.signature(clip) == "MP4" else clip
@@ -46,17 +63,12 @@ def onto(clip: bytes, mark: Mark) -> bytes:
 
 def tags(mark: Mark) -> dict[str, str]:
     """The metadata of a film that carries `mark`."""
-    return {"AIGC": record(mark), "comment": f"made by a model, {mark.generator}"}
-
-
-def record(mark: Mark) -> str:
-    """`mark` as JSON, all ASCII: a tEXt chunk is Latin-1."""
-    return json.dumps({"AIGC": mark.fields()})
+    return dict(zip(mark.records, mark.lines, strict=True)) | {"comment": f"made by a model, {mark.generator}"}
 
 
 def packet(mark: Mark) -> str:
     """`mark` as an XMP packet."""
-    return _PACKET.format(tool=quoteattr(mark.generator), record=quoteattr(record(mark)))
+    return _PACKET.format(tool=quoteattr(mark.generator), record=quoteattr(mark.lines[0]))
 
 
 def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
@@ -77,6 +89,30 @@ def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
         if isinstance(found, dict):
             return {str(key): str(value) for key, value in found.items()}
     return None
+
+
+def origin(data: bytes, name: str) -> Origin:
+    """How the item in a file was made, by what its bytes say, whatever its medium.
+
+    Raises:
+        MaquetteError: MQ-3021 when they say nothing of the kind.
+    """
+    front = re.search(_FRONT, data)
+    record, recipe = front.groups() if front else (_first(_RECORD, data), _first(_RECIPE, data))
+    try:
+        told = parse_json(record or b"", name)
+        asked = parse_json(recipe, name) if recipe else {}
+    except MaquetteError:
+        told, asked = {}, {}
+    made = re.fullmatch(r"([0-9a-f]{16})-(\d{1,19})", str(told.get("ProduceID", "")))
+    if made is None:
+        raise MaquetteError("MQ-3021", name)
+    return Origin(made[1], int(made[2]), asked)
+
+
+def _first(pattern: bytes, data: bytes) -> bytes | None:
+    found = re.search(pattern, data)
+    return found[1] if found else None
 
 
 def _carried(data: bytes, name: str) -> decode.Notes:

@@ -6,7 +6,6 @@ becomes MQ-3001 with a reason. Onsets are rounded to the nearest sixteenth, temp
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,8 +93,8 @@ def read_mark(data: bytes, name: str = "") -> dict[str, str] | None:
     return None
 
 
-def write(piece: Piece, per_quarter: int, tempo: float, record: Mapping[str, str] = {}, title: str = "") -> bytes:
-    """A MIDI file of `piece`: a track with `record` as text (and `title` as its name), then one for each voice.
+def write(piece: Piece, per_quarter: int, tempo: float, records: Sequence[str] = (), title: str = "") -> bytes:
+    """A MIDI file of `piece`: a track with `records` as texts (and `title` as its name), then one for each voice.
 
     Args:
         per_quarter: steps to a quarter note.
@@ -103,8 +102,7 @@ def write(piece: Piece, per_quarter: int, tempo: float, record: Mapping[str, str
     """
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS)
     head = file.add_track(_latin(title) if title else None)
-    if record:
-        head.append(mido.MetaMessage("text", text=json.dumps({"AIGC": dict(record)})))
+    head.extend(mido.MetaMessage("text", text=record) for record in records)
     head.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo)))
     step, all_notes = TICKS // per_quarter, notes(piece)
     for voice, name in enumerate(voice_names(piece.shape[1])):

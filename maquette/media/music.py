@@ -213,8 +213,8 @@ class Music(Medium, Voiced):
     # -- what can be seen and heard -----------------------------------------------------------------------------------
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
-        """A MIDI file with the mark as a text event."""
-        return midi.write(self.sung(item), self.config.per_quarter, TEMPO, mark.fields(), getattr(item, "words", ""))
+        """A MIDI file with the mark as text events."""
+        return midi.write(self.sung(item), self.config.per_quarter, TEMPO, mark.lines, getattr(item, "words", ""))
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The item after a cue in its highest voice, the rhythm of "AI" in Morse code; its file is called `text`."""

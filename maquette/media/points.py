@@ -4,7 +4,6 @@ A file is CSV; an item is float32 [dims] in the file's own units, a sample is th
 """
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +82,9 @@ class Points(Medium):
         return (x.detach().float() * self.scale).cpu().numpy()
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
-        """A comment line with the mark, then the point; float32 survives the round trip."""
+        """Comment lines with the mark, then the point; float32 survives the round trip."""
         numbers = ",".join(np.format_float_positional(v, trim="0") for v in item)
-        return f"# {json.dumps({'AIGC': mark.fields()})}\n{numbers}\n".encode()
+        return "".join(f"{line}\n" for line in [*(f"# {text}" for text in mark.lines), numbers]).encode()
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
         """The point itself: it has no room for words, and its file says what it is in the first line."""

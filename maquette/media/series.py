@@ -15,7 +15,6 @@ instead: items are in the file's units at once, for series that are made and not
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -203,7 +202,7 @@ class Series(Medium, InTime):
     # -- windows -> files and pictures --------------------------------------------------------------------------------
 
     def encode(self, item: np.ndarray, mark: Mark) -> bytes:
-        """A comment line with the mark, the columns' names where they are known, a row a step; float32 survives."""
+        """Comment lines with the mark, the columns' names where they are known, a row a step; float32 survives."""
         return _written(item, self.names, mark)
 
     def label(self, item: np.ndarray, text: str) -> np.ndarray:
@@ -340,7 +339,7 @@ def _interpolated(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 def _written(rows: np.ndarray, names: Sequence[str], mark: Mark) -> bytes:
     out = io.StringIO(newline="")
     table = csv.writer(out, lineterminator="\n")
-    out.write(f"# {json.dumps({'AIGC': mark.fields()})}\n")
+    out.writelines(f"# {text}\n" for text in mark.lines)
     table.writerows([names] if names else [])
     table.writerows([np.format_float_positional(v, trim="-") for v in row] for row in rows)
     return out.getvalue().encode()

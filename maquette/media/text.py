@@ -6,7 +6,6 @@ beginning with the last token of the one before it; a document that fits into on
 window; what was made is read up to the first END after its beginning.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -276,7 +275,8 @@ class Text(Medium, Wording):
 
     def encode(self, item: np.ndarray | str, mark: Mark) -> bytes:
         """Markdown whose front matter is the mark."""
-        return f"{FRONT}{json.dumps(mark.fields())}\n---\n\n{self.words(item)}".encode("utf-8", "replace")
+        front = "".join(f"{name}: {text}\n" for name, text in mark.records.items())
+        return f"---\n{front}---\n\n{self.words(item)}".encode("utf-8", "replace")
 
     def label(self, item: np.ndarray | str, text: str) -> str:
         """The words with `text` on a line before them."""

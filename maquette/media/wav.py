@@ -8,9 +8,11 @@ import numpy as np
 from maquette.core.errors import MaquetteError
 from maquette.media.decode import Notes
 
-COMMENT, SOFTWARE = "ICMT", "ISFT"
+COMMENT, SUBJECT, SOFTWARE = "ICMT", "ISBJ", "ISFT"
 """Names of texts in a LIST chunk of type INFO."""
 XMP = b"_PMX"
+_HEAD = 44
+"""Bytes before the samples in files of ours."""
 
 
 def is_wav(data: bytes) -> bool:
@@ -22,6 +24,11 @@ def write(item: np.ndarray, rate: int) -> bytes:
     channels = item.shape[1]
     sound = struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
     return _chunk(b"RIFF", b"WAVE" + _chunk(b"fmt ", sound) + _chunk(b"data", item.astype("<i2").tobytes()))
+
+
+def end(data: bytes) -> int:
+    """Where the samples end in a file of `write`, whatever has been put behind them."""
+    return _HEAD + struct.unpack_from("<I", data, _HEAD - 4)[0]
 
 
 def saying(data: bytes, texts: Mapping[str, str], xmp: str) -> bytes:

@@ -64,6 +64,10 @@ class ModelConfig(config.Config, ABC):
         built = get_type_hints(cls.build)["return"]
         return any(issubclass(one, what) for one in get_args(built) or (built,))
 
+    def exports(self, medium: Medium, classes: int) -> bool:
+        """Whether another library has such a model, so that `Model.export` can write it."""
+        return False
+
     @classmethod
     def adopt(cls, folder: Path) -> "Adopted | None":
         """The model that another library keeps in `folder` as one of this kind; None when it is of no format it knows.

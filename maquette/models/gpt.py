@@ -52,6 +52,9 @@ class Config(ModelConfig):
             raise refuse_space("gpt", "tokens", space, "put a codec to tokens between, or choose text")
         return GPT(self, space, classes)
 
+    def exports(self, medium: Medium, classes: int) -> bool:
+        return gpt2.fits(self.to_tree(), medium, classes)
+
     @classmethod
     def adopt(cls, folder: Path) -> Adopted | None:
         """The model of a folder in GPT-2's format."""

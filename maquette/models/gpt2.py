@@ -125,6 +125,14 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], medi
     files.put_json(folder / foreign.SETTINGS, settings)
 
 
+def fits(config: dict[str, Any], medium: Medium, classes: int) -> bool:
+    """Whether `write` can; its arguments."""
+    try:
+        return bool(_checked(config, medium, classes))
+    except MaquetteError:
+        return False
+
+
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 

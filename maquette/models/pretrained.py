@@ -72,6 +72,9 @@ class Config(ModelConfig):
             raise refuse_space("pretrained", "sequences of tokens", space, "choose text, with the model's own tokens")
         return Pretrained(self, space, classes)
 
+    def exports(self, medium: Medium, classes: int) -> bool:
+        return not classes and isinstance(medium, text.Text) and isinstance(medium.tokenizer, Ready)
+
     @classmethod
     def adopt(cls, folder: Path) -> Adopted | None:
         """Whatever the library opens as a causal language model; documents share windows where it keeps them apart."""
@@ -232,12 +235,13 @@ class Pretrained(Tokenwise):
 
     def export(self, folder: Path, medium: Medium) -> None:
         """The library's own format; low-rank changes are added to what they change."""
-        if self.classes or not isinstance(medium, text.Text) or not isinstance(medium.tokenizer, Ready):
+        if not self.config.exports(medium, self.classes):
             reason = "it has labels" if self.classes else "its tokens are not those of its library"
             raise MaquetteError("MQ-7041", reason=reason, todo="use its bundle, which is safetensors and JSON")
         lora = self.config.tune == "lora"
         net = copy.deepcopy(self.net).merge_and_unload() if lora else self.net
         net.save_pretrained(folder)
+        assert isinstance(medium, text.Text) and isinstance(medium.tokenizer, Ready), "refused before"
         end, prompt, answer = map(medium.tokenizer.piece, medium.marks)
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end}
         files.put(folder / foreign.TOKENIZER, medium.tokenizer.text.encode())

@@ -91,6 +91,28 @@ class Events(Response):
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
 
 
+class Bytes(Events):
+    """The bytes of one file as they come; where something goes wrong on the way it ends before its end."""
+
+    def __init__(self, request: Request, pieces: AsyncIterator[bytes], media_type: str, headers: dict[str, str]):
+        super().__init__(request, pieces)  # type: ignore[arg-type]
+        self.headers["content-type"] = media_type
+        self.headers.update(headers)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            await _first(asyncio.ensure_future(self._pour(send)), receive, self._state)
+        except MaquetteError:
+            raise Gone from None
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pour(self, send: Send) -> None:
+        async with contextlib.aclosing(self._events) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
 async def _say(send: Send, name: str, tree: Any) -> None:
     data = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     text = (f"event: {name}\n" if name else "") + f"data: {data}\n\n"

@@ -39,7 +39,8 @@ class Asked:
 
     Attributes:
         stream: whether words are wanted in pieces while they are made.
-        partials: how many pictures of each sample as it looks on the way, from models that remove noise.
+        partials: how often each sample is wanted as it looks on the way, from models that remove noise or make one
+            value after another.
         embed: what to make vectors of, instead of making samples: texts, or stored items.
     """
 
@@ -57,11 +58,14 @@ class Words(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """A stored item as it looks now, the `number`-th time that it is shown."""
+    """A stored item as it looks now, the `number`-th time that it is shown, and the mark that it will leave with."""
 
     sample: int
     number: int
     item: np.ndarray
+    mark: Mark
+    share: float = 0.0
+    """How much of it, from its beginning on, will stay as it is."""
 
 
 class Made(NamedTuple):

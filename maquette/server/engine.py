@@ -57,9 +57,9 @@ class Served:
         id: its name, from that of its run or bundle; never a path.
         digest: SHA-256 of its weights.
         created: when its bundle was made, in seconds since 1970; bytes: of its weights' file.
-        talks: whether it makes words; asks: whether they are answers; streams: whether they come in pieces.
+        talks: whether it makes words; asks: whether they are answers; streams: whether what it makes comes in pieces.
         embeds: whether it makes vectors; draws: whether it makes samples; denoises: whether these can be begun from
-            pictures, and shown on the way.
+            pictures, and shown on the way; exports: whether other libraries have such a model.
         takes: what it is given beside a label: "words", "picture".
         owner: the tenant whose job made it; None of a model of the operator's, which is everyone's.
         shared: whether its owner lets everyone use it.
@@ -80,6 +80,7 @@ class Served:
     embeds: bool
     draws: bool
     denoises: bool
+    exports: bool = False
     takes: tuple[str, ...] = ()
     owner: str | None = None
     shared: bool = False
@@ -426,9 +427,10 @@ def _describe(name: str, bundle: Path, outline: Outline) -> Served:
         bytes=(bundle / WEIGHTS).stat().st_size,
         talks=medium.talks,
         asks=medium.asks,
-        streams=medium.talks and config.makes(Stream),
+        streams=config.makes(Stream) and (medium.talks or outline.pointwise),
         embeds=config.makes(Features) or config.makes(TwoTowers),
         draws=config.draws,
         denoises=config.makes(Denoiser),
+        exports=config.exports(medium, len(outline.classes)),
         takes=tuple(name for name, so in takes.items() if so),
     )

@@ -60,6 +60,7 @@ TOLD = {
     "MQ-5180": Told(503, OURS, "store_unavailable"),
     "MQ-5181": Told(503, OURS, "store_unavailable"),
     "MQ-5182": Told(503, OURS, "files_elsewhere"),
+    "MQ-7041": Told(400, INVALID, "wrong_model"),
     "MQ-7030": Told(404, INVALID, "model_not_found"),
     "MQ-8002": Told(400, INVALID, "content_policy_violation"),
     "MQ-8011": Told(400, INVALID, "content_policy_violation"),

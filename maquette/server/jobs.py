@@ -52,12 +52,18 @@ class Event:
     data: Mapping[str, Any]
 
     def said(self, language: str) -> str:
-        """The message, in Chinese where it is about the job's state; what is told of steps and samples stays."""
-        state = self.data.get("state")
-        if self.kind != "state" or state not in TOLD or language != "zh":
+        """The message, in Chinese as what it is about can be said: a state, and why; a step; samples."""
+        data, (_, mark, rest) = self.data, self.message.partition(": ")
+        told = {name: data.get(name) for name in ("state", "step", "made", "artefact")}
+        if language != "zh" or all(value is None for value in told.values()):
             return self.message
-        _, mark, reason = self.message.partition(": ")
-        return TOLD[state][1] + ("：" if mark else "") + translated(self.data.get("code", ""), reason, language)
+        if told["state"] in TOLD:
+            return TOLD[told["state"]][1] + ("：" if mark else "") + translated(data.get("code", ""), rest, language)
+        if told["made"] is not None:
+            return f"已生成 {told['made']} / {data.get('of')}"
+        if told["step"] is not None:
+            return f"第 {told['step']} 步" + ("：" if mark else "") + rest
+        return f"样本 {told['artefact']}" if told["artefact"] is not None else self.message
 
 
 class Jobs:

@@ -69,6 +69,7 @@ def requested(state: State, body: Drawn, **more: Any) -> Request:
         raise MaquetteError("MQ-2202", path="n", wanted=f"at most {most} at once", more="")
     seed = secrets.randbelow(SEEDS) if body.seed is None else body.seed
     values: dict[str, Any] = {"n": n, "seed": seed, "label": body.label, "sampling": sampling(body)}
+    values["keep_prompt"] = bool(body.keep_prompt)
     if body.guidance is not None:
         values["guidance"] = float(body.guidance)
     low, high = getattr(body, "guidance_low", None), getattr(body, "guidance_high", None)

@@ -17,6 +17,7 @@ USES = {
     "sample": {"model", "n", "seed", "label", "prompt", "guidance", "solver", "steps", "temperature", "top_k", "top_p",
                "max_tokens"},
     "check": {"recipe", "file", "dataset"},
+    "export": {"model"},
 }  # fmt: skip
 """Which fields each kind of job reads."""
 NEEDS = {
@@ -25,6 +26,7 @@ NEEDS = {
     "compare": set(),
     "sample": {"model"},
     "check": {"file"},
+    "export": {"model"},
 }
 ALWAYS = {"kind", "priority", "metadata"}
 TRAINING = {"budget", "overrides", "codec", "seeds"}
@@ -69,7 +71,10 @@ def work(state: Any, caller: Caller, body: Work) -> plans.Spec:
         return spec
     for name in (body.model, body.judge):
         if name is not None:
-            state.engine.find(name, caller.sees)
+            served = state.engine.find(name, caller.sees)
+            if kind == "export" and not served.exports:
+                reason, todo = f"no other library has a {served.kind} model like it", "take its bundle"
+                raise MaquetteError("MQ-7041", "model", reason=reason, todo=todo)
     return data | kept | {name: given[name] for name in USES[kind] & given.keys() - {"file", "dataset"}}
 
 

@@ -1,8 +1,8 @@
 """From what a request asks to the words of a command: nothing of a request becomes a path, a URL or an option's name.
 
-`train`, `evaluate`, `compare`, `sample` and `check` read plain values into a spec, which is what the queue keeps: names
-of recipes from a list, ids of models and files, numbers, and settings of a recipe from an allow-list that the recipe's
-typed config then checks. `words` makes the command of a spec when its turn has come.
+`train`, `evaluate`, `compare`, `sample`, `check` and `export` read plain values into a spec, which the queue keeps:
+names of recipes from a list, ids of models and files, numbers, and settings of a recipe from an allow-list that the
+recipe's typed config then checks. `words` makes the command of a spec when its turn has come.
 """
 
 import re
@@ -250,6 +250,8 @@ def words(kind: str, spec: Mapping[str, Any], places: Places) -> list[str]:
         return ["compare", *spec["words"], *_options(said), *_texts(_with_codec(spec, places))]
     if kind == "check":
         return ["data", "check", places.data or "", *_options({"recipe": spec.get("word")})]
+    if kind == "export":
+        return ["export", str(places.model(spec["model"])), *_options({"out": places.out})]
     del said["budget"]
     said |= {name: spec.get(name) for name in ("n", "seed", "guidance", "solver", "steps", "temperature")}
     if kind == "evaluate":

@@ -72,12 +72,26 @@ def _events(job: Job, device: Device) -> Iterator[Event]:
                 yield Words(told.sample, told.text)
             else:
                 yield job.made(told.sample, told.said.item, told.said)
+    elif asked.partials and pipeline.unfolds(request):
+        yield from _unfolding(job)
     else:
         numbers = range(request.total)
         for items in pipeline.batches(request, watch if asked.partials else None):
             for number, item in zip(numbers, items, strict=False):
                 yield job.made(number, item)
             numbers = numbers[len(items) :]
+
+
+def _unfolding(job: Job) -> Iterator[Event]:
+    """The samples of a job as they are made, value by value."""
+    pipeline, request, shown = job.pipeline, job.request, 0
+    for first, share, items in pipeline.unfolding(request, job.asked.partials):
+        shown = 0 if share == 1 else shown + 1
+        for sample, item in enumerate(items, first):
+            if share == 1:
+                yield job.made(sample, item)
+            else:
+                yield Partial(sample, shown, item, pipeline.mark(request, sample), share)
 
 
 class Gather(Line):
@@ -174,7 +188,8 @@ class _Watch:
         for (_, job, sample, moments), item in zip(now, show([one[0] for one in now]), strict=True):
             while moments and level <= moments[0]:
                 moments.pop(0)
-            self.device.send(job, Partial(sample, job.asked.partials - len(moments), item))
+            mark = job.pipeline.mark(job.request, sample)
+            self.device.send(job, Partial(sample, job.asked.partials - len(moments), item, mark))
         self.device.flush()
 
 

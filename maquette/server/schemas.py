@@ -39,6 +39,8 @@ class Drawn(Body):
     """Of labels and words: 1 is what was learnt, more follows them more closely."""
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     """Spread of the draw: below 1 safer, above 1 bolder; 0 always takes the likeliest token."""
+    keep_prompt: bool | None = None
+    """Whether the mark holds the words too, so that the file can be made again from itself."""
     user: Short | None = None
     safety_identifier: Short | None = None
 
@@ -159,7 +161,7 @@ class Painted(Denoised):
     background: Literal["auto", "opaque"] | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
-    """So many pictures on the way, from a model that removes noise."""
+    """So many pictures on the way, from a model that removes noise or makes one value after another."""
 
 
 class Generation(Painted):
@@ -203,7 +205,8 @@ class Speech(Denoised):
     response_format: Literal["wav", "mid"] | None = None
     speed: Annotated[float, Field(ge=1, le=1)] | None = None
     instructions: Annotated[str, Field(max_length=0)] | None = None
-    stream_format: Literal["audio"] | None = None
+    stream_format: Literal["audio", "sse"] | None = None
+    """The file in pieces, as it is or as events; while it is made, where a model makes one value after another."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
@@ -287,9 +290,9 @@ class Tuning(Body):
 
 
 class Work(Body):
-    """`POST /v1/jobs`: `train`, `evaluate` and `check` one, `compare` several, or `sample` many."""
+    """`POST /v1/jobs`: `train`, `evaluate`, `check` and `export` one, `compare` several, or `sample` many."""
 
-    kind: Literal["train", "evaluate", "compare", "sample", "check"]
+    kind: Literal["train", "evaluate", "compare", "sample", "check", "export"]
     model: Id | None = None
     """A served model; of `train` and `check` a recipe."""
     recipe: Id | None = None

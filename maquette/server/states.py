@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from maquette.core.errors import MaquetteError
 
-Kind = Literal["train", "evaluate", "compare", "sample", "check"]
+Kind = Literal["train", "evaluate", "compare", "sample", "check", "export"]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Outcome = Literal["done", "refused", "crashed", "orphaned", "put back"]
 """How a run ended: well; with a reason that another try would meet again; by a fault that it may not; because the

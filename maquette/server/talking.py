@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request as Call
 from starlette.datastructures import State
@@ -32,7 +32,8 @@ class End(NamedTuple):
     sample: int
     text: str
     said: Said
-    mark: dict[str, str]
+    marks: dict[str, Any]
+    """What the file of it would carry: `aigc`, and `maquette` where seed and model are not all."""
 
 
 def stops(body: Spoken) -> tuple[str, ...]:
@@ -76,8 +77,9 @@ async def spoken(
                 last = released(event.sample, rest, True)
                 if stream and last:
                     yield Piece(event.sample, last)
-                mark = making.marked(state, event.mark).fields()
-                yield End(event.sample, visible + text, event.said, mark)
+                mark = making.marked(state, event.mark)
+                carried = {"aigc": mark.fields()} | ({"maquette": dict(mark.asked)} if mark.asked else {})
+                yield End(event.sample, visible + text, event.said, carried)
             elif isinstance(event, Used):
                 yield event
     finally:

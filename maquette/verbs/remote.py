@@ -1,8 +1,9 @@
 """A model at a server that speaks as OpenAI's do: `maquette serve` on another machine, or any other.
 
-The address and the model come from options, the key from the environment (MAQUETTE_KEY, else OPENAI_API_KEY): it is
-sent to that address alone, follows no redirect, and stands in no message. What comes back is read as what a stranger
-sends: so many bytes, strict JSON, and of pictures nothing but that they are PNG files.
+The address and the model come from options or the environment (MAQUETTE_SERVER, MAQUETTE_MODEL), the key from the
+environment alone (MAQUETTE_KEY, else OPENAI_API_KEY): it is sent to that address alone, follows no redirect, and stands
+in no message, not even where the server says it back. What comes is read as what a stranger sends: so many bytes,
+strict JSON, and of files nothing but what kind they are. A server that asks to come again later is asked once more.
 """
 
 import base64
@@ -11,10 +12,11 @@ import http.client
 import json
 import os
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from maquette.core import files
 from maquette.core.config import parse_json
@@ -25,6 +27,12 @@ SECONDS = 600.0
 """Until a server that says nothing is given up."""
 MOST, LINE = 256 << 20, 1 << 20
 """Bytes of an answer, and of one event of a stream."""
+PATIENCE = 60.0
+"""Seconds after which at the latest a server may ask to come again."""
+PAUSE = 0.5
+"""Seconds between two looks at a film that is being made."""
+SIGNS = {b"\x89PNG\r\n\x1a\n": ".png", b"RIFF": ".wav", b"MThd": ".mid"}
+"""How files begin; an MP4 has its sign behind four bytes."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -52,15 +60,24 @@ class Remote:
         self._parts, self._path = parts, parts.path.rstrip("/") or "/v1"
         self.model = model or self._only()
 
+    def _listed(self) -> list[dict[str, Any]]:
+        found = self._tree("GET", "/models").get("data")
+        if not isinstance(found, list) or not all(isinstance(one, dict) and "id" in one for one in found):
+            raise self._strange()
+        return found
+
     def _only(self) -> str:
-        names = [one["id"] for one in self._tree("GET", "/models").get("data", [])]
+        names = [str(one["id"]) for one in self._listed()]
         if len(names) != 1:
             raise MaquetteError("MQ-2190", "--model", reason=f"it has {len(names)} models: name one by --model")
         return names[0]
 
     def about(self) -> dict[str, Any]:
-        """What the server says of the model."""
-        return self._tree("GET", f"/models/{self.model}")
+        """What the server says of the model: in its list, which all servers have, else by itself."""
+        for one in self._listed():
+            if one["id"] == self.model:
+                return one
+        return self._tree("GET", f"/models/{quote(self.model, safe='')}")
 
     def complete(self, prompt: str, **more: Any) -> Iterator[str]:
         """How a text goes on, in pieces."""
@@ -72,20 +89,44 @@ class Remote:
         for event in self._events("/chat/completions", {"messages": list(messages)} | more):
             yield from ((choice.get("delta") or {}).get("content") or "" for choice in event.get("choices", []))
 
-    def pictures(self, prompt: str, **more: Any) -> list[bytes]:
-        """PNG files."""
+    def files(self, medium: str, prompt: str, n: int = 1, seed: int = 0, **more: Any) -> list[bytes]:
+        """PNG, WAV, MIDI or MP4 files of what a model of `medium` makes, from `seed` on."""
+        if medium in ("audio", "music"):
+            return [self._sound(prompt, seed=seed + number, **more) for number in range(n)]
+        if medium == "video":
+            return [self._film(prompt, seed=seed + number, **more) for number in range(n)]
+        return self._pictures(prompt, n=n, seed=seed, **more)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _sound(self, prompt: str, **more: Any) -> bytes:
+        return self._bytes("POST", "/audio/speech", {"model": self.model, "input": prompt, "voice": "default"} | more)
+
+    def _film(self, prompt: str, **more: Any) -> bytes:
+        until = time.monotonic() + SECONDS
+        film = self._tree("POST", "/videos", {"model": self.model, "prompt": prompt} | more)
+        path = f"/videos/{quote(str(film.get('id')), safe='')}"
+        while film.get("status") in ("queued", "in_progress") and time.monotonic() < until:
+            time.sleep(PAUSE)
+            film = self._tree("GET", path)
+        if film.get("status") != "completed":
+            raise MaquetteError("MQ-2191", reason=f"the film is {film.get('status')}")
+        return self._bytes("GET", f"{path}/content")
+
+    def _pictures(self, prompt: str, **more: Any) -> list[bytes]:
         tree = self._tree("POST", "/images/generations", {"model": self.model, "prompt": prompt} | more)
         try:
             return [base64.b64decode(one["b64_json"], validate=True) for one in tree["data"]]
         except (KeyError, TypeError, binascii.Error):
             raise self._strange() from None
 
-    # -- inside -------------------------------------------------------------------------------------------------------
-
     def _tree(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._read(self._bytes(method, path, body))
+
+    def _bytes(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
         link, response = self._asked(method, path, body)
         try:
-            return self._read(response.read(MOST))
+            return response.read(MOST)
         except (OSError, http.client.HTTPException) as bad:
             raise self._silent(bad) from None
         finally:
@@ -108,8 +149,9 @@ class Remote:
         raise MaquetteError("MQ-2191", reason="the answer ends before its end")
 
     def _asked(
-        self, method: str, path: str, body: dict[str, Any] | None
+        self, method: str, path: str, body: dict[str, Any] | None, again: bool = True
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The answer to a request; one that is sent away for some seconds comes again, once."""
         secure = self._parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         context = {"context": ssl.create_default_context()} if secure else {}
@@ -119,9 +161,15 @@ class Remote:
             data = None if body is None else json.dumps(body).encode()
             link.request(method, self._path + path, data, headers)
             response = link.getresponse()
-            if response.status >= 300:
-                raise self._refused(response.status, response.read(LINE))
-            return link, response
+            if response.status < 300:
+                return link, response
+            said, after = response.read(LINE), response.headers.get("Retry-After", "")
+            seconds = float(after) if after.isascii() and after.isdigit() else None
+            if again and response.status in (429, 503) and seconds is not None and seconds <= PATIENCE:
+                link.close()
+                time.sleep(seconds)
+                return self._asked(method, path, body, again=False)
+            raise self._refused(response.status, said, seconds)
         except (OSError, http.client.HTTPException) as bad:
             link.close()
             raise self._silent(bad) from None
@@ -140,16 +188,19 @@ class Remote:
             raise self._refused(0, data)
         return tree
 
-    @staticmethod
-    def _refused(status: int, data: bytes) -> MaquetteError:
+    def _refused(self, status: int, data: bytes, seconds: float | None = None) -> MaquetteError:
         try:
             said = str(json.loads(data)["error"]["message"])
         except (ValueError, KeyError, TypeError, RecursionError):
             said = "it does not say why"
-        return MaquetteError("MQ-2191", reason=f"{said} (status {status})" if status else said)
+        said = said.replace(self._key, "…") if self._key else said
+        later = "" if seconds is None else f"; it asks to come again after {seconds:g} s"
+        return MaquetteError("MQ-2191", reason=f"{said} (status {status}){later}" if status else said)
 
     @staticmethod
     def _silent(bad: Exception) -> MaquetteError:
+        if isinstance(bad, TimeoutError):
+            return MaquetteError("MQ-2191", reason=f"it has said nothing for {SECONDS:g} s")
         return MaquetteError("MQ-2191", reason=getattr(bad, "strerror", None) or type(bad).__name__)
 
     @staticmethod
@@ -184,11 +235,16 @@ class Talk:
         self._answers += 1
 
 
-def write(pictures: Sequence[bytes], out: Path | str, seed: int) -> list[Path]:
-    """PNG files in the folder `out`, as the server marked them."""
-    paths = [Path(out) / f"{seed + number:06d}.png" for number in range(len(pictures))]
-    for path, data in zip(paths, pictures, strict=True):
-        if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise MaquetteError("MQ-2191", reason="what came is no PNG")
+def write(made: Sequence[bytes], out: Path | str, seed: int) -> list[Path]:
+    """Files in the folder `out`, as the server marked them."""
+    paths = [Path(out) / f"{seed + number:06d}{_suffix(data)}" for number, data in enumerate(made)]
+    for path, data in zip(paths, made, strict=True):
         files.write_file(path, data)
     return paths
+
+
+def _suffix(data: bytes) -> str:
+    found = ".mp4" if data[4:8] == b"ftyp" else next((SIGNS[sign] for sign in SIGNS if data.startswith(sign)), "")
+    if not found:
+        raise MaquetteError("MQ-2191", reason="what came is no PNG, WAV, MIDI or MP4 file")
+    return found

@@ -19,16 +19,18 @@ from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.core.waiting import awaited
 from maquette.media import lettering, marks
-from maquette.media.base import InTime, Medium
+from maquette.media.base import InTime, Medium, foretells, read_whole
 from maquette.media.image import Image
 from maquette.pipeline import Pipeline, load
-from maquette.request import EACH, Request, Said
+from maquette.request import EACH, WHOLE, Request, Said
 from maquette.verbs import notes
 from maquette.verbs.lasting import Lasting
 
 COLUMNS = 8
 FUTURES = 100
 """Of a past, unless told otherwise."""
+MOST = 256 << 20
+"""Bytes of a file that is to be made again."""
 FORECAST = "forecast"
 """The files that tell of all futures of a past."""
 
@@ -57,6 +59,7 @@ def sample(
     derive: bool = False,
     clip: Path | str | None = None,
     transpose: int = 0,
+    like: Path | str | None = None,
     quiet: bool = False,
     **request: Any,
 ) -> Made:
@@ -71,6 +74,7 @@ def sample(
             model learnt from; otherwise it is what a person brings: already small, grey, noisy …
         clip: a file that plays the first few of them one after another, with the suffix of the medium's clips.
         transpose: of music: so many semitones higher than it was made.
+        like: a file that this model made before: by its mark `request` is that of this one item, but for what is said.
         quiet: show no progress on stderr.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
@@ -89,6 +93,8 @@ def sample(
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
     pipeline = source if isinstance(source, Pipeline) else load(source, device)
+    if like is not None:
+        request = _again(Path(like), request, pipeline)
     known = _past(request.get("image"), pipeline.medium)
     if known is not None:
         request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
@@ -121,6 +127,39 @@ def sample(
     if clip is not None:
         paths += exits.emit([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
     return Made(items, paths, said, lasting.warnings)
+
+
+def _again(like: Path, request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """`request` with what the mark of the file `like` tells, where it says nothing itself.
+
+    Raises:
+        MaquetteError: MQ-3021 no mark, MQ-3022 of another version, MQ-3023 of another model, MQ-3024 made with what is
+            not said, MQ-3025 made as one of several that belong together.
+    """
+    place = str(like)
+    digest, seed, asked = marks.origin(read_whole(like, MOST), place)
+    if not pipeline.digest.startswith(digest):
+        raise MaquetteError("MQ-3023", place, made=digest, digest=pipeline.digest[: len(digest)])
+    said = {name: value for name, value in request.items() if _is_said(value)}
+    there = said.keys() | ({"mask"} if "gap" in said or foretells(pipeline.medium) else set())
+    there |= {"opening"} if "voice" in said else set()
+    without = asked.get("without", [])
+    if not (isinstance(without, list) and all(isinstance(name, str) for name in without)):
+        raise MaquetteError("MQ-3022", place, name="without")
+    missing = [name for name in without if name not in there]
+    if several := [name for name in missing if name in WHOLE.values()]:
+        raise MaquetteError("MQ-3025", place, option=f"--{several[0]}")
+    if missing:
+        options = ", ".join(f"--{name}" for name in missing)
+        raise MaquetteError("MQ-3024", place, missing=", ".join(missing), options=options)
+    told = Request.recalled(asked)
+    how = told.get("sampling", {}) | said.pop("sampling", {})
+    return {"n": 1, "seed": seed} | told | {"sampling": how} | said
+
+
+def _is_said(value: Any) -> bool:
+    """Whether an option was given."""
+    return not (value is None or value is False or (isinstance(value, list | tuple | dict) and not value))
 
 
 def _past(image: Any, medium: Medium) -> np.ndarray | None:

@@ -23,7 +23,7 @@ FROZEN = {
     "sample": "RUN|BUNDLE? -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
     "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
     "--interpolate --mix --image --manner --mask --gap --factor --blur --colour --strength --derive --back "
-    "--opening --quarters --voice --transpose --clip --grid --out --visible --server --model "
+    "--opening --quarters --voice --transpose --clip --grid --out --like --keep-prompt --visible --server --model "
     "--precision --compiled --device --quiet",
     "chat": "RUN|BUNDLE? --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--server --model --precision --compiled --device",

@@ -98,14 +98,14 @@ def test_what_is_written_is_read_back() -> None:
             piece[step] = np.where(held[step], piece[step - 1], piece[step])
         held[0] = False
         piece = (piece + HELD * (held & (piece >= 0))).astype(np.int16)
-        data = midi.write(piece, 4, 90.0, MARK.fields())
+        data = midi.write(piece, 4, 90.0, MARK.lines)
         assert np.array_equal(midi.read(data, "x.mid", voices), piece)
         assert midi.read_mark(data) == MARK.fields()
         assert len(mido.MidiFile(file=io.BytesIO(data)).tracks) == voices + 1
 
 
 def test_a_title_is_utf8_and_a_stranger_has_no_mark() -> None:
-    data = midi.write(np.array([[60]], np.int16), 1, 90.0, MARK.fields(), "AI 作曲")
+    data = midi.write(np.array([[60]], np.int16), 1, 90.0, MARK.lines, "AI 作曲")
     assert "AI 作曲".encode() in data
     assert midi.read_mark(data) == MARK.fields()
     assert midi.read_mark(file_of(line((0, S, 60)))) is None

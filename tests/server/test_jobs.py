@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from maquette.core.catalogue import CATALOGUE
 from maquette.core.errors import MaquetteError
 from maquette.server import plans
 from maquette.server.jobs import Jobs
 from maquette.server.states import Job, Policy, Watch
 from maquette.server.store import Store
 from maquette.server.supervisor import Supervisor
-from maquette.server.tailing import starved
+from maquette.server.tailing import Course, starved
 from tests.server.fake import weights
 from tests.server.life import FAKE, POLICY, ROOT, begin, supervisor
 
@@ -67,6 +68,30 @@ def test_a_job_is_kept_before_put_returns(database: str, tmp_path: Path, jobs: J
     assert other.get("a", job.id) == jobs.get("a", job.id) and job.state == "queued"
     assert [event.message for event in other.events("a", job.id)] == ["Waiting for its turn"]
     other.store.close()
+
+
+def test_what_goes_on_is_told_in_the_language_of_who_asks(lite: Jobs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "samples" / "step-00000003.png").parent.mkdir(parents=True)
+    (run / "samples" / "step-00000003.png").write_bytes(b"")
+    (run / "metrics.jsonl").write_text('{"step": 3, "progress": 0.5, "model.loss": 0.25}\n')
+    (tmp_path / "made.jsonl").write_text("{}\n{}\n")
+    job = lite.put("train", SPEC, key="a")
+    lite.claim("x")
+    course = Course({"": run}, {}, made=(tmp_path / "made.jsonl", 5))
+    lite.advance(job.id, 1, 0.5, {}, [*course.look(), ("message", "by itself", {})])
+    lite.end(job.id, 1, "refused", "MQ-1181", MaquetteError("MQ-1181", status=9).sentence)
+    events = lite.events("a", job.id)
+    assert [event.said("en") for event in events] == [event.message for event in events]
+    assert [event.said("zh") for event in events] == [
+        "等待轮到它",
+        "已开始",
+        "第 3 步：model.loss 0.25",
+        "样本 step-00000003.png",
+        "已生成 2 / 5",
+        "by itself",
+        f"失败：{CATALOGUE['MQ-1181'].zh[0].format(status=9)}",
+    ]
 
 
 def test_an_idempotency_key_gives_the_same_job(jobs: Jobs) -> None:

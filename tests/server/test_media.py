@@ -120,7 +120,7 @@ def test_a_film_is_asked_for_waited_for_and_fetched(client: openai.OpenAI, model
     (item,) = pipeline.generate(Request(seed=3, label="down"))
     from maquette.core.exit import Mark
 
-    assert data == pipeline.medium.encode(item, Mark(pipeline.digest, 3, "Studio 7"))
+    assert data == pipeline.medium.encode(item, Mark(pipeline.digest, 3, "Studio 7", asked={"label": "down"}))
     other = client.videos.create_and_poll(model="film", prompt="", poll_interval_ms=20)
     listed = [one.id for one in client.videos.list(limit=1)]
     assert listed == [other.id, film.id], "newest first, over two pages"

@@ -2,7 +2,8 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from maquette.studio.pages import router
 from tests.server.web import serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WORKER = (sys.executable, "-m", "maquette.server.worker")
 PATIENCE = 120_000
 """Milliseconds that anything may take on a busy machine."""
 
@@ -61,11 +63,12 @@ def chromium() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def studio(
-    folder: Path, models: tuple[Path, ...] = (), jobs: bool = True, workers: int = 1, **more: Any
-) -> Iterator[tuple[str, Any]]:
-    """The address of a server with pages, and its application."""
+    folder: Path, models: tuple[Path, ...] = (), jobs: bool = True, workers: int = 1, command: Sequence[str] = WORKER,
+    **more: Any,
+) -> Iterator[tuple[str, Any]]:  # fmt: skip
+    """The address of a server with pages, and its application; jobs are run by `command`."""
     store = Store(f"sqlite:///{folder}/server.db", folder)
-    supervisor = Supervisor(Jobs(store), workers=workers, device="cpu", tick=0.1) if jobs else None
+    supervisor = Supervisor(Jobs(store), workers=workers, device="cpu", tick=0.1, command=command) if jobs else None
     engine = Engine(models, device="cpu")
     with serving(folder, engine, store=store, supervisor=supervisor, pages=router, **more) as (url, app):
         yield url, app

@@ -10,6 +10,13 @@ from tests.studio.browser import PATIENCE, chromium, studio, watched
 from tests.studio.test_pages import _png
 
 ENDINGS = {"drum": ".wav", "tune": ".mid", "film": ".mp4", "restorer": ".png", "writer": ".md"}
+SETTINGS = {
+    "drum": {"label": "snare", "temperature": "0.5"},
+    "tune": {"temperature": "0.7", "top_p": "0.8"},
+    "film": {"label": "down", "steps": "2", "solver": "heun"},
+    "restorer": {"steps": "2"},
+    "writer": {"prompt": "花{", "max_tokens": "5", "temperature": "1.5"},
+}
 
 
 def test_every_medium_is_made_and_made_again(tmp_path: Path) -> None:
@@ -29,8 +36,12 @@ def test_every_medium_is_made_and_made_again(tmp_path: Path) -> None:
             page.fill("#seed", "3")
             if page.locator("#image").is_visible():
                 page.set_input_files("#image", picture)
-            if page.locator("#max_tokens").is_visible():
-                page.fill("#max_tokens", "5")
+            for field, value in SETTINGS[name].items():
+                page.select_option(f"#{field}", value) if field in ("label", "solver") else page.fill(
+                    f"#{field}", value
+                )
+            if name == "writer":
+                page.check("#keep_prompt")
             page.click("#go")
             page.wait_for_selector("#gallery a[download], #fault:not([hidden])")
             assert not page.locator("#fault").is_visible(), (name, seen.text("#fault"))
@@ -38,9 +49,17 @@ def test_every_medium_is_made_and_made_again(tmp_path: Path) -> None:
                 page.click("#gallery a[download]")
             assert coming.value.suggested_filename == f"{name}-3{ending}"
             coming.value.save_as(tmp_path / coming.value.suggested_filename)
+            seen.goto("make")  # which knows nothing of what was asked
             page.set_input_files("#marked", tmp_path / coming.value.suggested_filename)
             page.wait_for_selector("#told button")
-            assert page.locator("#told dd").all_inner_texts()[:2] == [name, "3"]
+            told = page.locator("#told dd").all_inner_texts()
+            assert told[:2] == [name, "3"] and set(SETTINGS[name].values()) <= set(told)
+            if name == "restorer":
+                page.click("#told button")
+                expect(page.locator("#fault")).to_contain_text("picture", timeout=PATIENCE)
+                assert told[-1] == "image" and page.locator("#image").is_visible()
+                assert len(seen.faults) == 1 and "400" in seen.faults.pop(), "what the browser says of the refusal"
+                page.set_input_files("#image", picture)
             page.click("#told button")
             expect(page.locator("#told .note")).to_have_text("The same file, byte for byte.", timeout=PATIENCE)
         assert seen.faults == []

@@ -300,7 +300,8 @@ def test_the_keyboard_is_enough(browser: Browser, served: tuple[str, Any]) -> No
 def test_a_zip_made_in_the_browser_is_one_and_marks_of_all_media_are_found(
     browser: Browser, served: tuple[str, Any]
 ) -> None:
-    mark = Mark("0123456789abcdef" * 4, 41, "Me")
+    asked = {"label": "}", "guidance": 2.5, "stop": ["{", "花"]}
+    mark = Mark("0123456789abcdef" * 4, 41, "Me {", asked=asked)
     files = {
         "png": _png(),
         "wav": audio.Config(rate=8000, samples=800).build().encode(np.zeros((800, 1), np.int16), mark),
@@ -332,6 +333,7 @@ def test_a_zip_made_in_the_browser_is_one_and_marks_of_all_media_are_found(
             )
             wanted = ("a" * 16, 1) if kind == "png" else ("0123456789abcdef", 41)
             assert found is not None and (found["digest"], found["seed"]) == wanted, kind
+            assert found["asked"] == ({} if kind == "png" else asked), kind
         assert (
             seen.page.evaluate("""async () => (await import("/studio/static/mark.js")).findMark(new Uint8Array(9))""")
             is None

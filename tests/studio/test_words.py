@@ -10,7 +10,7 @@ from maquette.studio.pages import PAGES
 from maquette.studio.words import LANGUAGES, WORDS, choose, words
 
 ROOT = Path(maquette.studio.__file__).parent
-BUILT = r"(kind|s|m|can|unit)_\w+"
+BUILT = r"(kind|s|m|can|unit|begun)_\w+"
 """Names that scripts put together from what the API says."""
 
 

@@ -94,7 +94,7 @@ class _Choices:
             "message": {"role": "assistant", "content": end.text, "refusal": None},
             "logprobs": self._logprobs(end),
             "finish_reason": end.said.ended,
-            "aigc": end.mark,
+            **end.marks,
         }
 
     def _logprobs(self, end: End) -> dict[str, Any] | None:
@@ -118,7 +118,7 @@ class _Choices:
             if isinstance(one, Piece):
                 yield "", choice(one.sample, {"content": one.text})
             else:
-                yield "", choice(one.sample, {}, one.said.ended, logprobs=self._logprobs(one), aigc=one.mark)
+                yield "", choice(one.sample, {}, one.said.ended, logprobs=self._logprobs(one), **one.marks)
         if usage:
             yield "", {**head, "choices": [], "usage": talking.usage(used)}
 

@@ -81,7 +81,7 @@ class _Choices:
 
     def whole(self, end: End) -> dict[str, Any]:
         text = self._echo(end.sample) + end.text
-        return self._choice(end.sample, text, end.said.ended, self._logprobs(end)) | {"aigc": end.mark}
+        return self._choice(end.sample, text, end.said.ended, self._logprobs(end)) | end.marks
 
     def _choice(self, sample: int, text: str, why: str | None, logprobs: Any = None) -> dict[str, Any]:
         return {"index": self._index(sample), "text": text, "logprobs": logprobs, "finish_reason": why}
@@ -103,7 +103,7 @@ class _Choices:
             if isinstance(one, Piece):
                 yield "", {**self.head, "choices": [self._choice(one.sample, one.text, None)]}
             else:
-                last = self._choice(one.sample, "", one.said.ended, self._logprobs(one)) | {"aigc": one.mark}
+                last = self._choice(one.sample, "", one.said.ended, self._logprobs(one)) | one.marks
                 yield "", {**self.head, "choices": [last]}
         if usage:
             yield "", {**self.head, "choices": [], "usage": talking.usage(used)}

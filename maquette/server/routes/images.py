@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from maquette.core.errors import MaquetteError
-from maquette.core.exit import Mark
 from maquette.core.types import Sampling
 from maquette.request import Request as Wanted
 from maquette.server import making, pictures
@@ -99,10 +98,10 @@ async def _answered(request: Request, served: Served, body: Painted, asked: Want
         raise MaquetteError("MQ-2202", path="size", wanted=f"auto or {size}, the size of this model", more="")
     if body.stream:
         partials = body.partial_images or 0
-        if partials and not served.denoises:
+        if partials and not (served.denoises or served.streams):
             raise MaquetteError("MQ-2104", "partial_images", task="show pictures on the way")
         coming = making.events(request.app.state, served, Asked(request=asked, stream=True, partials=partials))
-        return Events(request, _streamed(request, served, await begun(request, coming), what, size, asked.seed))
+        return Events(request, _streamed(request, served, await begun(request, coming), what, size))
     if body.partial_images:
         raise MaquetteError("MQ-2105", "partial_images", first="partial_images", second="stream")
     return JSONResponse(await attend(request, _whole(request, served, asked, size)))
@@ -126,15 +125,14 @@ async def _whole(request: Request, served: Served, asked: Wanted, size: str) -> 
 
 
 async def _streamed(
-    request: Request, served: Served, coming: AsyncIterator[Any], what: str, size: str, seed: int
+    request: Request, served: Served, coming: AsyncIterator[Any], what: str, size: str
 ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     medium, made = making.medium_of(request.app.state, served), []
     about = {"size": size, "quality": "auto", "background": "opaque", "output_format": "png"}
     used = Used(0, 0)
     async for event in coming:
         if isinstance(event, Partial):
-            mark = Mark(served.digest, seed + event.sample)
-            png = await making.leaving(request.app.state, medium, event.item, mark)
+            png = await making.leaving(request.app.state, medium, event.item, event.mark)
             name = f"{what}.partial_image"
             yield name, _told(name, png, about) | {"partial_image_index": event.number - 1, "index": event.sample}
         elif isinstance(event, Made):

@@ -17,7 +17,7 @@ from maquette.server.schemas import Sharing
 
 router = APIRouter()
 infer, train = needs("infer"), needs("train")
-ABLE = ("talks", "asks", "streams", "embeds", "draws", "denoises")
+ABLE = ("talks", "asks", "streams", "embeds", "draws", "denoises", "exports")
 
 
 @router.get("/v1/models")

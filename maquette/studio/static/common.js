@@ -182,17 +182,8 @@ export const jobName = (job) => {
   return `${maybe(`kind_${job.kind}`, job.kind)}${about ? ` · ${about}` : ""}`;
 };
 
-/** What an event says, in the language of the page where it is one of ours. */
-export function eventText(event) {
-  const { step, state, code, made, of } = event.data;
-  if (event.type === "state" && !code) return maybe(`s_${state}`, event.message);
-  if (made !== undefined) return t("made_of", { made, of });
-  if (event.type === "sample") return event.message.replace(/^Samples/, t("kind_sample"));
-  return event.message.replace(/^Step \d+/, t("at_step", { step }));
-}
-
 export const eventLine = (event) =>
-  el("li", { class: event.level }, el("time", { datetime: new Date(event.created_at * 1000).toISOString() }, clock(event.created_at)), el("span", {}, eventText(event)));
+  el("li", { class: event.level }, el("time", { datetime: new Date(event.created_at * 1000).toISOString() }, clock(event.created_at)), el("span", {}, event.message));
 
 /** A row of a list of jobs. */
 export function jobRow(job, ...actions) {

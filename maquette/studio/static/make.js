@@ -1,6 +1,6 @@
 // Make: each medium by its path of the API; results stay on the page with what they were made from.
 
-import { artefactPath, ask, byId, duration, el, events, fault, follow, guarded, medium, option, say, send, show, t } from "./common.js";
+import { artefactPath, ask, byId, duration, el, events, fault, follow, guarded, maybe, medium, option, say, send, show, t } from "./common.js";
 import { findMark, withMark } from "./mark.js";
 
 const FIELDS = {
@@ -26,6 +26,7 @@ function choose() {
   if (!chosen.classes.length && !chosen.takes.includes("words")) fields.delete("guidance");
   if (can.has("denoises")) fields.add("steps").add("solver");
   if (can.has("asks")) fields.delete("label");
+  if (fields.has("prompt")) fields.add("keep_prompt");
   for (const node of document.querySelectorAll("[data-for]")) show(node, fields.has(node.dataset.for));
   byId("label").replaceChildren(option("", t("label_any")), option("each", t("label_each")), ...chosen.classes.map((name) => option(name)));
   byId("about").textContent = [medium(chosen.medium), chosen.kind].join(" · ") + (chosen.medium in FIELDS ? "" : ` · ${t("only_job")}`);
@@ -37,8 +38,8 @@ function asked() {
   const body = { model: chosen.id };
   for (const node of document.querySelectorAll("[data-for]")) {
     const input = byId(node.dataset.for);
-    if (node.hidden || input.value === "" || input.type === "file") continue;
-    body[input.id] = input.type === "number" ? Number(input.value) : input.value;
+    if (node.hidden || input.value === "" || input.type === "file" || (input.type === "checkbox" && !input.checked)) continue;
+    body[input.id] = input.type === "number" ? Number(input.value) : input.type === "checkbox" || input.value;
   }
   body.seed = byId("seed").value === "" ? Math.floor(Math.random() * SEEDS) : Number(byId("seed").value);
   return body;
@@ -96,7 +97,7 @@ function filled(fields) {
 const post = (path, json, signal) => send(path, { method: "POST", json, signal });
 
 async function pictures(body, each, signal) {
-  const partial = chosen.can.includes("denoises") ? { partial_images: 3 } : {};
+  const partial = chosen.can.some((what) => what === "denoises" || what === "streams") ? { partial_images: 3 } : {};
   const [image] = byId("image").closest("[data-for]").hidden ? [] : byId("image").files, json = { ...body, stream: true, ...partial };
   const answer = image
     ? await send("/v1/images/edits", { method: "POST", form: filled({ ...json, image }), signal })
@@ -161,11 +162,11 @@ async function texts(body, each, signal) {
         each(said.get(choice.index));
       }
       said.get(choice.index).firstElementChild.append(choice.text ?? choice.delta?.content ?? "");
-      if (choice.aigc) marks.set(choice.index, choice.aigc);
+      if (choice.aigc) marks.set(choice.index, choice);
     }
   }
   for (const [index, tile] of said) {
-    const file = withMark(tile.textContent, marks.get(index) ?? {});
+    const file = withMark(tile.textContent, marks.get(index) ?? { aigc: {} });
     finish(tile, { ...body, n: 1, seed: body.seed + index }, new Blob([file], { type: "text/plain" }), "md");
   }
 }
@@ -194,10 +195,20 @@ function finish(tile, body, blob, ending) {
 }
 
 function repeat(body) {
-  for (const [name, value] of Object.entries(body)) if (name !== "model" && byId(name)) byId(name).value = value;
+  fill(body);
   byId("seed").value = body.seed;
   byId("n").value = 1;
   byId("seed").focus();
+}
+
+/** The values of the form's fields; those that are not named stay as they are. */
+function fill(values) {
+  for (const node of document.querySelectorAll("[data-for]")) {
+    const input = byId(node.dataset.for), value = values[input.id];
+    if (value === undefined) continue;
+    if (input.type === "checkbox") input.checked = value;
+    else input.value = value;
+  }
 }
 
 // -- from a mark ------------------------------------------------------------------------------------------------------
@@ -212,26 +223,34 @@ byId("marked").addEventListener("change", guarded(async (event) => {
     return;
   }
   const model = models.find(({ digest }) => digest.startsWith(mark.digest)), result = el("div");
-  const facts = [[t("mark_model"), model?.id ?? t("mark_unknown", { digest: mark.digest })], [t("seed"), String(mark.seed)], [t("mark_by"), [mark.generator, mark.producer].filter(Boolean).join(", ")]];
+  const { without = [], keep_prompt, ...asked } = mark.asked;
+  const facts = [[t("mark_model"), model?.id ?? t("mark_unknown", { digest: mark.digest })], [t("seed"), String(mark.seed)], [t("mark_by"), [mark.generator, mark.producer].filter(Boolean).join(", ")],
+    ...Object.entries(asked).map(([name, value]) => [maybe(name, name), String(value)]), ...(without.length ? [[t("mark_without"), without.map((name) => maybe(name, name)).join(", ")]] : [])];
   byId("told").replaceChildren(
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-    model ? el("div", { class: "actions" }, el("button", { type: "button", class: "main", onclick: guarded(() => reproduce(model, mark.seed, data, result)) }, t("make_again"))) : el("span"), result);
+    model ? el("div", { class: "actions" }, el("button", { type: "button", class: "main", onclick: guarded(() => reproduce(model, mark, data, result)) }, t("make_again"))) : el("span"), result);
 }));
 
-async function reproduce(model, seed, data, result) {
+async function reproduce(model, { seed, asked: { without = [], ...settings } }, data, result) {
   if (byId("model").value !== model.id) {
     byId("model").value = model.id;
     choose();
   }
+  for (const node of document.querySelectorAll("[data-for]")) {
+    const input = byId(node.dataset.for);
+    if (input.type === "checkbox") input.checked = false;
+    else if (input.type !== "file" && !without.includes(input.id)) input.value = "";
+  }
+  fill(settings);
   byId("seed").value = seed;
   byId("n").value = 1;
   const made = [];
   result.replaceChildren();
-  await make(asked(), (tile) => { made.push(tile); byId("gallery").prepend(tile); });
+  await make({ ...asked(), ...settings }, (tile) => { made.push(tile); byId("gallery").prepend(tile); });
   if (!BLOBS.has(made[0])) return;
   const again = new Uint8Array(await BLOBS.get(made[0]).arrayBuffer());
   const same = again.length === data.length && again.every((byte, i) => byte === data[i]);
-  result.replaceChildren(el("p", { class: same ? "note" : "note bad" }, t(same ? "same_bytes" : "other_bytes")));
+  result.replaceChildren(el("p", { class: same ? "note" : "note bad" }, t(same ? "same_bytes" : without.length ? "other_bytes_without" : "other_bytes", { without: without.map((name) => maybe(name, name)).join(", ") })));
 }
 
 // -- the beginning ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ const PLAIN = new Set(["string", "number", "boolean"]);
 
 function card(model, scored) {
   const path = `/v1/models/${encodeURIComponent(model.id)}`, told = el("div"), titleId = `model-${model.id}`;
-  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws").map((name) => maybe(`can_${name}`, name)), ...(model.own && model.shared ? [t("shared")] : [])];
+  const chips = [medium(model.medium), model.kind, ...(model.classes.length ? [t("classes_count", { count: model.classes.length })] : []), ...model.can.filter((name) => name !== "draws" && name !== "exports").map((name) => maybe(`can_${name}`, name)), ...(model.own && model.shared ? [t("shared")] : [])];
   const details = el("details", {}, el("summary", {}, t("card")), told);
   details.addEventListener("toggle", guarded(async () => {
     if (details.open && !told.childElementCount) told.append(...facts((await ask(`${path}/card`)), scored));
@@ -19,7 +19,8 @@ function card(model, scored) {
     el("div", { class: "actions small-buttons" },
       el("a", { class: "button main", href: `/studio/make?model=${encodeURIComponent(model.id)}` }, t("make")),
       el("a", { class: "button", href: `${path}/bundle`, download: `${model.id}.zip` }, t("bundle")),
-      el("button", { type: "button", onclick: guarded(() => score(model)) }, t("score")),
+      model.can.includes("exports") ? el("button", { type: "button", title: t("export_about"), onclick: guarded(() => begin("export", model)) }, t("export")) : "",
+      el("button", { type: "button", onclick: guarded(() => begin("evaluate", model)) }, t("score")),
       ...(model.own ? [
         el("button", { type: "button", onclick: guarded(() => change(model, { method: "POST", json: { shared: !model.shared } })) }, model.shared ? t("unshare") : t("share")),
         el("button", { type: "button", class: "danger", onclick: guarded(() => sure(t("delete_sure", { name: model.id })) && change(model, { method: "DELETE" })) }, t("delete")),
@@ -44,9 +45,10 @@ async function change(model, what) {
   await list();
 }
 
-async function score(model) {
-  const job = await ask("/v1/jobs", { method: "POST", json: { kind: "evaluate", model: model.id } });
-  say(t("scoring"));
+/** Scoring, or the files of another library: a job, whose page has what it makes. */
+async function begin(kind, model) {
+  const job = await ask("/v1/jobs", { method: "POST", json: { kind, model: model.id } });
+  say(t(`begun_${kind}`));
   byId("say").append(" ", el("a", { href: `/studio/jobs?job=${encodeURIComponent(job.id)}` }, t("open")));
 }
 

@@ -70,6 +70,8 @@ def sample(asked: Namespace) -> None:
         visible=asked.visible or "",
         clip=asked.clip,
         transpose=_value(asked.transpose) or 0,
+        overwrite=asked.overwrite,
+        numbered=not asked.out,
         n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
@@ -124,7 +126,7 @@ def _elsewhere(asked: Namespace) -> bool:
 
 SENT = {
     "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop "
-    "out",
+    "out overwrite",
     "chat": "seed temperature top_k top_p min_p repetition max_tokens stop",
 }
 """The options that a server is told, or that say what becomes of its answer."""
@@ -153,7 +155,8 @@ def _sample_elsewhere(asked: Namespace) -> None:
     remote = Remote(asked.server, asked.model or "")
     more["seed"] = _value(asked.seed)
     if remote.about().get("medium", "text") != "text":
-        _print_all(write(remote.pictures(asked.prompt or "", **more), asked.out or "samples", more["seed"]))
+        made = remote.pictures(asked.prompt or "", **more)
+        _print_all(write(made, asked.out or "samples", more["seed"], asked.overwrite, not asked.out))
         return
     for piece in remote.complete(asked.prompt or "", **more):
         print(_harmless(piece), end="", flush=True)
@@ -244,7 +247,7 @@ def style(asked: Namespace) -> None:
 
     made = style(
         asked.CONTENT, asked.STYLE, asked.features, asked.out, float(strength), steps or 0, size or 0, asked.device,
-        asked.visible or "", asked.quiet,
+        asked.visible or "", asked.quiet, asked.overwrite,
     )  # fmt: skip
     _print_all([made])
 

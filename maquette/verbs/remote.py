@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from maquette.core import files
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
+from maquette.core.exit import Mark, Ready, apart, taken
 
 KEYS = ("MAQUETTE_KEY", "OPENAI_API_KEY")
 SECONDS = 600.0
@@ -184,11 +185,24 @@ class Talk:
         self._answers += 1
 
 
-def write(pictures: Sequence[bytes], out: Path | str, seed: int) -> list[Path]:
-    """PNG files in the folder `out`, as the server marked them."""
-    paths = [Path(out) / f"{seed + number:06d}.png" for number in range(len(pictures))]
-    for path, data in zip(paths, pictures, strict=True):
-        if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise MaquetteError("MQ-2191", reason="what came is no PNG")
+def write(
+    pictures: Sequence[bytes], out: Path | str, seed: int, overwrite: bool = False, numbered: bool = False
+) -> list[Path]:
+    """PNG files in the folder `out`, as the server marked them.
+
+    Args:
+        overwrite, numbered: see `sample`.
+
+    Raises:
+        MaquetteError: MQ-5006 where a file would be replaced by another, MQ-2191 for what is no PNG.
+    """
+    if not all(data.startswith(b"\x89PNG\r\n\x1a\n") for data in pictures):
+        raise MaquetteError("MQ-2191", reason="what came is no PNG")
+    came = Mark("", seed)  # theirs stands in the bytes
+    things = [Ready(Path(out) / f"{seed + i:06d}.png", data, came) for i, data in enumerate(pictures)]
+    things = apart(things, Path(out)) if numbered and not overwrite else things
+    if not overwrite and (path := taken(things)) is not None:
+        raise MaquetteError("MQ-5006", str(path))
+    for path, data, _ in things:
         files.write_file(path, data)
-    return paths
+    return [path for path, _, _ in things]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence, told
 from maquette.train.clock import Clock
 from maquette.train.distributed import Ranks
 from maquette.train.run import Run
@@ -77,8 +77,9 @@ class Log:
         self._print(warning.render().replace("error[", "warning[", 1))
 
     def say(self, text: str) -> None:
+        """`text` to the person, in their language where it is known in both."""
         if not self.quiet:
-            self._print(text)
+            self._print(told(text))
 
     def sync(self) -> None:
         """Hand everything so far to the system, so that a killed process loses none of it."""
@@ -115,7 +116,10 @@ class Log:
             self._spoke = now
             done = clock.progress - self._began
             left = (1 - clock.progress) * (clock.seconds_here / done) if done > 0 else 0
-            self.say(f"step {clock.step}  {clock.progress:4.0%}  {losses}  {pace}  {_duration(left)} left")
+            where = f"{clock.progress:4.0%}  {losses}"
+            said = f"step {clock.step}  {where}  {pace}  {_duration(left)} left"
+            zh = f"{rate:.1f} 步/秒  {rate * self.batch:.0f} 样本/秒  剩余 {_duration(left)}"
+            self.say(Sentence(said, f"第 {clock.step} 步  {where}  {zh}"))
 
     def _make_bar(self, clock: Clock) -> tuple[Any, Any]:
         from rich.console import Console

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.config import parse_yaml
-from maquette.core.errors import MaquetteError, Phrase
+from maquette.core.errors import MaquetteError, Phrase, Sentence, told
 
 if TYPE_CHECKING:
     from maquette.verbs.chat import Conversation
@@ -21,13 +21,15 @@ def advise(asked: Namespace) -> None:
     examples = _number(asked.examples, "--examples")
     from maquette.verbs.advise import advise
 
-    print("\n".join(advise(asked.medium, examples, asked.time, asked.device, asked.data, asked.given).lines()))
+    found = advise(asked.medium, examples, asked.time, asked.device, asked.data, asked.given)
+    print("\n".join(map(told, found.lines())))
 
 
 def plan(asked: Namespace) -> None:
     from maquette.verbs.plan import plan
 
-    print("\n".join(plan(asked.RECIPE, asked.data, asked.budget, asked.overrides, asked.device).lines()))
+    found = plan(asked.RECIPE, asked.data, asked.budget, asked.overrides, asked.device)
+    print("\n".join(map(told, found.lines())))
 
 
 def train(asked: Namespace) -> None:
@@ -75,6 +77,8 @@ def sample(asked: Namespace) -> None:
         clip=asked.clip,
         transpose=_value(asked.transpose) or 0,
         quiet=asked.quiet,
+        overwrite=asked.overwrite,
+        numbered=not asked.out,
         n=_value(asked.n) if asked.n is not None else usual,
         seed=_value(asked.seed),
         label=label,
@@ -142,7 +146,7 @@ def _elsewhere(asked: Namespace) -> bool:
 
 SENT = {
     "sample": "n prompt seed label guidance solver steps temperature eta top_k top_p min_p repetition max_tokens stop "
-    "out keep_prompt",
+    "out overwrite keep_prompt",
     "chat": "seed temperature top_k top_p min_p repetition max_tokens stop",
 }
 """The options that a server is told, or that say what becomes of its answer."""
@@ -178,8 +182,10 @@ def _sample_elsewhere(asked: Namespace) -> None:
     from maquette.verbs.remote import Remote, write
 
     remote = Remote(asked.server, asked.model or "")
+    more["seed"] = _value(asked.seed)
     if (medium := remote.about().get("medium", "text")) != "text":
-        _print_all(write(remote.files(medium, asked.prompt or "", **more), asked.out or "samples", more["seed"]))
+        made = remote.files(medium, asked.prompt or "", **more)
+        _print_all(write(made, asked.out or "samples", more["seed"], asked.overwrite, not asked.out))
         return
     for piece in remote.complete(asked.prompt or "", **more):
         print(_harmless(piece), end="", flush=True)
@@ -205,7 +211,8 @@ def chat(asked: Namespace) -> None:
             "sampling": how,
         }
         talk = Conversation(load(getattr(asked, "RUN|BUNDLE"), asked.device, asked.precision, asked.compiled), **given)
-    _say("The answers are made by a model. /new begins anew, /quit or Ctrl-D ends.")
+    said = "The answers are made by a model. /new begins anew, /quit or Ctrl-D ends."
+    _say(Sentence(said, "回答由模型生成。输入 /new 重新开始，输入 /quit 或按 Ctrl-D 结束。"))
     for line in _lines():
         if line.strip() == "/quit":
             break
@@ -226,7 +233,8 @@ def _answer(talk: "Conversation | Talk", question: str) -> None:
     except MaquetteError as mistake:
         _say(mistake.render())
     if talk.forgotten and not forgotten:
-        _say("The context is full: from now on the oldest turns fall away.")
+        said = "The context is full: from now on the oldest turns fall away."
+        _say(Sentence(said, "上下文已满：从现在起，最早的对话会被略去。"))
 
 
 def _harmless(text: str) -> str:
@@ -270,7 +278,7 @@ def style(asked: Namespace) -> None:
 
     made = style(
         asked.CONTENT, asked.STYLE, asked.features, asked.out, float(strength), steps or 0, size or 0, asked.device,
-        asked.visible or "", asked.quiet,
+        asked.visible or "", asked.quiet, asked.overwrite,
     )  # fmt: skip
     _print_all([made])
 
@@ -343,7 +351,8 @@ def import_model(asked: Namespace) -> None:
     from maquette.verbs.exchange import import_model
 
     path = import_model(getattr(asked, "FOLDER|hf:NAME"), asked.out, asked.overrides)
-    _say(f"taken over with model.kind={read_json(path / 'config.json')['model']['kind']}")
+    kind = f"model.kind={read_json(path / 'config.json')['model']['kind']}"
+    _say(Sentence(f"taken over with {kind}", f"已接收，{kind}"))
     _print_all([path])
 
 
@@ -415,7 +424,7 @@ def keys(asked: Namespace) -> None:
 
     if what == "create":
         secret, row = keys.create_key(name, asked.scopes.split(","), days, asked.data_folder, asked.database)
-        _say(f"key {row.id}, shown this once:")
+        _say(Sentence(f"key {row.id}, shown this once:", f"密钥 {row.id}，仅显示这一次："))
         print(secret)
     elif what == "list":
         print("\n".join(keys.table(keys.list_keys(asked.data_folder, asked.database))))
@@ -469,7 +478,7 @@ def data(asked: Namespace) -> int:
     from maquette.verbs.data import check_data
 
     found = check_data(asked.FOLDER, asked.recipe, asked.overrides, asked.move_bad)
-    print("\n".join(found.lines()))
+    print("\n".join(map(told, found.lines())))
     return 0 if found.good else 3
 
 
@@ -558,7 +567,7 @@ def _numbers(text: str, flag: str) -> list[int]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(told(text), file=sys.stderr)
 
 
 def _print_all(paths: list[Path]) -> None:

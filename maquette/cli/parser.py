@@ -38,6 +38,7 @@ DATA = Option("--data", "FOLDER|NAME", "samples to learn from, instead of the re
 BUDGET = Option("--budget", "BUDGET", "how long to train: 2000steps, 90s, 10min, 1h or 5epochs")
 DEVICE = Option("--device", "DEVICE", "auto, cpu, cuda, cuda:1 or mps", "auto")
 QUIET = Option("--quiet", "", "no progress on stderr")
+OVERWRITE = Option("--overwrite", "", "replace files of these names that hold something else, instead of refusing")
 PRECISION = Option("--precision", "P", "of the weights: fp32, bf16 or int8", "fp32")
 COMPILED = Option("--compiled", "", "text, few samples, on a CPU: compile the steps (seconds once), then draw faster")
 SEED = Option("--seed", "S", "sample i is drawn from seed S + i alone", "0")
@@ -172,12 +173,14 @@ VERBS: dict[str, Verb] = {
             Option(
                 "--out",
                 "DIR",
-                "one file each, into this folder (default: samples, where neither --grid nor --clip is given)",
+                "one file each, into this folder (default: samples, numbered when others lie there; none where --grid "
+                "or --clip is given)",
             ),
             Option(
                 "--like", "FILE", "make this file again, by what its mark tells; what is said beside it counts more"
             ),
             Option("--keep-prompt", "", "the marks hold the words too, so that --like needs no more than the file"),
+            OVERWRITE,
             Option("--visible", "TEXT", "a visible note on every item"),
             *SERVER,
             PRECISION,
@@ -227,6 +230,7 @@ VERBS: dict[str, Verb] = {
             Option("--steps", "K", "of the optimisation", "200"),
             Option("--size", "N", "of the picture's side in pixels, with VGG-19", "128"),
             Option("--out", "FILE.png", "the picture", "styled.png"),
+            OVERWRITE,
             Option("--visible", "TEXT", "a visible note on it"),
             DEVICE,
             QUIET,

@@ -245,7 +245,7 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
-    return value
+    return str(value) if isinstance(value, str) else value  # a sentence is plain text there
 
 
 # -- tree <- text -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,23 @@ class Phrase(str):
         phrase.zh = shown(chinese)
         return phrase
 
+    def __getnewargs__(self):  # pyright: ignore[reportIncompatibleMethodOverride]  # so that it can be copied
+        return str(self), self.zh
+
+
+class Sentence(Phrase):
+    """What a page or a line says, whole and of any length: itself in English, and `zh`."""
+
+    def __new__(cls, english: str, chinese: str):
+        sentence = str.__new__(cls, english)
+        sentence.zh = chinese
+        return sentence
+
+
+def told(text: str, language: str | None = None) -> str:
+    """`text` in `language` ("en" or "zh"; default: the environment's), where it is known in both."""
+    return getattr(text, "zh", text) if (language or preferred_language()) == "zh" else text
+
 
 class MaquetteError(Exception):
     """A mistake that a person can mend.

@@ -1,7 +1,7 @@
 """`maquette data check`: what a folder holds and what is wrong with it, every file by its name."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence, told
 from maquette.data import near
 from maquette.data.dataset import Row, Source
 from maquette.data.pack import loaded, watched
 from maquette.data.source import find
 from maquette.media.base import Facts, Medium
 
+SPLITS = {"train": "训练集", "test": "测试集"}
+PASSED = {"hidden": "隐藏文件", "without a suffix": "没有后缀的文件", "not in the metadata": "元数据中没有的文件"}
+"""Why files are passed over, in Chinese; other reasons are suffixes and names of folders."""
+UNITS = {"s": "秒", "quarter notes": "个四分音符"}
 SHOWN = 10
 """Names that `lines` shows of each list; `to_tree` has them all."""
 
@@ -65,29 +69,42 @@ class CheckReport:
         """Plain data, everything in full."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """A page for a person: totals first, then each finding with its first names."""
+    def lines(self) -> list[Sentence]:
+        """A page for a person, in English and in Chinese: totals first, then each finding with its first names."""
         total = self.readable + len(self.bad)
-        out = [f"{self.source}: {self.readable:,} of {total:,} files can be read"]
+        said, zh = f"{self.readable:,} of {total:,} files can be read", f"{total:,} 个文件中可读取 {self.readable:,} 个"
+        out = [Sentence(f"{self.source}: {said}", f"{self.source}：{zh}")]
         for split, counts in self.classes.items():
-            labelled = {label: n for label, n in counts.items() if label}
-            out.append(f"  {split or 'all'}: {sum(counts.values()):,}" + _counts(labelled))
+            labels, n = _counts({label: n for label, n in counts.items() if label}), sum(counts.values())
+            zh = f"  {SPLITS.get(split, split) or '全部'}：{n:,} 个{labels.zh}"
+            out.append(Sentence(f"  {split or 'all'}: {n:,}{labels}", zh))
         if self.sizes:
             smallest, median, largest = (" x ".join(map(str, size)) for size in self.sizes)
-            out.append(f"  sizes: {smallest} to {largest}, median {median} {self.unit}".rstrip())
-        where = f", moved to {self.moved}" if self.moved else ""
-        out += _named(f"cannot be read{where}", [f"{name}: {reason}" for name, reason in self.bad])
-        out += _named("of a size that does not suit", [f"{name}: {reason}" for name, reason in self.off])
-        out += _named("groups of exact copies", [" = ".join(group) for group in self.copies])
-        out += _named("groups of near copies", [" ~ ".join(group) for group in self.near])
-        out += _named("groups in more than one split (leakage)", [" = ".join(group) for group in self.leaks])
+            said, zh = (
+                f"{smallest} to {largest}, median {median} {self.unit}",
+                f"{smallest} 至 {largest}，中位数 {median}",
+            )
+            out.append(
+                Sentence(
+                    f"  sizes: {said}".rstrip(), f"  大小：{zh} {told(UNITS.get(self.unit, self.unit), 'zh')}".rstrip()
+                )
+            )
+        where, zh = (f", moved to {self.moved}", f"，已移至 {self.moved}") if self.moved else ("", "")
+        out += _named(f"cannot be read{where}", f"个无法读取{zh}", [_with(name, why) for name, why in self.bad])
+        out += _named("of a size that does not suit", "个大小不合适", [_with(name, why) for name, why in self.off])
+        out += _named("groups of exact copies", "组完全相同", [" = ".join(group) for group in self.copies])
+        out += _named("groups of near copies", "组几乎相同", [" ~ ".join(group) for group in self.near])
+        leaks = [" = ".join(group) for group in self.leaks]
+        out += _named("groups in more than one split (leakage)", "组跨越多个划分（数据泄漏）", leaks)
         for note, names in self.notes.items():
-            out += _named(note, names)
+            out += _named(note, f"个：{told(note, 'zh')}", names)
         if self.ignored:
-            out.append("passed over: " + ", ".join(f"{n:,} {what}" for what, n in self.ignored.items()))
+            said = ", ".join(f"{n:,} {what}" for what, n in self.ignored.items())
+            zh = "，".join(f"{n:,} 个{PASSED.get(what, f' {what}')}" for what, n in self.ignored.items())
+            out.append(Sentence(f"passed over: {said}", f"跳过了：{zh}"))
         if self.unchecked:
-            out.append(f"not checked: {self.unchecked}")
-        return [*out, "nothing to mend"] if self.good else out
+            out.append(Sentence(f"not checked: {self.unchecked}", f"未检查：{told(self.unchecked, 'zh')}"))
+        return [*out, Sentence("nothing to mend", "没有需要修正的地方")] if self.good else out
 
 
 def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None) -> CheckReport:
@@ -107,7 +124,7 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
     sizes: list[tuple[int | float, ...]] = []
     for row, item in watched(loaded(reading.rows, medium), source.name, reading.count):
         if isinstance(item, MaquetteError):
-            report.bad.append((row.name, str(item.values.get("reason", item.code))))
+            report.bad.append((row.name, item.values.get("reason", item.code)))
             continue
         seen.add(item)
         rows.append(row._replace(load=_nothing, content=None))  # what it holds is no longer needed
@@ -116,7 +133,8 @@ def check(folder: Path | str, medium: Medium, move_bad: Path | str | None = None
             sizes.append(facts.size)
             report.unit = facts.unit
         if facts.off:
-            report.off.append((row.name, f"{' x '.join(map(str, facts.size))}, {facts.off}"))
+            size = " x ".join(map(str, facts.size))
+            report.off.append((row.name, Sentence(f"{size}, {facts.off}", f"{size}，{told(facts.off, 'zh')}")))
         for note in facts.notes:
             report.notes.setdefault(note, []).append(row.name)
     report.readable = len(rows)
@@ -150,7 +168,8 @@ def _find_copies(report: CheckReport, rows: list[Row], seen: _Copies) -> None:
     if seen.thumbnails:
         alike = near.groups(near.pairs(np.stack(seen.thumbnails)), len(seen.thumbnails))
         if seen.n > len(seen.thumbnails):
-            report.unchecked = f"near copies beyond the first {near.MOST:,} files"
+            zh = f"前 {near.MOST:,} 个文件之后的近似重复"
+            report.unchecked = Sentence(f"near copies beyond the first {near.MOST:,} files", zh)
     same = {frozenset(group) for group in exact}
     alike = [group for group in alike if not any(same_group >= set(group) for same_group in same)]
     leaking = [group for group in [*exact, *alike] if len({rows[i].split for i in group}) > 1]
@@ -176,7 +195,9 @@ def _facts(path: Path, row: Row, medium: Medium) -> Facts:
     try:
         return medium.facts(files.read_file(path.resolve()), row.name)
     except MaquetteError as bad:  # its item could be read, so it is no bad file
-        return Facts(notes=(f"damaged where it does not matter: {bad.values.get('reason', bad.code)}",))
+        why = bad.values.get("reason", bad.code)
+        zh = f"在无关紧要处损坏：{told(why, 'zh')}"
+        return Facts(notes=(Sentence(f"damaged where it does not matter: {why}", zh),))
 
 
 def _move(report: CheckReport, source: Source, root: Path, to: Path) -> None:
@@ -190,15 +211,24 @@ def _nothing() -> np.ndarray:
     return np.empty(0)
 
 
-def _counts(labelled: dict[str, int]) -> str:
+def _counts(labelled: dict[str, int]) -> Sentence:
     if not labelled:
-        return ", no labels"
-    shown = ", ".join(f"{label} {n:,}" for label, n in list(labelled.items())[: 2 * SHOWN])
-    return f" in {len(labelled)} classes ({shown}{', …' if len(labelled) > 2 * SHOWN else ''})"
+        return Sentence(", no labels", "，没有标签")
+    shown = [f"{label} {n:,}" for label, n in list(labelled.items())[: 2 * SHOWN]]
+    shown += ["…"] if len(labelled) > 2 * SHOWN else []
+    n = len(labelled)
+    return Sentence(f" in {n} classes ({', '.join(shown)})", f"，分为 {n} 类（{'，'.join(shown)}）")
 
 
-def _named(what: str, names: list[str]) -> list[str]:
+def _with(name: str, reason: str) -> Sentence:
+    return Sentence(f"{name}: {reason}", f"{name}：{told(reason, 'zh')}")
+
+
+def _named(what: str, chinese: str, names: Sequence[str]) -> list[Sentence]:
+    """How many there are of a finding, and the first of their names."""
     if not names:
         return []
-    more = [f"  … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
-    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:SHOWN]), *more]
+    left = len(names) - SHOWN
+    more = [Sentence(f"  … and {left:,} more", f"  …… 另有 {left:,} 个")] if left > 0 else []
+    shown = [Sentence(f"  {name}", f"  {told(name, 'zh')}") for name in names[:SHOWN]]
+    return [Sentence(f"{len(names):,} {what}:", f"{len(names):,} {chinese}："), *shown, *more]

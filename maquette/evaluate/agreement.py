@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import cancel
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.types import TwoTowers
 from maquette.data.combinations import Combinations
 from maquette.data.dataset import Dataset, Split
@@ -154,7 +154,10 @@ def shot(encoder: Encoder, split: Split, encode: Encode) -> Shot:
     titles, items = [split.captions[row] for row in firsts], np.asarray(split.items[rows])
     near = (encoder.captions(encode(titles)) @ encoder.pictures(items).T).topk(min(NEAR, len(rows)), 1).indices.numpy()
     sheet = np.concatenate([np.asarray(split.items[firsts])[None], items[near.T]]).reshape(-1, *items.shape[1:])
-    caption = f"Under each caption its own picture, and the {near.shape[1]} of {len(rows)} unseen ones nearest to it."
+    caption = Sentence(
+        f"Under each caption its own picture, and the {near.shape[1]} of {len(rows)} unseen ones nearest to it.",
+        f"每条说明之下是它自己的图片，以及 {len(rows)} 张未见图片中与它最近的 {near.shape[1]} 张。",
+    )
     png = encoder.medium.sheet(sheet, len(firsts), titles)
     return Shot("retrieval", "Pictures by their captions", caption, png)
 

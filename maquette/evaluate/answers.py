@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.sequences import exchanges
 from maquette.core.types import Sampling, Tokens
 from maquette.data.dataset import Dataset, Split
@@ -74,10 +74,14 @@ class Exam:
         yield Score.of("repetition", repetition(self.answers), stamp, repetition(real).value)
 
     def notes(self) -> Iterator[str]:
-        yield "Answers are greedy: the likeliest token each time."
-        yield "What is longer than a window is not asked; of a conversation only the first question is."
+        yield Sentence("Answers are greedy: the likeliest token each time.", "回答用贪心解码：每次取最可能的词元。")
+        yield Sentence(
+            "What is longer than a window is not asked; of a conversation only the first question is.",
+            "超过一个窗口长度的不问；一段对话只问第一个问题。",
+        )
         if self.known:
-            yield f"{self.known:,} of the {len(self.asked):,} questions stand in the training data too."
+            zh = f"{len(self.asked):,} 个问题中有 {self.known:,} 个也见于训练数据。"
+            yield Sentence(f"{self.known:,} of the {len(self.asked):,} questions stand in the training data too.", zh)
 
     def shot(self, medium: Medium) -> Shot:
         """The picture of a few questions with their answers, spread from the shortest to the longest."""
@@ -86,7 +90,10 @@ class Exam:
             medium.label(self.drawn.result[i], f"{self.asked[i][:LETTERS]}\n[{self.references[i][0][:LETTERS]}]")
             for i in rows
         ]
-        caption = "Questions, in brackets a true answer, and what the model answers; from short to long, not chosen."
+        caption = Sentence(
+            "Questions, in brackets a true answer, and what the model answers; from short to long, not chosen.",
+            "问题、括号中的正确答案，以及模型的回答；由短到长，未经挑选。",
+        )
         return Shot("samples", "Answers", caption, medium.sheet(np.stack(items)))
 
 
@@ -115,7 +122,7 @@ def examine(pipeline: Pipeline, dataset: Dataset, n: int, say: Callable[[str], N
     asked = sorted(itertools.islice(possible, min(n, MOST)), key=len)  # like lengths together: a batch waits for all
     if len(asked) < LEAST:
         raise MaquetteError("MQ-2084", n=len(asked), least=LEAST)
-    say(f"asking {len(asked)} questions")
+    say(Sentence(f"asking {len(asked)} questions", f"正在提出 {len(asked)} 个问题"))
     ask = Request(n=len(asked), prompt=tuple(asked), sampling=Sampling(top_k=1))
     drawn = cost.timed(lambda: pipeline.generate(ask), pipeline.device)
     references = [held[question] for question in asked]

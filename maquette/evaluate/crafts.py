@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core import cancel, spectra
+from maquette.core.errors import Sentence
 from maquette.core.types import Given, Real, Translator
 from maquette.crafts.base import FILMS, PICTURES, SOUND, CraftConfig
 from maquette.data.batches import held_out, shuffled
@@ -43,6 +44,7 @@ SHOWN = 8
 """Rows on the picture of a report."""
 UNTOUCHED = "untranslated"
 NOUNS = {SOUND: "sound", PICTURES: "picture", FILMS: "film"}
+CHINESE_NOUNS = {SOUND: "声音", PICTURES: "图片", FILMS: "影片"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def lesson(pipeline: Pipeline, reference: Reference, say: Callable[[str], None] 
     given, space, craft = _together([batch.given for batch in batches]), medium.space, data.test.craft
     assert given.image is not None and isinstance(space, Real), "pictures are given with pictures"
     image, known = given.image, data.test.others is None
-    say("asking simpler ways")
+    say(Sentence("asking simpler ways", "正在用更简单的方法作答"))
     items = _answered(craft, image, space, medium) if craft is not None else {}
     if craft is None and image.shape[1:] == space.shape:
         items[UNTOUCHED] = medium.from_tensor(image)
@@ -205,11 +207,17 @@ def round_trip(taken: Lesson, made: np.ndarray, pipeline: Pipeline, stamp: Stamp
 
 def notes(taken: Lesson, axes: int) -> Iterator[str]:
     """A sentence on answers of so many axes."""
-    n = f"{len(taken.pictures):,} held-out {NOUNS[axes]}s"
+    n, zh = f"{len(taken.pictures):,} held-out {NOUNS[axes]}s", f"{len(taken.pictures):,} 个留出的{CHINESE_NOUNS[axes]}"
     if taken.real is None:
-        yield f"Samples are answers to {n}, of which nobody knows the true answer: only sets of pictures are compared."
+        yield Sentence(
+            f"Samples are answers to {n}, of which nobody knows the true answer: only sets of pictures are compared.",
+            f"样本是对 {zh}的答案，其正确答案无人知晓：只比较两组图片的整体。",
+        )
     else:
-        yield f"Samples are answers to {n}, one each, compared with the true ones; simpler ways answer the same."
+        yield Sentence(
+            f"Samples are answers to {n}, one each, compared with the true ones; simpler ways answer the same.",
+            f"样本是对 {zh}的答案，每个一份，与正确答案比较；更简单的方法也回答同样的问题。",
+        )
 
 
 def shot(taken: Lesson, made: np.ndarray, pipeline: Pipeline) -> Shot:
@@ -222,6 +230,9 @@ def shot(taken: Lesson, made: np.ndarray, pipeline: Pipeline) -> Shot:
     if taken.real is not None:
         columns["real"] = taken.real
     rows = np.stack([items[:n] for items in columns.values()], 1).reshape(-1, *made.shape[1:])
-    caption = f"The first {n} held-out rows, not chosen: what is given, what is made of it."
+    caption = Sentence(
+        f"The first {n} held-out rows, not chosen: what is given, what is made of it.",
+        f"最先的 {n} 行留出样本，未经挑选：给出的内容，以及由它生成的结果。",
+    )
     sheet = medium.sheet(rows, len(columns), list(columns))
     return Shot("answers", "Answers", caption, sheet, medium.clip(rows))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core import cancel, files, spectra
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.seeds import mix
 from maquette.core.types import Real
 from maquette.data.dataset import Dataset
@@ -152,9 +152,10 @@ def train_or_load(
     folder = files.cache_folder() / "extractors" / files.digest(json.dumps(config, sort_keys=True).encode())[:24]
     with contextlib.suppress(MaquetteError):  # not there, or not whole: it can be made again
         return _read(folder, config, medium)
-    say("training the domain extractor (once for these data)")
+    say(Sentence("training the domain extractor (once for these data)", "正在训练领域特征提取器（这些数据只需一次）"))
     network = train(dataset, medium, config["task"], config["classes"], seed, device)
-    say(f"domain extractor: {network.accuracy:.1%} of held-out samples right")
+    said, zh = f"{network.accuracy:.1%} of held-out samples right", f"留出样本的准确率为 {network.accuracy:.1%}"
+    say(Sentence(f"domain extractor: {said}", f"领域特征提取器：{zh}"))
 
     def fill(here: Path) -> None:
         files.put_json(here / CONFIG, config | {"accuracy": network.accuracy})

@@ -12,7 +12,7 @@ from torch import Tensor
 from maquette.codecs.base import Codes
 from maquette.core import devices
 from maquette.core.config import Config
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.seeds import GIVEN, VALIDATE, Seeds
 from maquette.core.types import (
     Autoencoder,
@@ -44,10 +44,11 @@ from maquette.evaluate import (
     standard,
     taught,
 )
+from maquette.evaluate.chinese import listed
 from maquette.evaluate.extractor import Choice
 from maquette.evaluate.neighbours import near_copies
 from maquette.evaluate.pictures import reconstructed, shots, unlearnt
-from maquette.evaluate.reference import COPIES, Reference, picked, prepare, software
+from maquette.evaluate.reference import COPIES, ENOUGH, LEAST, Reference, picked, prepare, software
 from maquette.evaluate.report import Cost, Report, Score, Stamp, illustrated
 from maquette.evaluate.scores import codebook, cost, likelihood
 from maquette.evaluate.scores.intervals import Estimate
@@ -62,6 +63,9 @@ CODES = 16
 """Codes a sample that the tighter bound is taken with."""
 FLOWN = 64
 """Unseen items whose likelihood by the flow is computed, each of them some hundred times as costly as a bound."""
+
+SCORING = Sentence("scoring", "正在评分")
+SPLITS = {TRAIN: "训练集", TEST: "测试集"}
 
 T = TypeVar("T")
 
@@ -143,15 +147,15 @@ def evaluate(
     )
     lesson = crafts.lesson(pipeline, reference, say) if dataset.test.shows else None
     ask = ask if lesson is None else lesson.ask(ask)
-    say(f"drawing {reference.n} samples")
+    say(Sentence(f"drawing {reference.n} samples", f"正在生成 {reference.n} 个样本"))
     drawn = cost.timed(lambda: pipeline.generate(ask), device)
     if not np.isfinite(drawn.result).all():
         share = 1 - np.isfinite(drawn.result.reshape(reference.n, -1)).all(1).mean()
         raise MaquetteError("MQ-6080", share=f"{share:.1%}")
-    say("scoring")
+    say(SCORING)
     scores = tuple(_scores(pipeline, reference, drawn.result, ask, lesson))
     if judge is not None:
-        say("judging by captions")
+        say(Sentence("judging by captions", "正在按说明文字评判"))
         plain = _plain_stamp(reference.dataset, TEST, 0, 0, seed)
         scores += tuple(judge.scores(pipeline, dataset, ask, plain, reference.extractor))
     talk = None
@@ -160,7 +164,7 @@ def evaluate(
     if talk is not None:
         scores += tuple(talk.scores(_plain_stamp(reference.dataset, TEST, 0, 0, seed)))
     if options.exact:
-        say("solving the flow")
+        say(Sentence("solving the flow", "正在求解概率流"))
         scores += tuple(_by_the_flow(pipeline, reference, seed))
     if options.taught:
         scores += (taught.score(pipeline, dataset, ask, _plain_stamp(dataset, TEST, 0, 0, seed), say),)
@@ -171,11 +175,14 @@ def evaluate(
             *_notes(pipeline, reference, ask, scores),
             *_searched(pipeline, reference),
             *_chosen(pipeline, dataset),
-            *((f"It was trained privately: {pipeline.card['privacy']}.",) if pipeline.card.get("privacy") else ()),
+            *_private(pipeline),
             *(crafts.notes(lesson, len(medium.space.shape)) if lesson else ()),
             *((talk.note(),) if talk else ()),
         ),
-        warnings=tuple(_warnings([row.tobytes() for row in drawn.result], reference)),
+        warnings=(
+            *_compared_with_learnt(pipeline, reference),
+            *_warnings([row.tobytes() for row in drawn.result], reference),
+        ),
     )
     first = [crafts.shot(lesson, drawn.result, pipeline)] if lesson else []
     first += [talk.shot(medium)] if talk else []
@@ -187,7 +194,7 @@ def _examined(
 ) -> Report:
     """The report of a model that answers: what is scored are its answers to unseen questions."""
     exam = answers.examine(pipeline, reference.dataset, n, say)
-    say("scoring")
+    say(SCORING)
     stamp = _plain_stamp(reference.dataset, TEST, sum(map(len, exam.references)), len(exam.asked), seed)
     report = replace(
         _report(pipeline, reference.dataset, exam.drawn, seed, options),
@@ -207,7 +214,7 @@ def _foretold(
     told = forecasts.foretell(pipeline, reference.dataset, n, ask, say)
     if not np.isfinite(made := told.drawn.result).all():
         raise MaquetteError("MQ-6080", share=f"{1 - np.isfinite(made).all((1, 2)).mean():.1%}")
-    say("scoring")
+    say(SCORING)
     stamp = _plain_stamp(reference.dataset, TEST, len(told.truth), len(made), seed)
     report = replace(
         _report(pipeline, reference.dataset, told.drawn, seed, options),
@@ -233,7 +240,11 @@ def _judging(pipeline: Pipeline, data: Dataset, seed: int, options: Options) -> 
             *episodes.scores(pipeline, data, _plain_stamp(data, TEST, 0, 0, seed)),
         ),
         notes=(
-            f"It makes nothing, and is asked of {len(rows):,} unseen pairs; its speed is of pictures that it reads.",
+            Sentence(
+                f"It makes nothing, and is asked of {len(rows):,} unseen pairs; its speed is of pictures that it "
+                "reads.",
+                f"它不生成内容，而是对 {len(rows):,} 个未见的图文对作判断；速度是读取图片的速度。",
+            ),
             *_chosen(pipeline, data),
         ),
     )
@@ -450,19 +461,30 @@ def _plain_stamp(data: Dataset, split: str, real: int, made: int, seed: int) -> 
 def _notes(pipeline: Pipeline, reference: Reference, ask: Request, scores: tuple[Score, ...]) -> Iterator[str]:
     n, d = reference.n, reference.seen.features.shape[1]
     yield reference.extractor.note
-    other = "other items of it" if reference.floor_split == reference.split else f"the {reference.floor_split} split"
-    yield f"Made samples are compared with {n:,} real ones of the {reference.split} split; the floor compares {other}."
+    split, same = reference.split, reference.floor_split == reference.split
+    other = "other items of it" if same else f"the {reference.floor_split} split"
+    zh = "其余样本" if same else SPLITS[reference.floor_split]
+    yield Sentence(
+        f"Made samples are compared with {n:,} real ones of the {split} split; the floor compares {other}.",
+        f"生成的样本与{SPLITS[split]}的 {n:,} 个真实样本比较；“真实对真实”比较的是{zh}。",
+    )
     if n <= 4 * d:
-        yield f"{n:,} samples are few for {d} features: Fréchet distances come out high; compare them at equal n only."
+        yield Sentence(
+            f"{n:,} samples are few for {d} features: Fréchet distances come out high; compare them at equal n only.",
+            f"对 {d} 个特征而言，{n:,} 个样本太少：Fréchet 距离会偏高，只宜在样本数相同时比较。",
+        )
     if names := dict.fromkeys(name for score in scores if score.name == "likelihood" for name in score.baselines):
-        yield (
+        yield Sentence(
             f"{' and '.join(names)} are models of n-grams (Kneser-Ney) of the same tokens, learnt from "
-            f"{reference.taught:,} training items of these data and asked for the same unseen ones."
+            f"{reference.taught:,} training items of these data and asked for the same unseen ones.",
+            f"{listed(names).zh}是同样词元的 n 元模型（Kneser-Ney），从这些数据的 {reference.taught:,} 个训练样本学得，"
+            "并在同样的未见样本上测试。",
         )
     guidance = pipeline.model.guidance if ask.guidance is None else ask.guidance
     if guidance != 1 or ask.sampling is not None:
         how = {} if ask.sampling is None else {k: v for k, v in vars(ask.sampling).items() if v}
-        yield f"Drawn with guidance {guidance:g}" + "".join(f", {key} {value}" for key, value in how.items()) + "."
+        more = "".join(f", {key} {value}" for key, value in how.items())
+        yield Sentence(f"Drawn with guidance {guidance:g}{more}.", f"采样时引导强度为 {guidance:g}{more}。")
 
 
 def _searched(pipeline: Pipeline, reference: Reference) -> Iterator[str]:
@@ -471,27 +493,84 @@ def _searched(pipeline: Pipeline, reference: Reference) -> Iterator[str]:
     if len(reference.medium.space.shape) == 1 and not reference.medium.talks:
         return
     if not pipeline.codec.lossless:
-        yield "Near copies are counted among what the codec leaves of training pictures, of unseen and of made ones."
+        yield Sentence(
+            "Near copies are counted among what the codec leaves of training pictures, of unseen and of made ones.",
+            "近似复制是在编解码器处理之后的训练图片、未见图片与生成图片之间统计的。",
+        )
     if own != learnt:
         why = "The model learnt from other data" if learnt else "It is not known what the model learnt from"
-        yield f"{why}: copies and neighbours are looked for among {n:,} training items that it may never have seen."
+        zh = "模型学习的是别的数据" if learnt else "不知道模型学习的是什么数据"
+        yield Sentence(
+            f"{why}: copies and neighbours are looked for among {n:,} training items that it may never have seen.",
+            f"{zh}：复制与近邻是在 {n:,} 个训练样本中查找的，模型可能从未见过它们。",
+        )
     elif own != reference.dataset.fingerprint:
-        yield f"Copies and neighbours are looked for among the {n:,} training items that the model learnt from."
+        yield Sentence(
+            f"Copies and neighbours are looked for among the {n:,} training items that the model learnt from.",
+            f"复制与近邻是在模型学习过的 {n:,} 个训练样本中查找的。",
+        )
+
+
+def _private(pipeline: Pipeline) -> Iterator[Sentence]:
+    if promise := pipeline.card.get("privacy"):
+        yield Sentence(f"It was trained privately: {promise}.", f"它以差分隐私训练：{promise}。")
 
 
 def _chosen(pipeline: Pipeline, dataset: Dataset) -> Iterator[str]:
     """That rows which the figures are of have had a say in which weights these are."""
     card = pipeline.card
     if "held_out_loss" in card and card.get("fingerprint") == dataset.fingerprint:
-        yield (
+        yield Sentence(
             f"Of the weights of the whole training these, of step {card.get('steps')}, were kept for their loss on "
-            "rows of the test split (train.best): figures of that split flatter them a little."
+            "rows of the test split (train.best): figures of that split flatter them a little.",
+            f"在整个训练的权重中，第 {card.get('steps')} 步的因其在测试集上的损失而被保留（train.best）："
+            "该划分上的数字对它略为有利。",
+        )
+
+
+def _compared_with_learnt(pipeline: Pipeline, reference: Reference) -> Iterator[Sentence]:
+    """What the scores mean where samples are compared with those that the model learnt from."""
+    n, look, zh = reference.n, "", ""
+    if len(reference.medium.space.shape) > 1:  # whose nearest ones are shown
+        look, zh = " Look at the nearest training items beside its samples.", "请把它的样本与最近的训练样本对照着看。"
+    if reference.split != TRAIN or pipeline.card.get("fingerprint") != reference.dataset.fingerprint:
+        return
+    yield Sentence(
+        f"Too few samples were held out, so what the model made is compared with {n:,} of those that it learnt from. "
+        "The scores say how well it imitates these, and not whether it makes anything new: who copies them scores "
+        f"well too.{look}",
+        f"留出的样本太少，因此生成的样本是与模型学习过的 {n:,} 个样本比较的。这些分数只说明它模仿得像不像，"
+        f"不说明它能否生成新的内容：照抄训练样本同样会得高分。{zh}",
+    )
+    if n < ENOUGH:
+        yield Sentence(
+            f"Only {n:,} samples are compared with as many real ones. With so few, distances come out high and small "
+            "differences may be chance: hold each figure against “real against real”, and compare it with figures of "
+            "equally many samples only.",
+            f"只有 {n:,} 个样本与同样多的真实样本比较。样本这么少时，距离会偏高，微小的差别可能只是偶然："
+            "请把每个数字与“真实对真实”对照，并且只与样本数相同的数字比较。",
+        )
+    if (held := len(reference.dataset.test)) >= LEAST:
+        yield Sentence(
+            f"To compare with the {held:,} held-out samples alone: maquette evaluate RUN -n {held}.",
+            f"若只与留出的 {held:,} 个样本比较：maquette evaluate RUN -n {held}。",
+        )
+    else:
+        yield Sentence(
+            f"For scores of what was never seen, put {LEAST} samples or more into a folder test/ beside train/, train "
+            f"again, and evaluate with -n {LEAST}.",
+            f"若要得到针对未见样本的分数，请把至少 {LEAST} 个样本放进与 train/ 并列的 test/ 文件夹，重新训练，"
+            f"并以 -n {LEAST} 评价。",
         )
 
 
 def _warnings(made: Sequence[str] | Sequence[bytes], reference: Reference) -> Iterator[str]:
     different = len(set(made))
     if different < 0.9 * len(made):
-        yield f"Only {different:,} of {len(made):,} samples differ from each other."
+        zh = f"{len(made):,} 个样本中，互不相同的只有 {different:,} 个。"
+        yield Sentence(f"Only {different:,} of {len(made):,} samples differ from each other.", zh)
     if len(reference.dataset.test) == 0:
-        yield "There is no test split: likelihood and reconstructions are of items that the model was trained on."
+        yield Sentence(
+            "There is no test split: likelihood and reconstructions are of items that the model was trained on.",
+            "没有测试集：似然与重建都是在模型训练过的样本上计算的。",
+        )

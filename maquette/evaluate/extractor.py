@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maquette.core import cancel, files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.types import Tokens
 from maquette.data.dataset import Dataset, Items
 from maquette.evaluate.domain import Domain, train_or_load
@@ -88,10 +88,13 @@ class DomainExtractor(Extractor):
         self.resize = f"log-mel, {pooled}".removesuffix(", none") if network.rate else pooled
         self.labels = network.task == "labels"
         ways = {"labels": "the labels", "turns": "how a picture was turned", "flips": "which way a sample was flipped"}
-        self.note = (
+        chinese = {"labels": "分辨标签", "turns": "分辨图片转了多少", "flips": "分辨样本朝哪个方向翻转"}
+        self.note = Sentence(
             f"Features come from a small network trained on the training split to tell {ways[network.task]}: "
             f"{network.accuracy:.1%} right on the test split. Its distances compare models of these data only, not "
-            "with published FID."
+            "with published FID.",
+            f"特征来自一个在训练集上学会{chinese[network.task]}的小网络，在测试集上的准确率为 {network.accuracy:.1%}。"
+            "其距离只能用来比较这些数据上的模型，不能与公开发表的 FID 相比。",
         )
 
     def look(self, x: Float[Tensor, "b c *space"]) -> tuple[Tensor, Tensor | None]:
@@ -106,7 +109,10 @@ class InceptionExtractor(Extractor):
     resize = RESIZE
     batch = 32
     pool = 2_000
-    note = "Features come from the standard FID Inception-v3; n is smaller than the 50,000 of most published figures."
+    note = Sentence(
+        "Features come from the standard FID Inception-v3; n is smaller than the 50,000 of most published figures.",
+        "特征来自计算 FID 的标准 Inception-v3；n 小于多数公开数字所用的 50,000。",
+    )
 
     def __init__(self, network: nn.Module, digest: str, device: torch.device):
         self.network, self.digest = network.to(device), digest
@@ -124,7 +130,10 @@ class Fourier(Extractor):
 
     name = "fourier"
     resize = "none"
-    note = "Features are 256 random Fourier features at four lengths, from the data's spread down to 1/30 of it."
+    note = Sentence(
+        "Features are 256 random Fourier features at four lengths, from the data's spread down to 1/30 of it.",
+        "特征是 256 个随机傅里叶特征，取四种尺度，从数据的散布直到其 1/30。",
+    )
     LENGTHS = (1.0, 0.3, 0.1, 1 / 30)
     EACH = 64
 
@@ -144,7 +153,10 @@ class Values(Extractor):
 
     MOST = 256
     name, digest, resize = "values", "", f"averaged over steps to at most {MOST} values"
-    note = "Features are the values themselves: the Fréchet distance compares their means and covariances."
+    note = Sentence(
+        "Features are the values themselves: the Fréchet distance compares their means and covariances.",
+        "特征就是数值本身：Fréchet 距离比较它们的均值与协方差。",
+    )
 
     def look(self, x: Float[Tensor, "b c l"]) -> tuple[Tensor, Tensor | None]:
         steps = min(x.shape[2], max(1, self.MOST // x.shape[1]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.seeds import Seeds
 from maquette.core.waiting import watched
 from maquette.data.dataset import Dataset
@@ -75,16 +75,33 @@ class Forecasts:
 
     def notes(self, medium: InTime) -> Iterator[str]:
         n, past, _ = self.known.shape
-        after = f"the error of repeating the last {medium.season} steps" if medium.season else "the last value's error"
-        yield f"{n:,} unseen windows, {FUTURES} futures of each, given the {past} steps before."
-        yield f"Errors are divided by {after} within the known past: a MASE of 1 is no better than that."
-        yield f"AR: order {' and '.join(map(str, self.order))} by AIC, by least squares over training windows."
+        after, chinese = "the last value's error", "重复最后一值的误差"
+        if medium.season:
+            after, chinese = (
+                f"the error of repeating the last {medium.season} steps",
+                f"重复最后 {medium.season} 步的误差",
+            )
+        yield Sentence(
+            f"{n:,} unseen windows, {FUTURES} futures of each, given the {past} steps before.",
+            f"{n:,} 个未见的窗口，每个在给定之前 {past} 步的条件下生成 {FUTURES} 个未来。",
+        )
+        yield Sentence(
+            f"Errors are divided by {after} within the known past: a MASE of 1 is no better than that.",
+            f"误差除以已知过去之内{chinese}：MASE 为 1 就是不比它更好。",
+        )
+        order = " and ".join(map(str, self.order))
+        yield Sentence(
+            f"AR: order {order} by AIC, by least squares over training windows.",
+            f"自回归过程：阶数 {order.replace(' and ', '、')} 由 AIC 选定，在训练窗口上以最小二乘拟合。",
+        )
         if self.constant:
-            yield f"{self.constant:,} windows in whose past nothing happens are left out."
+            zh = f"有 {self.constant:,} 个窗口的过去没有任何变化，已略去。"
+            yield Sentence(f"{self.constant:,} windows in whose past nothing happens are left out.", zh)
 
     def shot(self, medium: InTime) -> Shot:
-        caption = (
-            "The first unseen windows, not chosen: the end of the past, the median, 50, 80 and 95 % intervals, truth."
+        caption = Sentence(
+            "The first unseen windows, not chosen: the end of the past, the median, 50, 80 and 95 % intervals, truth.",
+            "最先的未见窗口，未经挑选：过去的末段、中位数、50 %、80 % 与 95 % 区间，以及真实值。",
         )
         return Shot("forecasts", "Forecasts", caption, medium.fan(self.first, self.real))
 
@@ -113,10 +130,11 @@ def foretell(
     if len(rows) < LEAST:
         raise MaquetteError("MQ-2083", n=len(rows), least=LEAST)
     known, truth = windows[:, :past], windows[:, past:]
-    say(f"drawing {FUTURES} futures of {len(rows)} windows")
+    zh = f"正在为 {len(rows)} 个窗口各生成 {FUTURES} 个未来"
+    say(Sentence(f"drawing {FUTURES} futures of {len(rows)} windows", zh))
     drawn = cost.timed(lambda: _drawn(pipeline, dataset, rows, ask), pipeline.device)
     made = drawn.result.reshape(len(rows), FUTURES, *medium.stored)
-    say("asking simpler ways")
+    say(Sentence("asking simpler ways", "正在用更简单的方法作答"))
     processes = learnt_processes(dataset, medium, past, ask.seed)
     ways = simpler(known, medium.horizon, medium.season, processes, Seeds.for_samples(ask.seed, len(rows)))
     return Forecasts(

@@ -11,8 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.core.errors import Sentence
 from maquette.data.dataset import Items
 from maquette.evaluate.bag import Bag
+from maquette.evaluate.chinese import named
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.evaluate.scores.words import distinct, divergence, repetition, self_bleu, verbatim
@@ -55,9 +57,16 @@ class Ngrams(Extractor):
         self.corpus = medium.passage(rows[:, 1:].reshape(-1))  # each window's first token is the last of the one before
         self.bag = Bag.learnt(medium, train, labels, classes) if medium.whole else None
         self.labels = self.bag is not None
-        of = "whole texts" if medium.whole else "continuations of unseen beginnings"
-        self.note = f"Features are frequencies of runs of 1 to 3 bytes in {of}, not meanings."
-        self.note += f" Labels are told by {Bag.name}." if self.labels else ""
+        of, zh = (
+            ("whole texts", "整篇文字") if medium.whole else ("continuations of unseen beginnings", "未见开头的续写")
+        )
+        more, chinese = (
+            (f" Labels are told by {Bag.name}.", f"标签由{named(Bag.name)}判断。") if self.labels else ("", "")
+        )
+        self.note = Sentence(
+            f"Features are frequencies of runs of 1 to 3 bytes in {of}, not meanings.{more}",
+            f"特征是{zh}中连续 1 至 3 个字节的频率，不涉及含义。{chinese}",
+        )
 
     def look(self, x: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k"] | None]:
         texts = self._spoken(x.cpu().numpy())

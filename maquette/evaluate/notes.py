@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from maquette.core import files
+from maquette.core.errors import Sentence
 from maquette.data.dataset import Items
 from maquette.evaluate.extractor import Extractor
 from maquette.evaluate.scores import voices
@@ -31,9 +32,10 @@ class Notes(Extractor):
     name = "intervals"
     resize = "none"
     digest = files.digest(b"pitch classes, melodic and harmonic intervals, lengths, version 1")
-    note = (
+    note = Sentence(
         "Features are frequencies of intervals and lengths in whole pieces, in whatever key; they say little of form. "
-        "Ranges of voices are those of the training pieces."
+        "Ranges of voices are those of the training pieces.",
+        "特征是整首乐曲中音程与时值的频率，与调无关，对曲式所说甚少。各声部的音域取自训练乐曲。",
     )
 
     def __init__(self, medium: Medium, train: Items):

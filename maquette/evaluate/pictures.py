@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from maquette.core.errors import Sentence
 from maquette.core.seeds import Seeds
 from maquette.core.types import Autoencoder, Given, Judging, Real, Sampling
 from maquette.crafts.base import FILMS, PICTURES
+from maquette.data.dataset import TEST
 from maquette.evaluate.inside import axis_effects, saliency, traversal
 from maquette.evaluate.neighbours import nearest, pixel_blocks, pixels
 from maquette.evaluate.reference import Reference
@@ -46,7 +48,10 @@ def shots(pipeline: Pipeline, reference: Reference, made: np.ndarray, ask: Reque
     """Every picture that this model and medium have; `made` are samples of `ask`."""
     medium, axes = pipeline.medium, len(pipeline.medium.space.shape)
     flat, many = axes == 1, 1 if axes < FILMS else FEWER
-    caption = f"The first samples of seed {ask.seed}; none was left out." if not flat else f"{len(made)} samples."
+    caption = Sentence(f"{len(made)} samples.", f"{len(made)} 个样本。")
+    if not flat:
+        zh = f"种子 {ask.seed} 起的最先样本，没有剔除任何一个。"
+        caption = Sentence(f"The first samples of seed {ask.seed}; none was left out.", zh)
     yield _shown(medium, "samples", "Samples", caption, made[: POINTS if flat else SHOWN // many])
     if pipeline.classes:
         yield _by_class(pipeline, ask, 200 if flat else max(1, 6 // many))
@@ -84,10 +89,12 @@ def _shown(
 def _by_class(pipeline: Pipeline, ask: Request, rows: int) -> Shot:
     names = pipeline.classes[:CLASSES]
     items = pipeline.generate(replace(ask, n=rows * len(names), label=tuple(range(len(names))), prompt=None))
-    more = f", the first {CLASSES} of {len(pipeline.classes)}" if len(pipeline.classes) > CLASSES else ""
-    caption = f"One column for each label asked for{more}."
+    more, zh, total = "", "", len(pipeline.classes)
+    if total > CLASSES:
+        more, zh = f", the first {CLASSES} of {total}", f"，{total} 个中的前 {CLASSES} 个"
+    caption = Sentence(f"One column for each label asked for{more}.", f"每个所要求的标签一列{zh}。")
     if len(pipeline.medium.space.shape) == FILMS:
-        caption = f"The labels asked for{more}, in turn."
+        caption = Sentence(f"The labels asked for{more}, in turn.", f"依次为所要求的各个标签{zh}。")
     return _shown(pipeline.medium, "classes", "By label", caption, items, len(names), list(names))
 
 
@@ -99,9 +106,11 @@ def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
     near = nearest(pixels(made, medium), pixel_blocks(train, medium), NEAR).rows
     rows = [[item, *reference.pool[alike[i]], *np.asarray(train[near[i].numpy()])] for i, item in enumerate(made)]
     titles = ["made", *["features"] * NEAR, *["pixels"] * NEAR]
-    caption = (
+    caption = Sentence(
         f"Each row: a made sample, then the {NEAR} training items nearest to it in features "
-        f"(of {len(reference.pool):,}) and the {NEAR} nearest in pixels."
+        f"(of {len(reference.pool):,}) and the {NEAR} nearest in pixels.",
+        f"每行：一个生成的样本，接着是特征上与它最近的 {NEAR} 个训练样本（从 {len(reference.pool):,} 个中找），"
+        f"以及像素上最近的 {NEAR} 个。",
     )
     items = np.stack([item for row in rows for item in row])
     return _shown(medium, "neighbours", "Nearest training items", caption, items, len(titles), titles)
@@ -109,7 +118,10 @@ def _neighbours(reference: Reference, made: np.ndarray) -> Shot:
 
 def _between(pipeline: Pipeline, ask: Request, n: int) -> Shot:
     items = pipeline.generate(replace(ask, n=n, label=None, between=COLUMNS))[:-1]
-    caption = "Each row goes from one sample to the next along the noise that they are drawn from."
+    caption = Sentence(
+        "Each row goes from one sample to the next along the noise that they are drawn from.",
+        "每行沿着生成所用的噪声，从一个样本渐变到下一个。",
+    )
     return _shown(pipeline.medium, "interpolation", "Between samples", caption, items)
 
 
@@ -117,7 +129,10 @@ def _texts_between(pipeline: Pipeline, ask: Request) -> Shot:
     """From code to code; always the likeliest tokens, so that nothing else changes on the way."""
     how = replace(ask.sampling or Sampling(), top_k=1)
     items = pipeline.generate(replace(ask, n=3, label=None, between=COLUMNS, sampling=how, opening=None))[:-1]
-    caption = f"From the code of one text to that of another in {COLUMNS} steps, and on to a third."
+    caption = Sentence(
+        f"From the code of one text to that of another in {COLUMNS} steps, and on to a third.",
+        f"从一段文字的编码分 {COLUMNS} 步走到另一段，再到第三段。",
+    )
     return _shown(pipeline.medium, "interpolation", "Between samples", caption, items)
 
 
@@ -128,7 +143,11 @@ def _reconstructions(pipeline: Pipeline, reference: Reference, shown: int) -> Sh
     copies = reconstructed(pipeline, items)
     pairs = np.stack([items, copies], 1).reshape(-1, *items.shape[1:])
     titles = ["real", "copy"] * (COLUMNS // 2)
-    caption = f"Pairs: a real item of the {reference.split} split, and what the model makes of its code."
+    zh = "测试集" if reference.split == TEST else "训练集"
+    caption = Sentence(
+        f"Pairs: a real item of the {reference.split} split, and what the model makes of its code.",
+        f"成对排列：{zh}中的一个真实样本，以及模型由其编码还原的结果。",
+    )
     return _shown(pipeline.medium, "reconstructions", "Reconstructions", caption, pairs, COLUMNS, titles)
 
 
@@ -153,9 +172,11 @@ def _traversal(pipeline: Pipeline, reference: Reference) -> Iterator[Shot]:
     codes = z.mean(0).repeat(len(axes), COLUMNS, 1)
     codes[torch.arange(len(axes)), :, axes] += spread[axes, None] * steps
     items = pipeline.decoded(model.decode(codes.flatten(0, 1)))
-    caption = (
+    caption = Sentence(
         f"Each row changes one number of the code, from {REACH:g} standard deviations below its mean to as many above, "
-        f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items."
+        f"the others at their means; the {len(axes)} of {len(spread)} that differ most between real items.",
+        f"每行改变编码的一个数，从低于均值 {REACH:g} 个标准差到高于均值同样多，其余取均值；"
+        f"所示为 {len(spread)} 个数中在真实样本之间差别最大的 {len(axes)} 个。",
     )
     yield _shown(pipeline.medium, "traversal", "Axes of the code", caption, items)
 
@@ -205,10 +226,13 @@ def _noise_axes(pipeline: Pipeline, ask: Request) -> Iterator[Shot]:
     axes = effects.argsort(descending=True)[:AXES]
     items = pipeline.decoded(traversal(predict, z[:1], axes, reach, COLUMNS))
     most, least = effects.max().item(), effects.min().item()
-    caption = (
+    caption = Sentence(
         f"Each row changes one number of the noise of the first sample, from -{reach:.2g} to {reach:.2g}: the "
         f"{len(axes)} of {len(effects)} that change samples most. One standard deviation changes a value by {most:.3f} "
-        f"along the first of them and by {least:.3f} along the last of all (root mean square; values go from -1 to 1)."
+        f"along the first of them and by {least:.3f} along the last of all (root mean square; values go from -1 to 1).",
+        f"每行改变第一个样本噪声的一个数，从 -{reach:.2g} 到 {reach:.2g}：所示为 {len(effects)} 个数中使样本变化最大的 "
+        f"{len(axes)} 个。一个标准差使取值改变 {most:.3f}（沿第一个）与 {least:.3f}（沿所有中的最后一个）"
+        "（均方根；取值从 -1 到 1）。",
     )
     yield _shown(pipeline.medium, "traversal", "Axes of the noise", caption, items)
 
@@ -221,9 +245,11 @@ def _looks(pipeline: Pipeline, reference: Reference, made: np.ndarray) -> Shot:
     where = saliency(model.realness, pipeline.encoded(items).clone(), Seeds.for_samples(0, len(items)))
     maps = medium.from_tensor((2 * where[:, None].cpu() - 1).expand(-1, *medium.space.shape))
     pairs = np.stack([items, maps], 1).reshape(-1, *items.shape[1:])
-    caption = (
+    zh = "测试集" if reference.split == TEST else "训练集"
+    caption = Sentence(
         "Pairs: a picture, and how much the critic's score of it depends on each pixel. The upper half are real, of "
-        f"the {reference.split} split, the lower half made."
+        f"the {reference.split} split, the lower half made.",
+        f"成对排列：一张图片，以及判别器对它的打分在多大程度上取决于各个像素。上半是{zh}的真实图片，下半是生成的。",
     )
     sheet = medium.sheet(pairs, COLUMNS, ["picture", "seen"] * (COLUMNS // 2))
     return Shot("saliency", "Where the critic looks", caption, sheet)

@@ -6,7 +6,8 @@ Only figures with like stamps (equal in all but the seed) are ordered; the other
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, Sentence, nearest
+from maquette.evaluate.chinese import named
 from maquette.evaluate.report import Report, Score, Stamp
 from maquette.evaluate.scores.intervals import Estimate, of_mean
 
@@ -129,9 +130,10 @@ def _unlike_names(scored: Sequence[tuple[Report, Score]], stamp: Stamp) -> set[s
 def _reason(name: str, scored: Sequence[tuple[Report, Score]], stamp: Stamp, by: str) -> str:
     own = [score for report, score in scored if report.name == name]
     if not own:
-        return f"it has no {by}"
-    differing = dict.fromkeys(field for score in own for field in stamp.unlike(score.stamp))
-    return "its score was taken otherwise: " + ", ".join(differing) + (" differ" if len(differing) > 1 else " differs")
+        return Sentence(f"it has no {by}", f"它没有{named(by)}")
+    names = ", ".join(dict.fromkeys(field for score in own for field in stamp.unlike(score.stamp)))
+    verb = "differ" if ", " in names else "differs"
+    return Sentence(f"its score was taken otherwise: {names} {verb}", f"其分数的测量方式不同：{names} 有别")
 
 
 def _place(name: str, scored: Sequence[tuple[Report, Score]]) -> Place:

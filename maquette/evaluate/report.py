@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from maquette.core import files
 from maquette.core.config import Config
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase, Sentence
 from maquette.evaluate.scores.intervals import Estimate
 
 REPORT = "report.json"
@@ -489,11 +489,20 @@ class Report(Config):
     """What a reader should know to judge the figures, a sentence each."""
     warnings: tuple[str, ...] = ()
     """What looks wrong, a sentence each."""
+    chinese: dict[str, str] = field(default_factory=dict)
+    """Notes, warnings and captions of pictures in Chinese, by what they are in English; kept by themselves."""
     images: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
     clips: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.check(self.format == FORMAT, "format", f"{FORMAT}, the format of this version")
+        said = (*self.notes, *self.warnings, *(picture.caption for picture in self.pictures))
+        known = self.chinese | {sentence: sentence.zh for sentence in said if isinstance(sentence, Phrase)}
+        object.__setattr__(self, "chinese", {str(sentence): known[sentence] for sentence in said if sentence in known})
+
+    def both(self, sentence: str) -> Sentence:
+        """A note, a warning or a caption in both languages; in English where it was not said in Chinese."""
+        return Sentence(sentence, self.chinese.get(sentence, sentence))
 
     def score(self, name: str) -> Score | None:
         """The score called `name`, if the report has it."""

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from maquette.core import files
+from maquette.core.errors import Sentence
 from maquette.data.dataset import Dataset, Split, both
 from maquette.evaluate.agreement import CHANCE
 from maquette.evaluate.domain import train_or_load
@@ -69,20 +70,29 @@ class Spoken:
         yield Score.of("every_word", wilson(heard, asked), signed, judge.network.accuracy, baselines=chance)
 
     def note(self) -> str:
-        return (
+        return Sentence(
             f"{len(self.made):,} sounds were asked for by the {len(set(self.pairs)):,} different captions, with their "
             "labels, of the test split: the interval is over sounds, not over captions. What they say is told by a "
             f"network that learnt from {self.learnt:,} real sounds and is right of "
             f"{self.judge.network.accuracy:.1%} of real test sounds. Of all words, each in all voices, it heard "
             + ", ".join(f"{word} {right} of {n} times" for word, (right, n) in self.every.items())
-            + "."
+            + ".",
+            f"按测试集中 {len(set(self.pairs)):,} 种不同的说明与标签索取了 {len(self.made):,} 段声音："
+            "区间是对声音而非对说明而言的。"
+            f"它们说了什么，由一个从 {self.learnt:,} 段真实声音学得的网络判断，它对真实测试声音的准确率为 "
+            f"{self.judge.network.accuracy:.1%}。每个词以每种嗓音各索取若干次，听对的次数："
+            + "，".join(f"{word} {n} 次中 {right} 次" for word, (right, n) in self.every.items())
+            + "。",
         )
 
     def shot(self, medium: Medium) -> Shot:
         """The first sound of each pair under a real one."""
         rows = list({pair: row for row, pair in reversed(list(enumerate(self.pairs)))}.values())[::-1][:SHOWN]
         items = np.concatenate([self.real[rows], self.made[rows]])
-        caption = "Asked for by words and label, not chosen: above a real sound of both, below what the model says."
+        caption = Sentence(
+            "Asked for by words and label, not chosen: above a real sound of both, below what the model says.",
+            "按单词与标签索取，未经挑选：上为与二者相符的真实声音，下为模型所说。",
+        )
         sheet = medium.sheet(items, len(rows), [self.pairs[row] for row in rows])
         return Shot("spoken", "Words asked for", caption, sheet, medium.clip(items))
 
@@ -105,7 +115,8 @@ def hear(
     spoken = tuple(labels.tolist()) if known else None
     asked = replace(ask, n=len(rows), prompt=tuple(words), label=spoken, opening=None)
     judge = DomainExtractor(*train_or_load(told, pipeline.medium, pipeline.device, 0, say), pipeline.device)
-    say(f"listening to {len(rows)} sounds that were asked to say something")
+    zh = f"正在听 {len(rows)} 段被要求说话的声音"
+    say(Sentence(f"listening to {len(rows)} sounds that were asked to say something", zh))
     made = pipeline.generate(asked)
 
     def heard(made: np.ndarray) -> Int[np.ndarray, " n"]:

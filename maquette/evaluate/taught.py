@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.data.dataset import Dataset, Split
 from maquette.evaluate import domain
+from maquette.evaluate.chinese import named
 from maquette.evaluate.report import Score, Stamp
 from maquette.evaluate.scores.intervals import wilson
 from maquette.pipeline import Pipeline, Request
@@ -43,14 +44,15 @@ def score(pipeline: Pipeline, dataset: Dataset, ask: Request, stamp: Stamp, say:
     """
     train, test = _labelled(dataset.train, MOST, ask.seed), _labelled(dataset.test, domain.HELD, ask.seed)
     given = None if train.images is None else pipeline.medium.to_tensor(np.asarray(train.images))
-    say(f"drawing {len(train)} samples to teach a classifier by")
+    zh = f"正在生成 {len(train)} 个样本，用来教分类器"
+    say(Sentence(f"drawing {len(train)} samples to teach a classifier by", zh))
     made = pipeline.generate(
         replace(ask, n=len(train), label=tuple(train.labels.tolist()), given=given, prompt=None, opening=None)
     )
     both = Split(np.concatenate([train.items, made]), np.concatenate([train.labels, train.labels]))
     found = {}
     for name, lessons in ((MADE, Split(made, train.labels)), (REAL, train), (BOTH, both)):
-        say(f"teaching a classifier: {name}")
+        say(Sentence(f"teaching a classifier: {name}", f"正在教分类器：{named(name)}"))
         data = replace(dataset, train=lessons, test=test)
         network = domain.train(data, pipeline.medium, "labels", len(data.classes), ask.seed, pipeline.device)
         found[name] = wilson(round(network.accuracy * len(test)), len(test))

@@ -43,6 +43,9 @@ class MediumConfig(config.Config, ABC):
         raise MaquetteError("MQ-2103", kind=self.kind(), factor=factor, reason="they have no size")
 
 
+MISSING = Phrase("it is not there", "文件不存在")
+
+
 def read_whole(path: Path, limit: int) -> bytes:
     """A data file of at most `limit` bytes (links are followed: a data set may be made of them).
 
@@ -52,7 +55,7 @@ def read_whole(path: Path, limit: int) -> bytes:
     try:
         return files.read_file(path.resolve(), limit)
     except MaquetteError as bad:
-        raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", "it is not there")) from None
+        raise MaquetteError("MQ-3001", str(path), reason=bad.values.get("reason", MISSING)) from None
     except OSError as bad:  # the disk itself
         raise MaquetteError("MQ-3001", str(path), reason=bad.strerror or bad) from None
 

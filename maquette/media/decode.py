@@ -30,7 +30,7 @@ from PIL import (  # the plugins register themselves: doing it here, once, keeps
 )
 from PIL import Image as pillow
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.media.facts import Facts
 
 FORMATS = {
@@ -134,22 +134,28 @@ def facts(data: bytes, name: str, size: int) -> Facts:
         picture = _header(data)
         format, suffix = signature(data), PurePath(name).suffix.lower()
         notes = {
-            f"{format} under another suffix": suffix in SUFFIXES and suffix not in FORMATS.get(format, ()),
-            "several frames: the first is read": getattr(picture, "is_animated", False),
-            "CMYK, read without its colour profile": picture.mode == "CMYK",
-            "16-bit, rounded to 8": picture.mode.startswith("I;16"),
-            "transparent, laid over white": picture.has_transparency_data,
-            "turned by its EXIF orientation": _orientation(picture) != 1,
+            renamed(format): suffix in SUFFIXES and suffix not in FORMATS.get(format, ()),
+            Phrase("several frames: the first is read", "含多帧：只读第一帧"): getattr(picture, "is_animated", False),
+            Phrase("CMYK, read without its colour profile", "CMYK，读取时忽略色彩配置文件"): picture.mode == "CMYK",
+            Phrase("16-bit, rounded to 8", "16 位，取整为 8 位"): picture.mode.startswith("I;16"),
+            Phrase("transparent, laid over white", "有透明度，以白色为底"): picture.has_transparency_data,
+            Phrase("turned by its EXIF orientation", "按 EXIF 方向旋转"): _orientation(picture) != 1,
         }
-        short, long = sorted(picture.size)
-        off = (
-            f"smaller than {size} x {size}"
-            if short < size
-            else "more than half is cut away"
-            if long > 2 * short
-            else ""
-        )
-        return Facts(size=picture.size, notes=tuple(note for note, true in notes.items() if true), off=off)
+        notes = tuple(note for note, true in notes.items() if true)
+        return Facts(size=picture.size, notes=notes, off=unfit(picture.size, size))
+
+
+def renamed(format: str) -> Phrase:
+    """That a file is not what its suffix says."""
+    return Phrase(f"{format} under another suffix", f"实为 {format}，后缀不符")
+
+
+def unfit(found: tuple[int, int], size: int) -> str:
+    """Why a picture of so many pixels does not suit a square of `size`; "" where it does."""
+    short, long = sorted(found)
+    if short < size:
+        return Phrase(f"smaller than {size} x {size}", f"小于 {size} x {size}")
+    return Phrase("more than half is cut away", "一半以上会被裁掉") if long > 2 * short else ""
 
 
 class Notes(NamedTuple):
@@ -174,11 +180,13 @@ def carried(data: bytes, name: str) -> Notes:
 def _header(data: bytes, least: int = MIN_SIDE) -> pillow.Image:
     picture = pillow.open(io.BytesIO(data), formats=_PLUGINS)
     if picture.width * picture.height > MAX_PIXELS:
-        raise Refused(
-            f"{picture.width:,} x {picture.height:,} pixels, at most {MAX_PIXELS // 10**6} megapixels are read"
-        )
+        found, most = f"{picture.width:,} x {picture.height:,}", MAX_PIXELS // 10**6
+        said = f"{found} pixels, at most {most} megapixels are read"
+        raise Refused(Phrase(said, f"{found} 像素，最多读取 {most} 百万像素"))
     if min(picture.size) < least:
-        raise Refused(f"{picture.width:,} x {picture.height:,} pixels, at least {least} x {least} are needed")
+        found = f"{picture.width:,} x {picture.height:,}"
+        zh = f"{found} 像素，至少需要 {least} x {least}"
+        raise Refused(Phrase(f"{found} pixels, at least {least} x {least} are needed", zh))
     return picture
 
 
@@ -206,7 +214,8 @@ def _eight_bits(picture: pillow.Image) -> pillow.Image:
             grey[deep == clear] = 255
         return pillow.fromarray(grey)
     if picture.mode in ("I", "F"):
-        raise Refused("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
+        said = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits"
+        raise Refused(Phrase(said, "像素是范围未知的 32 位数；请存成 8 位或 16 位"))
     if picture.has_transparency_data:
         clear_on_white = pillow.new("RGBA", picture.size, "white")
         clear_on_white.alpha_composite(picture.convert("RGBA"))
@@ -215,6 +224,10 @@ def _eight_bits(picture: pillow.Image) -> pillow.Image:
 
 
 # -- one sentence for everything that can go wrong --------------------------------------------------------------------
+
+
+EMPTY = Phrase("it is empty (0 bytes)", "文件为空（0 字节）")
+NO_MEMORY = Phrase("there is not enough memory to decode it", "内存不足，无法解码")
 
 
 class Refused(Exception):
@@ -252,7 +265,7 @@ _hushed = _Hushed()
 @contextlib.contextmanager
 def refusing(data: bytes, name: str) -> Iterator[None]:
     if not data:
-        raise MaquetteError("MQ-3001", name, reason="it is empty (0 bytes)")
+        raise MaquetteError("MQ-3001", name, reason=EMPTY)
     try:
         with _hushed:
             yield
@@ -262,20 +275,24 @@ def refusing(data: bytes, name: str) -> Iterator[None]:
 
 def _reason(bad: Exception, data: bytes) -> str:
     if isinstance(bad, Refused):
-        return str(bad)
+        return bad.args[0]
     if isinstance(bad, pillow.DecompressionBombWarning | pillow.DecompressionBombError):
-        return f"more than {MAX_PIXELS // 10**6} megapixels"
+        return Phrase(f"more than {MAX_PIXELS // 10**6} megapixels", f"超过 {MAX_PIXELS // 10**6} 百万像素")
     if isinstance(bad, MemoryError):
-        return "there is not enough memory to decode it"
-    format = signature(data)
+        return NO_MEMORY
+    format, known = signature(data), ", ".join(FORMATS)
+    if not format and is_text(data[:512]):
+        return Phrase("it is text, not a picture", "这是文本，不是图片")
     if not format:
-        return "it is text, not a picture" if is_text(data[:512]) else f"not a {', '.join(FORMATS)} picture"
+        return Phrase(f"not a {known} picture", f"不是 {known} 图片")
     if isinstance(bad, UnidentifiedImageError):
-        return f"the header of this {format} picture is damaged"
+        return Phrase(f"the header of this {format} picture is damaged", f"此 {format} 图片的文件头已损坏")
     if "truncated" in str(bad).lower() or isinstance(bad, EOFError):
-        return f"the file ends before this {format} picture does"
-    said = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+", "…", str(bad)).strip()
-    return f"damaged {format} picture ({said or type(bad).__name__})"
+        return Phrase(
+            f"the file ends before this {format} picture does", f"文件不完整：{format} 图片未结束文件就到了末尾"
+        )
+    said = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+", "…", str(bad)).strip() or type(bad).__name__
+    return Phrase(f"damaged {format} picture ({said})", f"{format} 图片已损坏（{said}）")
 
 
 def signature(data: bytes) -> str:

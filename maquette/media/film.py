@@ -33,7 +33,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from PIL import Image as pillow
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.media import decode
 from maquette.media.base import Facts
 
@@ -60,7 +60,7 @@ MAX_FRAMES = 100_000
 """Frames that are decoded of one film."""
 SLACK = 0.2
 """Share of a tick by which a frame may be late and is still taken as having begun."""
-VARIABLE = "variable frame rate: pictures are picked by their times"
+VARIABLE = Phrase("variable frame rate: pictures are picked by their times", "帧率不固定：按时间选取画面")
 QP = 4
 """The quantiser that films are written with: near the least noise that there is (0 would be a profile of H.264 that
 browsers do not play)."""
@@ -133,17 +133,18 @@ def facts(data: bytes, name: str, size: int, seconds: Number, rate: Number) -> F
     """What a film is of which `seconds` are read at `rate`; raises as `clip`."""
     format, suffix = signature(data) or decode.signature(data), PurePath(name).suffix.lower()
     own = CONTAINERS[format][2] if format in CONTAINERS else ANIMATIONS.get(format, set())
-    notes = {f"{format} under another suffix": suffix in SUFFIXES and suffix not in own}
+    notes = {decode.renamed(format): suffix in SUFFIXES and suffix not in own}
     with _telling(data, name):
         look = _of_animation if _moves(data) else _of_film
         (width, height), lasts, each, more = look(data)
     notes |= more | {
-        f"fewer than {rate:g} frames a second: some are seen twice": each > (1 + SLACK) / rate,
-        f"longer than the {seconds:.3g} s that are read": lasts > seconds + SLACK / rate,
+        Phrase(f"fewer than {rate:g} frames a second: some are seen twice", f"每秒不足 {rate:g} 帧：有的帧会重复"): each
+        > (1 + SLACK) / rate,
+        Phrase(f"longer than the {seconds:.3g} s that are read", f"比读取的 {seconds:.3g} 秒长"): lasts
+        > seconds + SLACK / rate,
     }
-    short, long = sorted((width, height))
-    off = f"smaller than {size} x {size}" if short < size else "more than half is cut away" if long > 2 * short else ""
-    return Facts(size=(width, height), notes=tuple(note for note, true in notes.items() if true), off=off)
+    notes = tuple(note for note, true in notes.items() if true)
+    return Facts(size=(width, height), notes=notes, off=decode.unfit((width, height), size))
 
 
 def write(frames: np.ndarray, rate: Number, qp: int = QP, tags: Mapping[str, str] = {}) -> bytes:
@@ -233,9 +234,9 @@ def _enough(frames: Iterator[np.ndarray], name: str, rate: Number, least: int) -
         if len(made) < least:
             raise
     if len(made) < least:
-        raise MaquetteError(
-            "MQ-3001", name, reason=f"it is over after {len(made)} of {least} frames at {rate:g} a second"
-        )
+        said = f"it is over after {len(made)} of {least} frames at {rate:g} a second"
+        zh = f"以每秒 {rate:g} 帧计，只有 {len(made)} 帧，不足 {least} 帧"
+        raise MaquetteError("MQ-3001", name, reason=Phrase(said, zh))
     return np.stack(made)
 
 
@@ -274,8 +275,9 @@ def _decoded(film: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
 
 def _fitted(frame: VideoFrame, wide: float, size: int, channels: int) -> np.ndarray:
     if min(frame.width, frame.height) < decode.MIN_SIDE:
-        least = f"at least {decode.MIN_SIDE} x {decode.MIN_SIDE} are needed"
-        raise decode.Refused(f"{frame.width} x {frame.height} pixels, {least}")
+        found, least = f"{frame.width} x {frame.height}", f"{decode.MIN_SIDE} x {decode.MIN_SIDE}"
+        said = f"{found} pixels, at least {least} are needed"
+        raise decode.Refused(Phrase(said, f"{found} 像素，至少需要 {least}"))
     picture = frame.reformat(format="rgb24", interpolation=_EXACTLY).to_image()
     turn = _TURNS.get(frame.rotation % 360)
     if turn is None:
@@ -309,9 +311,11 @@ def _fragments(data: bytes) -> int:
 def _container(data: bytes) -> Iterator[InputContainer]:
     format = signature(data)
     if not format:
-        raise decode.Refused("it is text, not a film" if decode.is_text(data[:512]) else _NO_FILM)
+        text = Phrase("it is text, not a film", "这是文本，不是影片")
+        raise decode.Refused(text if decode.is_text(data[:512]) else _NO_FILM)
     if format == "MP4" and _fragments(data) > 4 * MAX_FRAMES:
-        raise decode.Refused("its header claims more samples than a film has")
+        said = "its header claims more samples than a film has"
+        raise decode.Refused(Phrase(said, "文件头声称的样本数超出一部影片所能有的"))
     try:
         film = av.open(
             io.BytesIO(data),
@@ -320,9 +324,9 @@ def _container(data: bytes) -> Iterator[InputContainer]:
             metadata_errors="replace",
         )
     except FFmpegError:
-        raise decode.Refused(
-            f"the header of this {format} film is damaged, or its end, which holds one, is missing"
-        ) from None
+        said = f"the header of this {format} film is damaged, or its end, which holds one, is missing"
+        zh = f"此 {format} 影片的文件头已损坏，或缺少含有文件头的末尾"
+        raise decode.Refused(Phrase(said, zh)) from None
     assert isinstance(film, InputContainer), "it was opened to be read"
     with film:
         yield film
@@ -334,28 +338,33 @@ def _opened(data: bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
     with _container(data) as film:
         stream = next((s for s in film.streams.video if not s.disposition & Disposition.attached_pic), None)
         if stream is None:
-            raise decode.Refused("it has sound and no pictures" if film.streams.audio else "it has no pictures")
+            said = ("it has sound and no pictures", "只有声音，没有画面")
+            raise decode.Refused(Phrase(*said if film.streams.audio else ("it has no pictures", "没有画面")))
         codec = stream.codec_context
         if codec is None or codec.name not in CODECS:
-            raise decode.Refused(f"its pictures are coded as {codec.name if codec else 'unknown'}, which is not read")
+            name = codec.name if codec else "unknown"
+            said = f"its pictures are coded as {name}, which is not read"
+            raise decode.Refused(Phrase(said, f"画面的编码是 {name}，此处不读取"))
         if codec.width * codec.height > MAX_PIXELS:
-            most = f"at most {MAX_PIXELS / 10**6:g} megapixels are read"
-            raise decode.Refused(f"{codec.width:,} x {codec.height:,} pixels, {most}")
+            found, most = f"{codec.width:,} x {codec.height:,}", f"{MAX_PIXELS / 10**6:g}"
+            said = f"{found} pixels, at most {most} megapixels are read"
+            raise decode.Refused(Phrase(said, f"{found} 像素，最多读取 {most} 百万像素"))
         codec.options = {"max_pixels": str(MAX_PIXELS)}  # the header may lie, and the picture be larger
         codec.thread_count, codec.thread_type = 1, "NONE"
         yield film, stream
 
 
-def _of_film(data: bytes) -> tuple[tuple[int, int], float, float, dict[str, bool]]:
+def _of_film(data: bytes) -> tuple[tuple[int, int], float, float, dict[Phrase, bool]]:
     """Width and height as seen, seconds in all and of a frame (as the header has them), and what is remarkable."""
     with _opened(data) as (film, stream):
         first = next(_decoded(film, stream), None)
         if first is None:
-            raise decode.Refused("no frame of it can be decoded")
+            raise decode.Refused(Phrase("no frame of it can be decoded", "没有一帧能够解码"))
+        heard = Phrase("with sound, which is left out", "带有声音，读取时略去")
         notes = {
-            "with sound, which is left out": bool(film.streams.audio),
-            "turned by its display matrix": first.rotation % 360 != 0,
-            "with pixels that are not square": _wide(stream) != 1,
+            heard: bool(film.streams.audio),
+            Phrase("turned by its display matrix", "按显示矩阵旋转"): first.rotation % 360 != 0,
+            Phrase("with pixels that are not square", "像素不是正方形"): _wide(stream) != 1,
         }
         size = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
         lasts, each = (film.duration or 0) / av.time_base, 1 / float(stream.guessed_rate or 25)
@@ -363,10 +372,12 @@ def _of_film(data: bytes) -> tuple[tuple[int, int], float, float, dict[str, bool
     begins, unit = _begins(data)
     if len(begins) > 1:
         came = begins[-1] - begins[0] + each
-        alone = said == lasts and notes["with sound, which is left out"]  # and may be what lasts so long
+        alone = said == lasts and notes[heard]  # and may be what lasts so long
         notes |= {
             VARIABLE: _varies([after - before for before, after in itertools.pairwise(begins)], unit),
-            f"breaks off after {came:.3g} of {said:.3g} s": not alone and said - came > max(2 * each, SLACK),
+            Phrase(
+                f"breaks off after {came:.3g} of {said:.3g} s", f"共 {said:.3g} 秒，到 {came:.3g} 秒处中断"
+            ): not alone and said - came > max(2 * each, SLACK),
         }
     return size, lasts, each, notes
 
@@ -386,7 +397,7 @@ def _varies(lasting: Sequence[float], unit: float) -> bool:
     return max(lasting) - min(lasting) > max(2.5 * unit, SLACK * min(lasting))
 
 
-def _of_animation(data: bytes) -> tuple[tuple[int, int], float, float, dict[str, bool]]:
+def _of_animation(data: bytes) -> tuple[tuple[int, int], float, float, dict[Phrase, bool]]:
     size, shots = (0, 0), list[float]()
     for shot, picture in decode.frames(data):
         size = picture.size
@@ -404,7 +415,7 @@ def _telling(data: bytes, name: str) -> Iterator[None]:
             yield
         return
     if not data:
-        raise MaquetteError("MQ-3001", name, reason="it is empty (0 bytes)")
+        raise MaquetteError("MQ-3001", name, reason=decode.EMPTY)
     try:
         yield
     except MaquetteError:
@@ -415,11 +426,11 @@ def _telling(data: bytes, name: str) -> Iterator[None]:
 
 def _reason(bad: Exception, data: bytes) -> str:
     if isinstance(bad, decode.Refused):
-        return str(bad)
+        return bad.args[0]
     if isinstance(bad, MemoryError):
-        return "there is not enough memory to decode it"
+        return decode.NO_MEMORY
     said = getattr(bad, "strerror", None) or type(bad).__name__
-    return f"damaged {signature(data)} film ({said})"
+    return Phrase(f"damaged {signature(data)} film ({said})", f"{signature(data)} 影片已损坏（{said}）")
 
 
 _EXACTLY = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -429,5 +440,9 @@ _TURNS = {
     180: pillow.Transpose.ROTATE_180,
     270: pillow.Transpose.ROTATE_270,
 }
-_NO_FILM = f"not a film: {', '.join(CONTAINERS)}, {', '.join(ANIMATIONS)}"
-_TOO_MUCH = f"more than {MAX_FRAMES:,} frames or {MAX_WORK // 10**6:,} million pixels would have to be decoded"
+_KNOWN = f"{', '.join(CONTAINERS)}, {', '.join(ANIMATIONS)}"
+_NO_FILM = Phrase(f"not a film: {_KNOWN}", f"不是影片：{_KNOWN}")
+_TOO_MUCH = Phrase(
+    f"more than {MAX_FRAMES:,} frames or {MAX_WORK // 10**6:,} million pixels would have to be decoded",
+    f"需要解码的超过 {MAX_FRAMES:,} 帧或 {MAX_WORK // 10**6:,} 百万像素",
+)

@@ -13,7 +13,7 @@ import mido
 import numpy as np
 
 from maquette.core.config import parse_json
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.media.notes import HELD, PITCHES, REST, Piece, notes, voice_names
 
 SUFFIXES = frozenset({".mid", ".midi"})
@@ -55,7 +55,7 @@ class _Bounded(io.BytesIO):
         if len(data) == 1:
             self.run = self.run + 1 if data[0] > 127 else 0
             if self.run > _LONGEST_RUN:
-                raise _Refused("a time in it never ends")
+                raise _Refused(Phrase("a time in it never ends", "其中有一段时间没有结束"))
         return data
 
 
@@ -127,17 +127,19 @@ def _latin(text: str) -> str:
 
 def _opened(data: bytes) -> mido.MidiFile:
     if len(data) > MAX_BYTES:
-        raise _Refused(f"it has more than {MAX_BYTES >> 10} KB")
+        raise _Refused(Phrase(f"it has more than {MAX_BYTES >> 10} KB", f"超过 {MAX_BYTES >> 10} KB"))
     return mido.MidiFile(file=_Bounded(data), clip=True)
 
 
 def _parts(file: mido.MidiFile) -> list[_Part]:
     if file.type == 2:
-        raise _Refused("its tracks are pieces of their own (a file of type 2)")
+        raise _Refused(
+            Phrase("its tracks are pieces of their own (a file of type 2)", "各音轨自成一曲（类型 2 的文件）")
+        )
     if file.ticks_per_beat <= 0:
-        raise _Refused("it does not say what a quarter note is (ticks)")
+        raise _Refused(Phrase("it does not say what a quarter note is (ticks)", "没有说明四分音符的时长（ticks）"))
     if len(file.tracks) > MAX_TRACKS:
-        raise _Refused(f"it has more than {MAX_TRACKS} tracks")
+        raise _Refused(Phrase(f"it has more than {MAX_TRACKS} tracks", f"音轨超过 {MAX_TRACKS} 条"))
     found: dict[tuple[int, int], _Part] = {}
     total = 0
     for number, track in enumerate(file.tracks):
@@ -153,17 +155,22 @@ def _parts(file: mido.MidiFile) -> list[_Part]:
         for message in track:
             now += message.time
             if _step(now, file) > MAX_STEPS:
-                raise _Refused(f"it is longer than {MAX_STEPS // FINE:,} quarter notes")
+                raise _Refused(
+                    Phrase(
+                        f"it is longer than {MAX_STEPS // FINE:,} quarter notes",
+                        f"长度超过 {MAX_STEPS // FINE:,} 个四分音符",
+                    )
+                )
             if message.type == "track_name":
                 title = message.name.strip().lower()
             elif message.type == "set_tempo" and message.tempo == 0:
-                raise _Refused("a quarter note of it takes no time (tempo)")
+                raise _Refused(Phrase("a quarter note of it takes no time (tempo)", "其中四分音符的时长为零（速度）"))
             elif message.type in ("note_on", "note_off") and message.channel != DRUMS:
                 end(message.channel, message.note, now)
                 if message.type == "note_on" and message.velocity > 0:
                     begun[message.channel, message.note], total = now, total + 1
                 if total > MAX_NOTES:
-                    raise _Refused(f"it has more than {MAX_NOTES:,} notes")
+                    raise _Refused(Phrase(f"it has more than {MAX_NOTES:,} notes", f"音符超过 {MAX_NOTES:,} 个"))
         for channel, pitch in list(begun):
             end(channel, pitch, now)
         for (own, _), part in found.items():
@@ -178,7 +185,7 @@ def _step(tick: int, file: mido.MidiFile) -> int:
 
 def _voiced(parts: Sequence[_Part], voices: int) -> Piece:
     if not parts:
-        raise _Refused("there is no note in it")
+        raise _Refused(Phrase("there is no note in it", "其中没有音符"))
     first = min(start for part in parts for start, _, _ in part.spans) // FINE * FINE
     length = max(stop for part in parts for _, stop, _ in part.spans) - first
     spans = [[(start - first, stop - first, pitch) for start, stop, pitch in part.spans] for part in parts]
@@ -227,11 +234,11 @@ def _skyline(spans: list[tuple[int, int, int]], length: int, voices: int) -> Pie
 
 def _reason(bad: Exception, data: bytes) -> str:
     if isinstance(bad, _Refused):
-        return str(bad)
+        return bad.args[0]
     if not data:
-        return "it is empty (0 bytes)"
+        return Phrase("it is empty (0 bytes)", "文件为空（0 字节）")
     if not data.startswith(b"MThd"):
-        return "it is no MIDI file"
+        return Phrase("it is no MIDI file", "不是 MIDI 文件")
     if isinstance(bad, EOFError):
-        return "it is cut off"
-    return "this MIDI file is damaged"
+        return Phrase("it is cut off", "文件不完整")
+    return Phrase("this MIDI file is damaged", "此 MIDI 文件已损坏")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark
 from maquette.core.types import Marks, Tokens
 from maquette.media import midi, organ, roll, wav
@@ -131,7 +131,7 @@ class Music(Medium, Voiced):
             reason = f"notes is no list of steps of {self.voices} pitches each (-1 to 127)"
             raise MaquetteError("MQ-3001", name, reason=reason)
         if not (found >= 0).any():
-            raise MaquetteError("MQ-3001", name, reason="there is no note in it")
+            raise MaquetteError("MQ-3001", name, reason=Phrase("there is no note in it", "其中没有音符"))
         return self._begun(of_pitches(found.astype(np.int16)), name)
 
     def _begun(self, piece: Piece, name: str) -> np.ndarray:
@@ -140,15 +140,19 @@ class Music(Medium, Voiced):
         heard = sounding(piece)[piece >= 0]
         strange = heard[(heard < self.config.low) | (heard > self.config.high)]
         if len(strange):
-            reason = (
-                f"pitch {strange[0]} lies outside {self.config.low} to {self.config.high} (medium.low, medium.high)"
-            )
+            low, high, which = self.config.low, self.config.high, "(medium.low, medium.high)"
+            said = f"pitch {strange[0]} lies outside {low} to {high} {which}"
+            reason = Phrase(said, f"音高 {strange[0]} 不在 {low} 至 {high} 之内{which}")
             raise MaquetteError("MQ-3001", name, reason=reason)
         return np.vstack([np.full_like(piece[:1], END), piece])
 
     def facts(self, data: bytes, name: str) -> Facts:
         length = len(midi.read(data, name, self.voices))
-        cut = ("longer than an item: cut",) if length > self.config.steps * midi.FINE // self.per_quarter else ()
+        cut = (
+            (Phrase("longer than an item: cut", "长于一个样本：已截断"),)
+            if length > self.config.steps * midi.FINE // self.per_quarter
+            else ()
+        )
         return Facts(size=(-(-length // midi.FINE),), unit="quarter notes", notes=cut)
 
     def cutter(self) -> Windows:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from maquette.core.config import Config as AnyConfig
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.core.exit import Mark
 from maquette.core.types import Real
 from maquette.media import tables
@@ -119,15 +119,20 @@ class Series(Medium, InTime):
     def from_bytes(self, data: bytes, name: str) -> np.ndarray:
         rows = self._table(data, name).values
         if len(rows) < self.length:
-            raise MaquetteError("MQ-3001", name, reason=f"it has {len(rows)} rows, and a window is {self.length} steps")
+            said = f"it has {len(rows)} rows, and a window is {self.length} steps"
+            reason = Phrase(said, f"只有 {len(rows)} 行，而一个窗口有 {self.length} 步")
+            raise MaquetteError("MQ-3001", name, reason=reason)
         return rows
 
     def facts(self, data: bytes, name: str) -> Facts:
         table = self._table(data, name)
-        notes = [f"columns passed over: {tables.listed(table.others)}"] if table.others else []
+        others, notes = tables.listed(table.others), list[str]()
+        if table.others:
+            notes.append(Phrase(f"columns passed over: {others}", f"跳过的列：{others}"))
         if missing := int(np.isnan(table.values).sum()):
             line = table.lines[int(np.isnan(table.values).any(1).argmax())]
-            notes.append(f"{missing:,} values that are missing or no numbers, the first in line {line}")
+            said = f"{missing:,} values that are missing or no numbers, the first in line {line}"
+            notes.append(Phrase(said, f"有 {missing:,} 个值缺失或不是数字，第一个在第 {line} 行"))
         return Facts(size=table.values.shape, notes=tuple(notes))
 
     def past(self, source: Path | str | np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from maquette.core import cancel
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Phrase
 from maquette.media.base import Facts
 
 
@@ -92,7 +92,7 @@ def read(data: bytes, name: str, rate: int, channels: int, most: int | None = No
             if count < limit:
                 raise
         if not count:
-            raise _Refused("it holds no sound")
+            raise _Refused(Phrase("it holds no sound", "其中没有声音"))
     return np.concatenate(parts)[:most]
 
 
@@ -106,19 +106,39 @@ def facts(data: bytes, name: str, rate: int, item: np.ndarray, samples: int, pie
         seconds = _claimed(data) or (float(length) if length else (file.duration or 0) / av.time_base) or came
         over = len(item) < samples and seconds - came > LATE
         notes = {
-            f"{format} under another suffix": suffix in SUFFIXES and suffix not in CONTAINERS[format].suffixes,
-            f"resampled from {codec.rate:,} to {rate:,} samples per second": codec.rate != rate,
-            f"mixed into one of {codec.channels} channels": codec.channels > 1 and channels == 1,
-            f"on both sides the mean of {codec.channels} channels": codec.channels > 2 and channels == 2,
-            "on both sides the same, of one channel": codec.channels == 1 and channels == 2,
-            "shorter than an item: silence follows": len(item) < samples,
-            f"breaks off after {came:.3g} of {seconds:.3g} s": over,
-            "longer than an item: only its beginning is read": not (pieces or over) and seconds * rate >= samples + 1,
-            "silent": not item.any(),
-            "constant: there is nothing to hear": bool(item.any() and (item == item[0]).all()),
-            "at full scale, where it may be clipped": bool((np.abs(item.astype(np.int32)) >= 32767).mean() > 1e-3),
+            (f"{format} under another suffix", f"实为 {format}，后缀不符"): (
+                suffix in SUFFIXES and suffix not in CONTAINERS[format].suffixes
+            ),
+            (
+                f"resampled from {codec.rate:,} to {rate:,} samples per second",
+                f"由每秒 {codec.rate:,} 个采样点重采样为 {rate:,} 个",
+            ): codec.rate != rate,
+            (f"mixed into one of {codec.channels} channels", f"{codec.channels} 个声道混为一个"): (
+                codec.channels > 1 and channels == 1
+            ),
+            (f"on both sides the mean of {codec.channels} channels", f"两侧均取 {codec.channels} 个声道的平均"): (
+                codec.channels > 2 and channels == 2
+            ),
+            ("on both sides the same, of one channel", "两侧相同，来自单声道"): codec.channels == 1 and channels == 2,
+            ("shorter than an item: silence follows", "短于一个样本：其后补静音"): len(item) < samples,
+            (
+                f"breaks off after {came:.3g} of {seconds:.3g} s",
+                f"共 {seconds:.3g} 秒，到 {came:.3g} 秒处中断",
+            ): over,
+            ("longer than an item: only its beginning is read", "长于一个样本：只读开头"): (
+                not (pieces or over) and seconds * rate >= samples + 1
+            ),
+            ("silent", "静音"): not item.any(),
+            ("constant: there is nothing to hear", "恒定不变：听不到任何声音"): (
+                bool(item.any() and (item == item[0]).all())
+            ),
+            ("at full scale, where it may be clipped", "达到满幅，可能已削波"): (
+                bool((np.abs(item.astype(np.int32)) >= 32767).mean() > 1e-3)
+            ),
         }
-    return Facts(size=(round(seconds, 3),), unit="s", notes=tuple(note for note, true in notes.items() if true))
+    return Facts(
+        size=(round(seconds, 3),), unit="s", notes=tuple(Phrase(*note) for note, true in notes.items() if true)
+    )
 
 
 def _claimed(data: bytes) -> float:
@@ -149,7 +169,7 @@ def _resampled(data: bytes, rate: int, channels: int) -> Iterator[np.ndarray]:
     own, layout = 0, "stereo" if channels == 2 else "mono"
     for values, found in _decoded(data):
         if own not in (0, found):
-            raise _Refused("its rate changes on the way")
+            raise _Refused(Phrase("its rate changes on the way", "采样率中途改变"))
         own = found
         mixed = _mixed(values, channels)
         if own == rate:
@@ -182,9 +202,19 @@ def _decoded(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
 
 def _check(rate: int, channels: int) -> None:
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise _Refused(f"{rate:,} samples per second; {MIN_RATE:,} to {MAX_RATE:,} are read")
+        raise _Refused(
+            Phrase(
+                f"{rate:,} samples per second; {MIN_RATE:,} to {MAX_RATE:,} are read",
+                f"每秒 {rate:,} 个采样点，可读取的是 {MIN_RATE:,} 至 {MAX_RATE:,}",
+            )
+        )
     if not 1 <= channels <= MAX_CHANNELS:
-        raise _Refused(f"it has {channels} channels, at most {MAX_CHANNELS} are read")
+        raise _Refused(
+            Phrase(
+                f"it has {channels} channels, at most {MAX_CHANNELS} are read",
+                f"有 {channels} 个声道，最多读取 {MAX_CHANNELS} 个",
+            )
+        )
 
 
 def _values(frame: AudioFrame) -> np.ndarray:
@@ -196,7 +226,7 @@ def _values(frame: AudioFrame) -> np.ndarray:
         offset = 128 if kind == "u8" else 0
         return ((planes.astype(np.float64) - offset) / _SCALES[kind]).astype(np.float32)
     if not np.isfinite(planes).all():
-        raise _Refused("some of its samples are not finite numbers")
+        raise _Refused(Phrase("some of its samples are not finite numbers", "有的采样值不是有限数"))
     return planes.clip(-1, 1).astype(np.float32)
 
 
@@ -220,19 +250,25 @@ def _opened(data: bytes) -> Iterator[tuple[InputContainer, AudioStream]]:
     if not format:
         names = ", ".join(CONTAINERS)
         text = not re.search(rb"[\x00-\x08\x0e-\x1f]", data[:512])
-        raise _Refused("it is text, not sound" if text else f"not sound: {names}")
+        said = (
+            ("it is text, not sound", "这是文本，不是声音") if text else (f"not sound: {names}", f"不是声音：{names}")
+        )
+        raise _Refused(Phrase(*said))
     try:
         file = av.open(io.BytesIO(data), format=CONTAINERS[format].format, metadata_errors="replace")
     except FFmpegError:
-        raise _Refused(f"the header of this {format} file is damaged") from None
+        said = f"the header of this {format} file is damaged"
+        raise _Refused(Phrase(said, f"此 {format} 文件的文件头已损坏")) from None
     with file:
         assert isinstance(file, InputContainer)
         stream = next(iter(file.streams.audio), None)
         if stream is None:
-            raise _Refused("it has no sound")
+            raise _Refused(Phrase("it has no sound", "没有声音"))
         codec = stream.codec_context
         if codec is None or not CODECS.fullmatch(codec.name):
-            raise _Refused(f"its sound is coded as {codec.name if codec else 'nobody knows what'}, which is not read")
+            name = codec.name if codec else "nobody knows what"
+            zh = f"声音的编码{f'是 {codec.name}' if codec else '无法识别'}，此处不读取"
+            raise _Refused(Phrase(f"its sound is coded as {name}, which is not read", zh))
         _check(codec.rate, codec.channels)
         codec.thread_count, codec.thread_type = 1, "NONE"
         yield file, stream
@@ -248,7 +284,7 @@ class _Refused(Exception):
 @contextlib.contextmanager
 def _telling(data: bytes, name: str) -> Iterator[None]:
     if not data:
-        raise MaquetteError("MQ-3001", name, reason="it is empty (0 bytes)")
+        raise MaquetteError("MQ-3001", name, reason=Phrase("it is empty (0 bytes)", "文件为空（0 字节）"))
     try:
         yield
     except cancel.Cancelled:
@@ -259,11 +295,14 @@ def _telling(data: bytes, name: str) -> Iterator[None]:
 
 def _reason(bad: Exception, data: bytes) -> str:
     if isinstance(bad, _Refused):
-        return str(bad)
+        return bad.args[0]
     if isinstance(bad, MemoryError):
-        return "there is not enough memory to decode it"
+        return Phrase("there is not enough memory to decode it", "内存不足，无法解码")
     said = getattr(bad, "strerror", None) or type(bad).__name__
-    return f"damaged {signature(data)} file ({said})"
+    return Phrase(f"damaged {signature(data)} file ({said})", f"{signature(data)} 文件已损坏（{said}）")
 
 
-_TOO_LONG = f"more than {MAX_VALUES >> 20} million samples would have to be decoded; cut it into parts"
+_TOO_LONG = Phrase(
+    f"more than {MAX_VALUES >> 20} million samples would have to be decoded; cut it into parts",
+    f"需要解码的采样点超过 {MAX_VALUES >> 20} 百万个；请切成几段",
+)

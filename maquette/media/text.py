@@ -32,6 +32,8 @@ from maquette.media.windows import Windows
 MAX_BYTES = 4 << 20
 """Of a document that comes in one piece (of a table's row: characters); longer files are read in pieces."""
 SHORTEST, MOST_LENGTH = 4, 65_536
+EMPTY = Phrase("it is empty", "内容为空")
+_TOO_LONG = Phrase(f"it has more than {MAX_BYTES:,} characters", f"超过 {MAX_BYTES:,} 个字符")
 FRONT = "---\nAIGC: "
 """How a file begins that carries a mark (YAML front matter, as Markdown readers know it)."""
 
@@ -111,13 +113,13 @@ class Text(Medium, Wording):
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as bad:
-            reason = f"it is not UTF-8 text (byte {bad.start})"
+            reason = Phrase(f"it is not UTF-8 text (byte {bad.start})", f"不是 UTF-8 文本（第 {bad.start} 字节）")
             raise MaquetteError("MQ-3001", name, reason=reason) from None
         if text.startswith(FRONT):
             text = text.partition("\n---\n")[2].removeprefix("\n")
         text = text.replace("\r\n", "\n")
         if not text.strip():
-            raise MaquetteError("MQ-3001", name, reason="it is empty")
+            raise MaquetteError("MQ-3001", name, reason=EMPTY)
         return self._document([(None, text)], name)
 
     def from_record(self, record: Mapping[str, Any], name: str) -> np.ndarray:
@@ -129,12 +131,12 @@ class Text(Medium, Wording):
         else:
             parts = [(None, str(record.get("text") or ""))]
         if not all(text.strip() for _, text in parts):
-            raise MaquetteError("MQ-3001", name, reason="it is empty")
+            raise MaquetteError("MQ-3001", name, reason=EMPTY)
         return self._document(parts, name)
 
     def _document(self, parts: Sequence[tuple[int | None, str]], name: str = "") -> np.ndarray:
         if sum(len(text) for _, text in parts) > MAX_BYTES:
-            raise MaquetteError("MQ-3001", name, reason=f"it has more than {MAX_BYTES:,} characters")
+            raise MaquetteError("MQ-3001", name, reason=_TOO_LONG)
         found = [np.array([self.marks.end])]
         for mark, text in parts:
             found += [np.array([] if mark is None else [mark]), self.tokenizer.encode(text)]

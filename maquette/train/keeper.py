@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maquette.bundle import read_card, save_bundle
 from maquette.core import files
+from maquette.core.errors import Sentence
 from maquette.core.types import Given, Stats, Tokens
 from maquette.data.batches import held_out
 from maquette.media.base import Medium
@@ -23,6 +24,14 @@ HELD_OUT, HELD_OUT_TOKENS = 512, 1 << 16
 """How many held-out items a validation looks at, always the same ones; of sequences fewer, of so many tokens in all."""
 LOOKS = 0.1
 """Share of a budget of seconds beyond which validation and sheets take no more of it: a minute is for learning."""
+MEASURES = {
+    "bits_per_dim": "比特/维",
+    "bits_per_byte": "比特/字节",
+    "bits_per_step": "比特/步",
+    "bits_per_code": "比特/编码",
+    "perplexity": "困惑度",
+}
+"""What likelihoods are called in Chinese."""
 SPOKEN = 16
 """Samples that are written out where they are words."""
 TOGETHER, TOGETHER_TOKENS = 64, 1 << 13
@@ -40,8 +49,11 @@ class Keeper:
         self._looked = 0.0  # seconds, of this process
         self._best = float(read_card(run.bundle).get("held_out_loss", "inf"))
 
-    def _pace(self, rate: float) -> str:
-        return f"{rate:.1f} steps/s  {self.learner.medium.pace(rate * self.learner.recipe.train.batch)}"
+    def _pace(self, rate: float) -> Sentence:
+        items = rate * self.learner.recipe.train.batch
+        return Sentence(
+            f"{rate:.1f} steps/s  {self.learner.medium.pace(items)}", f"{rate:.1f} 步/秒  {items:.0f} 样本/秒"
+        )
 
     def note(self, stats: Stats) -> None:
         self.log.note(stats)
@@ -91,7 +103,8 @@ class Keeper:
         told = [name for name in values if name.startswith("bits_per_") or name == "perplexity"]
         if told:
             figures = ", ".join(f"{name.replace('_', ' ')} {values[name]:.4g}" for name in told)
-            self.log.say(f"step {clock.step}  unseen data: {figures}")
+            zh = ", ".join(f"{MEASURES.get(name, name)} {values[name]:.4g}" for name in told)
+            self.log.say(Sentence(f"step {clock.step}  unseen data: {figures}", f"第 {clock.step} 步  未见数据：{zh}"))
         if warning := self._warnings.stats(values, clock.step, clock.progress):
             self.log.warn(warning)
 
@@ -136,7 +149,10 @@ class Keeper:
 
     def stopped(self) -> None:
         """Say where training stopped and how it goes on."""
-        self.log.say(f"stopped and saved at step {self.learner.clock.step}; go on: maquette resume {self.run.path}")
+        step, way = self.learner.clock.step, f"maquette resume {self.run.path}"
+        self.log.say(
+            Sentence(f"stopped and saved at step {step}; go on: {way}", f"已在第 {step} 步停止并保存；继续：{way}")
+        )
 
     def finish(self) -> None:
         """What a run that reached its budget must have, even if it was killed in its last moment."""
@@ -145,9 +161,14 @@ class Keeper:
         if not self._kept and read_card(self.run.bundle).get("steps") != self.learner.clock.step:
             self._bundle()
         if private := self.learner.private:
-            self.log.say(f"private: {private.promise(self.learner.clock.step)}")
-        of = f" of step {read_card(self.run.bundle).get('steps')}" if self._kept else ""
-        self.log.say(f"done: {self.learner.clock.step} steps; bundle{of} in {self.run.bundle}")
+            promise = private.promise(self.learner.clock.step)
+            self.log.say(Sentence(f"private: {promise}", f"差分隐私：{promise}"))
+        steps, of, zh = self.learner.clock.step, "", ""
+        if self._kept:
+            kept = read_card(self.run.bundle).get("steps")
+            of, zh = f" of step {kept}", f"（第 {kept} 步）"
+        said = f"done: {steps} steps; bundle{of} in {self.run.bundle}"
+        self.log.say(Sentence(said, f"完成：{steps} 步；模型包{zh}在 {self.run.bundle}"))
 
     @property
     def _kept(self) -> bool:

@@ -4,14 +4,15 @@ import contextlib
 import io
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from maquette.core import files
-from maquette.core.errors import MaquetteError
-from maquette.core.waiting import SPEAK_EVERY, Pace, duration
+from maquette.core.errors import MaquetteError, Sentence, told
+from maquette.core.waiting import SPEAK_EVERY, duration
 from maquette.train.clock import Clock
 from maquette.train.distributed import Ranks
 from maquette.train.run import Run
@@ -31,7 +32,7 @@ class Log:
         purge: the step after which TensorBoard forgets what an earlier process logged.
     """
 
-    def __init__(self, run: Run, clock: Clock, pace: Pace, quiet: bool, purge: int):
+    def __init__(self, run: Run, clock: Clock, pace: Callable[[float], Sentence], quiet: bool, purge: int):
         self.run, self.quiet, self._pace, self._purge = run, quiet, pace, purge
         self._notes: dict[str, list[Tensor]] = {}
         self._events: Any = None
@@ -76,8 +77,9 @@ class Log:
         self._print(warning.render().replace("error[", "warning[", 1))
 
     def say(self, text: str) -> None:
+        """`text` to the person, in their language where it is known in both."""
         if not self.quiet:
-            self._print(text)
+            self._print(told(text))
 
     def sync(self) -> None:
         """Hand everything so far to the system, so that a killed process loses none of it."""
@@ -109,12 +111,16 @@ class Log:
         losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name.endswith("loss"))
         pace = self._pace(rate)
         if self._bar is not None:
-            self._bar.update(self._task, completed=_PARTS * clock.progress, losses=losses, pace=pace, step=clock.step)
+            self._bar.update(
+                self._task, completed=_PARTS * clock.progress, losses=losses, pace=told(pace), step=clock.step
+            )
         elif now - self._spoke >= SPEAK_EVERY or clock.over:
             self._spoke = now
             done = clock.progress - self._began
             left = (1 - clock.progress) * (clock.seconds_here / done) if done > 0 else 0
-            self.say(f"step {clock.step}  {clock.progress:4.0%}  {losses}  {pace}  {duration(left)} left")
+            where = f"{clock.progress:4.0%}  {losses}"
+            said = f"step {clock.step}  {where}  {pace}  {duration(left)} left"
+            self.say(Sentence(said, f"第 {clock.step} 步  {where}  {pace.zh}  剩余 {duration(left)}"))
 
     def _make_bar(self, clock: Clock) -> tuple[Any, Any]:
         from rich.console import Console

@@ -11,7 +11,7 @@ import torch
 
 from maquette import __version__
 from maquette.core import cancel, files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.types import Batch, Sampling
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data, told
@@ -190,10 +190,15 @@ def checkpoint_bytes(learner: Learner) -> int:
     return 4 * sum(t.numel() * t.element_size() for t in learner.model.state_dict().values())
 
 
-def told_of(dataset: Dataset) -> str:
+def told_of(dataset: Dataset) -> Sentence:
     """How much there is to learn from, and whether anything had to be left out."""
-    left = f"; left out: {len(dataset.bad):,} that cannot be read, by name in recipe.json" if dataset.bad else ""
-    return f"{len(dataset.train.items):,} samples to learn from, {len(dataset.test.items):,} held out{left}"
+    train, test, left, zh = len(dataset.train.items), len(dataset.test.items), "", ""
+    if bad := len(dataset.bad):
+        left = f"; left out: {bad:,} that cannot be read, by name in recipe.json"
+        zh = f"；略去 {bad:,} 个无法读取的，名称见 recipe.json"
+    return Sentence(
+        f"{train:,} samples to learn from, {test:,} held out{left}", f"可学习的样本 {train:,} 个，留出 {test:,} 个{zh}"
+    )
 
 
 def facts(learner: Learner, origin: dict[str, str]) -> dict[str, Any]:

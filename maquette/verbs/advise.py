@@ -18,17 +18,48 @@ from textwrap import shorten
 from typing import Any
 
 from maquette.core.config import Config, read_yaml
-from maquette.core.errors import MaquetteError, nearest
+from maquette.core.errors import MaquetteError, Phrase, Sentence, nearest
+from maquette.evaluate.chinese import UNITS, named
 from maquette.verbs.recipes import Listed, read, recipes
 
 MEASURED = Path(__file__).with_name("measured.json")
 NOTHING = "nothing"
 """What a recipe's samples are made from where nothing is given."""
 ALONG = (
-    ("label", "labels", "data.conditional=true makes samples by label"),
-    ("text", "captions", "--given text ranks what makes samples from words"),
+    (
+        "label",
+        Sentence("labels: data.conditional=true makes samples by label", "标签：data.conditional=true 可按标签生成"),
+    ),
+    (
+        "text",
+        Sentence(
+            "captions: --given text ranks what makes samples from words", "说明文字：--given text 列出由文字生成的配方"
+        ),
+    ),
 )
 """What data may have beside samples, and what can be done with it."""
+MEDIA = {
+    "image": "图像",
+    "text": "文本",
+    "audio": "声音",
+    "video": "影片",
+    "music": "音乐",
+    "series": "序列",
+    "points": "点",
+}
+SCORES = {
+    "Accuracy by likelihood": "accuracy",
+    "Agreement": "agreement_1",
+    "Answer PSNR": "answer_psnr",
+    "Answer SNR": "answer_snr",
+    "Fréchet distance": "fid",
+    "Label accuracy": "label_accuracy",
+    "Negative log-likelihood": "likelihood",
+    "Words recognised": "words_heard",
+    "chrF": "chrf",
+    "loss": "损失",
+}
+"""Scores of the tables by the names that `chinese.py` knows."""
 OTHERWISE = 10.0
 """So many times fewer or more examples, or less time, than were measured are told as not measured."""
 FULL = 3
@@ -113,10 +144,18 @@ class Table(Config):
             yield sorted(alike, key=lambda entry: entry.sample or 0.0)
             left = [entry for entry in left if entry not in alike]
 
-    def shown(self, value: float, low: float | None = None, high: float | None = None) -> str:
+    def shown(self, value: float, low: float | None = None, high: float | None = None) -> Sentence:
         """A figure of its score as a person reads it."""
-        between = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-        return f"{value:.3g}{between}{f' {self.unit}' if self.unit not in ('', 'share') else ''}"
+        unit, between, zh = self.unit if self.unit != "share" else "", "", ""
+        if low is not None and high is not None:
+            between, zh = f" ({low:.3g} to {high:.3g})", f"（{low:.3g} 至 {high:.3g}）"
+        english, chinese = (f" {name}" if name else "" for name in (unit, UNITS.get(unit, unit)))
+        return Sentence(f"{value:.3g}{between}{english}", f"{value:.3g}{zh}{chinese}")
+
+    @property
+    def chinese(self) -> str:
+        """Its score in Chinese."""
+        return named(SCORES.get(self.score, self.score))
 
 
 @dataclass(frozen=True)
@@ -136,7 +175,7 @@ class Advice:
     """One place of the ranking: `reasons` in words, the `commands` to run in order, and the figures behind them."""
 
     name: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Sentence, ...]
     commands: tuple[str, ...]
     table: Table | None = None
     entry: Entry | None = None
@@ -148,29 +187,38 @@ class Advised:
 
     asked: Asked
     places: tuple[Advice, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
 
-    def lines(self) -> Iterator[str]:
-        """A page for a person: the ranking, then why and how for the first of it."""
-        asked = self.asked
-        made = f" made from what is given ({asked.given})" if asked.given != NOTHING else ""
-        yield f"{asked.medium}{made}: {_examples(asked.examples)}, {_time(asked.minutes)} on {asked.device}"
-        yield from (f"note: {note}" for note in self.notes)
+    def lines(self) -> Iterator[Sentence]:
+        """A page for a person, in English and in Chinese: the ranking, then why and how for the first of it."""
+        asked, nothing = self.asked, Sentence("", "")
+        made, zh = "", ""
+        if asked.given != NOTHING:
+            made, zh = f" made from what is given ({asked.given})", f"（由给定内容生成：{asked.given}）"
+        n, time = _examples(asked.examples), _time(asked.minutes)
+        yield Sentence(
+            f"{asked.medium}{made}: {n}, {time} on {asked.device}",
+            f"{MEDIA.get(asked.medium, asked.medium)}{zh}：{n.zh}，在 {asked.device} 上训练 {time.zh}",
+        )
+        yield from (Sentence(f"note: {note}", f"提示：{note.zh}") for note in self.notes)
         width = max(len(place.name) for place in self.places)
         last: Table | str | None = ""
         for number, place in enumerate(self.places, 1):
             if place.table is not last:
                 last = place.table
-                yield ""
-                yield _heading(last) if last else "not measured, in the order of their names:"
-            yield f"{number:>3}  {place.name:<{width}}  {_figures(place)}".rstrip()
+                yield nothing
+                unmeasured = Sentence("not measured, in the order of their names:", "未测量，按名称排列：")
+                yield _heading(last) if isinstance(last, Table) else unmeasured
+            figures, line = _figures(place), f"{number:>3}  {place.name:<{width}}"
+            yield Sentence(f"{line}  {figures}".rstrip(), f"{line}  {figures.zh}".rstrip())
         for number, place in enumerate(self.places[:FULL], 1):
-            yield ""
-            yield f"{number}. {place.name}"
-            yield from (f"   - {reason}" for reason in place.reasons)
-            yield from (f"     {command}" for command in place.commands)
-        yield ""
-        yield f"How long and how much memory here: maquette plan {self.places[0].name}"
+            yield nothing
+            yield Sentence(f"{number}. {place.name}", f"{number}. {place.name}")
+            yield from (Sentence(f"   - {reason}", f"   - {reason.zh}") for reason in place.reasons)
+            yield from (Sentence(f"     {command}", f"     {command}") for command in place.commands)
+        yield nothing
+        way = f"maquette plan {self.places[0].name}"
+        yield Sentence(f"How long and how much memory here: {way}", f"在这里要多久、占多少内存：{way}")
 
 
 def advise(
@@ -208,10 +256,13 @@ def advise(
     counted, has = look(data, medium, given) if data else (0, set[str]())
     examples = counted if examples is None else examples
     if examples < 1:
-        wanted = "how many files or rows there are (or give --data, for them to be counted)"
+        said = "how many files or rows there are (or give --data, for them to be counted)"
+        wanted = Phrase(said, "文件或行的数目（也可给出 --data，由程序来数）")
         raise MaquetteError("MQ-2002", path="--examples", wanted=wanted, value=examples)
     notes = [
-        f"the data have {plural}: {todo}" for name, plural, todo in ALONG if name in has and name in {*givens, "label"}
+        Sentence(f"the data have {todo}", f"数据带有{todo.zh}")
+        for name, todo in ALONG
+        if name in has and name in {*givens, "label"}
     ]
     asked = Asked(medium, given, examples, minutes, pick_device(device).type, data or "")
     return Advised(asked, tuple(ranked(asked, tables(), device)), tuple(notes))
@@ -225,7 +276,9 @@ def minutes_of(time: str) -> float:
         budget = Budget.parse(time)
         if budget.unit == "s":
             return budget.amount / 60
-    raise MaquetteError("MQ-2002", path="--time", wanted="like 90s, 10min or 1h", value=repr(time))
+    raise MaquetteError(
+        "MQ-2002", path="--time", wanted=Phrase("like 90s, 10min or 1h", "90s、10min 或 1h 的形式"), value=repr(time)
+    )
 
 
 def ranked(asked: Asked, measured: Sequence[Table], device: str = "auto") -> Iterator[Advice]:
@@ -246,60 +299,80 @@ def ranked(asked: Asked, measured: Sequence[Table], device: str = "auto") -> Ite
                     yield Advice(entry.name, why, commands(asked, recipe, entry.overrides, device), table, entry)
     for stem, recipe in sorted(known.items()):
         if (_medium(recipe), given_to(recipe)) == (asked.medium, asked.given) and stem not in placed:
-            why = ("not measured", _about(recipe), *_before(recipe))
+            why = (Sentence("not measured", "未测量"), _about(recipe), *_before(recipe))
             yield Advice(stem, why, commands(asked, recipe, (), device))
 
 
 # -- why --------------------------------------------------------------------------------------------------------------
 
 
-def reasons(asked: Asked, table: Table, entry: Entry, group: Sequence[Entry]) -> Iterator[str]:
+def reasons(asked: Asked, table: Table, entry: Entry, group: Sequence[Entry]) -> Iterator[Sentence]:
     """What the figures say for and against a recipe, a sentence each.
 
     Args:
         group: those that its score does not tell it apart from, and itself.
     """
-    best = table.sorted()[0]
-    most = "at most " if entry.bound else ""
-    yield (
-        f"{table.score} {most}{table.shown(entry.value, entry.low, entry.high)} after {_time(table.minutes)} of "
-        f"{_examples(table.examples)} of {table.data} (docs/{table.page})"
+    best, figure = table.sorted()[0], table.shown(entry.value, entry.low, entry.high)
+    most, zh = ("at most ", "至多") if entry.bound else ("", "")
+    time, n = _time(table.minutes), _examples(table.examples)
+    yield Sentence(
+        f"{table.score} {most}{figure} after {time} of {n} of {table.data} (docs/{table.page})",
+        f"在 {table.data} 的 {n.zh}上训练 {time.zh}后，{table.chinese}{zh}为 {figure.zh}（docs/{table.page}）",
     )
-    others = [other.name for other in group if other is not entry]
+    others = ", ".join(other.name for other in group if other is not entry)
     if others:
-        quickest = ": the quickest to draw comes first" if entry.sample is not None else ""
-        yield f"the score does not tell it apart from {', '.join(others)}{quickest}"
+        quickest, zh = (
+            (": the quickest to draw comes first", "：生成最快的排在前面") if entry.sample is not None else ("", "")
+        )
+        said = f"the score does not tell it apart from {others}{quickest}"
+        yield Sentence(said, f"按此分数，它与 {others} 分不出高下{zh}")
     elif entry is best and len(table.entries) > 1:
-        yield f"the best of {len(table.entries)} measured alike"
+        n = len(table.entries)
+        yield Sentence(f"the best of {n} measured alike", f"同样条件下测量的 {n} 个中最好的")
     if best not in group:
-        yield f"the best there is {best.name} with {table.shown(best.value)}"
+        there = table.shown(best.value)
+        yield Sentence(f"the best there is {best.name} with {there}", f"其中最好的是 {best.name}，为 {there.zh}")
     for way, (value, low, high) in entry.simpler.items():
-        ahead = (entry.value < value) == (table.better == "lower")
-        place = ("ahead of" if ahead else "behind") if entry.told_apart(low, high) else "not told apart from"
-        yield f"{place} {way}: {table.shown(value)}"
+        ahead, there = (entry.value < value) == (table.better == "lower"), table.shown(value)
+        if not entry.told_apart(low, high):
+            said, zh = f"not told apart from {way}", f"与{named(way)}分不出高下"
+        else:
+            said, zh = (f"ahead of {way}", f"优于{named(way)}") if ahead else (f"behind {way}", f"不如{named(way)}")
+        yield Sentence(f"{said}: {there}", f"{zh}：{there.zh}")
     if entry.sample is not None:
-        yield f"a sample takes {_short(entry.sample)} to draw there"
+        short = _short(entry.sample)
+        yield Sentence(f"a sample takes {short} to draw there", f"在那里生成一个样本需要 {short.zh}")
     if entry.items is not None:
         here, there = (
-            60 * entry.items * minutes / examples
+            _times(60 * entry.items * minutes / examples)
             for minutes, examples in ((asked.minutes, asked.examples), (table.minutes, table.examples))
         )
-        yield (
-            f"at its pace there {_time(asked.minutes)} go {_times(here)} through {_examples(asked.examples)}; "
-            f"measured was after {_times(there)}"
+        time, n = _time(asked.minutes), _examples(asked.examples)
+        yield Sentence(
+            f"at its pace there {time} go {here} through {n}; measured was after {there}",
+            f"按它在那里的速度，{time.zh}可把 {n.zh}过 {here.zh}；测量是在过了 {there.zh}之后",
         )
-    if asked.examples * OTHERWISE <= table.examples or asked.examples >= OTHERWISE * table.examples:
-        yield f"not measured with {'as few' if asked.examples < table.examples else 'as many'} examples"
+    yield from _otherwise(asked, table)
+
+
+def _otherwise(asked: Asked, table: Table) -> Iterator[Sentence]:
+    """In what it was measured otherwise than is asked for."""
+    if asked.examples * OTHERWISE <= table.examples:
+        yield Sentence("not measured with as few examples", "没有用这么少的样本测量过")
+    elif asked.examples >= OTHERWISE * table.examples:
+        yield Sentence("not measured with as many examples", "没有用这么多的样本测量过")
     if asked.minutes * OTHERWISE <= table.minutes:
-        yield "not measured after so short a time"
+        yield Sentence("not measured after so short a time", "没有在这么短的训练之后测量过")
     if asked.device != "cpu":
-        yield f"measured on a processor, not on {asked.device}"
+        said = f"measured on a processor, not on {asked.device}"
+        yield Sentence(said, f"是在 CPU 上测量的，不是在 {asked.device} 上")
 
 
-def _before(recipe: Listed) -> Iterator[str]:
+def _before(recipe: Listed) -> Iterator[Sentence]:
     """What has to be learnt before."""
     if codec := codec_of(recipe):
-        yield f"it learns the codes of {codec}, which takes a third of the time before it"
+        said = f"it learns the codes of {codec}, which takes a third of the time before it"
+        yield Sentence(said, f"它学习的是 {codec} 的编码，须先用三分之一的时间训练后者")
 
 
 # -- how --------------------------------------------------------------------------------------------------------------
@@ -418,40 +491,57 @@ def tables(path: Path = MEASURED) -> list[Table]:
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
-def _heading(table: Table) -> str:
-    floor = "" if table.floor is None else f"; real against real {table.floor:.3g}"
-    return (
-        f"{table.score}, {table.better} is better{floor}: {_examples(table.examples)} of {table.data}, "
-        f"{_time(table.minutes)} on {table.cores} core{'s' * (table.cores > 1)} (docs/{table.page})"
+def _heading(table: Table) -> Sentence:
+    floor, zh = (
+        ("", "")
+        if table.floor is None
+        else (f"; real against real {table.floor:.3g}", f"；真实对真实为 {table.floor:.3g}")
+    )
+    n, time, cores = _examples(table.examples), _time(table.minutes), table.cores
+    better = {"lower": "越低越好", "higher": "越高越好"}[table.better]
+    return Sentence(
+        f"{table.score}, {table.better} is better{floor}: {n} of {table.data}, {time} on {cores} "
+        f"core{'s' * (cores > 1)} (docs/{table.page})",
+        f"{table.chinese}，{better}{zh}：{table.data} 的 {n.zh}，{cores} 核训练 {time.zh}（docs/{table.page}）",
     )
 
 
-def _figures(place: Advice) -> str:
+def _figures(place: Advice) -> Sentence:
     if place.table is None or place.entry is None:
-        return shorten(place.reasons[1], 80, placeholder=" …")
-    sample = "" if place.entry.sample is None else f"  {_short(place.entry.sample)} a sample"
-    return f"{place.table.shown(place.entry.value, place.entry.low, place.entry.high):<22}{sample}"
+        about = shorten(place.reasons[1], 80, placeholder=" …")
+        return Sentence(about, about)
+    shown, sample = place.table.shown(place.entry.value, place.entry.low, place.entry.high), Sentence("", "")
+    if place.entry.sample is not None:
+        short = _short(place.entry.sample)
+        sample = Sentence(f"  {short} a sample", f"  每个样本 {short.zh}")
+    return Sentence(f"{shown:<22}{sample}", f"{shown.zh:<22}{sample.zh}")
 
 
-def _time(minutes: float) -> str:
+def _time(minutes: float) -> Sentence:
     if minutes < 1:
-        return f"{60 * minutes:.0f} s"
-    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
+        return Sentence(f"{60 * minutes:.0f} s", f"{60 * minutes:.0f} 秒")
+    if minutes < 120:
+        return Sentence(f"{minutes:g} min", f"{minutes:g} 分钟")
+    return Sentence(f"{minutes / 60:g} h", f"{minutes / 60:g} 小时")
 
 
-def _short(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+def _short(seconds: float) -> Sentence:
+    if seconds >= 0.1:
+        return Sentence(f"{seconds:.2g} s", f"{seconds:.2g} 秒")
+    return Sentence(f"{1000 * seconds:.2g} ms", f"{1000 * seconds:.2g} 毫秒")
 
 
-def _examples(n: int) -> str:
-    return f"{n:,} example{'s' * (n != 1)}"
+def _examples(n: int) -> Sentence:
+    return Sentence(f"{n:,} example{'s' * (n != 1)}", f"{n:,} 个样本")
 
 
-def _times(n: float) -> str:
-    return f"{n:,.0f} times" if n >= 100 else f"{n:.3g} times"
+def _times(n: float) -> Sentence:
+    said = f"{n:,.0f}" if n >= 100 else f"{n:.3g}"
+    return Sentence(f"{said} times", f"{said} 遍")
 
 
-def _about(recipe: Listed) -> str:
-    """What its header says, without the commands."""
+def _about(recipe: Listed) -> Sentence:
+    """What its header says, without the commands; recipes are written in English."""
     lines = takewhile(lambda line: not line.startswith("maquette "), recipe.about.splitlines())
-    return " ".join(" ".join(lines).split())
+    said = " ".join(" ".join(lines).split())
+    return Sentence(said, said)

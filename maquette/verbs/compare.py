@@ -16,6 +16,7 @@ from maquette.core import files
 from maquette.core.config import at
 from maquette.core.devices import pick_device
 from maquette.core.errors import MaquetteError, Phrase
+from maquette.core.errors import told as in_chinese
 from maquette.data.dataset import Dataset
 from maquette.data.source import documents, open_data
 from maquette.evaluate.evaluate import Options
@@ -250,7 +251,7 @@ def lede(met: page.Study) -> page.Words:
     return (
         f"{listed(names)}: each learned {met.title} with a budget of {told['Budget']}, and {made:,} {what} of each "
         "were held against real ones.",
-        f"{'、'.join(names)}：各用 {told['Budget']} 的预算学习 {met.title}，"
+        f"{'、'.join(names)}：各用 {in_chinese(told['Budget'], 'zh')} 的预算学习 {met.title}，"
         f"并各取 {made:,} 个{chinese}与真实{chinese}对照。",
     )
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from maquette.core import files
 from maquette.core.config import Config, describe, read_yaml
-from maquette.core.errors import MaquetteError, Phrase
+from maquette.core.errors import MaquetteError, Phrase, Sentence, told
 from maquette.evaluate.report import PICTURES, REPORT
 from maquette.train.recipe import Budget
 from maquette.verbs import data, rounds, study
@@ -129,21 +129,25 @@ class Pipe:
     quiet: bool
     command: str
 
-    def look_over(self, contestants: Mapping[str, Path]) -> list[str]:
+    def look_over(self, contestants: Mapping[str, Path]) -> list[Sentence]:
         """What `maquette data check` says of the data, read as the first recipe reads them."""
         path = self.out / CHECKED
         if not path.exists():
             found = data.check_data(self.plan.data, str(next(iter(contestants.values()))))
-            files.write_json(path, found.lines())
-        lines = files.read_json(path)
-        speaker(self.quiet)("\n".join(lines))
+            files.write_json(path, [[line, line.zh] for line in found.lines()])
+        # an earlier version kept them in English alone
+        lines = [Sentence(line, line) if isinstance(line, str) else Sentence(*line) for line in files.read_json(path)]
+        speaker(self.quiet)("\n".join(map(told, lines)))
         return lines
 
     def round(self, budget: str, contestants: Mapping[str, Path], before: Sequence[Round]) -> Round:
         """The round after those `before`: train, score, rank, and tune whoever comes last if another follows."""
         place, seed = len(before) + 1, self.plan.seed
         speaker(self.quiet)(
-            f"round {place} of {len(self.plan.rounds)}: {', '.join(contestants)}, {study.spoken(budget)}"
+            Sentence(
+                f"round {place} of {len(self.plan.rounds)}: {', '.join(contestants)}, {study.spoken(budget)}",
+                f"第 {place} 轮，共 {len(self.plan.rounds)} 轮：{'、'.join(contestants)}，{study.spoken(budget).zh}",
+            )
         )
         here = self.out / f"round-{place}"
         for name in before[-1].kept if before else ():
@@ -165,13 +169,14 @@ class Pipe:
 
     def _tune(self, one: Round, recipe: Path) -> Tuned:
         how = self.plan.tune
-        speaker(self.quiet)(f"{one.last.name} comes last: it is tuned")
+        name = one.last.name
+        speaker(self.quiet)(Sentence(f"{name} comes last: it is tuned", f"{name} 排在末位：对它调参"))
         return tune(
             str(recipe), trials=how.trials, time=how.time or None, budget=how.budget or one.budget,
             out=self.out / one.search, seed=self.plan.seed, n=self.plan.n, device=self.device, quiet=self.quiet,
         )  # fmt: skip
 
-    def tell(self, done: Sequence[Round], found: Sequence[str]) -> Shown:
+    def tell(self, done: Sequence[Round], found: Sequence[Sentence]) -> Shown:
         """The page of what has been done so far."""
         recipes, planned = len(self.plan.recipes), len(self.plan.rounds)
         names = [title(name) for name in self.plan.recipes]
@@ -181,6 +186,6 @@ class Pipe:
         )
         asides = [rounds.choice(done, self.out)] if len(done) == planned else []
         asides += [rounds.figures(done), rounds.changes(done)]
-        asides.append(Aside(("The data", "数据"), [(line.strip(), line.strip()) for line in found]))
+        asides.append(Aside(("The data", "数据"), [(line.strip(), line.zh.strip()) for line in found]))
         heading = f"{recipes} recipes, {planned} rounds", f"{recipes} 个配方，{planned} 轮"
         return study.show(self.out, heading, lede, [one.met for one in done], asides)

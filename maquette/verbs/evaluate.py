@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence, told
 from maquette.core.waiting import awaited
 from maquette.data.dataset import Dataset
 from maquette.data.source import Data, open_data
 from maquette.evaluate.agreement import Judge
+from maquette.evaluate.chinese import named
 from maquette.evaluate.evaluate import Options, of_unseen, require_flow
 from maquette.evaluate.evaluate import evaluate as score
 from maquette.evaluate.importer import INCEPTION, VGGISH, convert
@@ -69,7 +70,8 @@ def evaluate(
     """
     for network, file in ((INCEPTION, inception), (VGGISH, vggish)):
         if file is not None:
-            speaker(quiet)(f"standard network kept as {convert(network, file)}")
+            kept = convert(network, file)
+            speaker(quiet)(Sentence(f"standard network kept as {kept}", f"标准网络已保存为 {kept}"))
     folder, options = Path(run), Options.from_tree({"exact": exact, "taught": taught, **drawn})
     pipeline, origin = load(folder, device, precision), opened(folder)
     if exact:
@@ -118,7 +120,8 @@ def losses(report: Report, exact: Iterable[Score], precision: str) -> Iterator[s
         if (rounded := report.score(whole.name)) is not None:
             more = rounded.value / whole.value - 1 if whole.value else 0.0
             figures = f"{rounded.value:.5g} with weights in {precision}, {whole.value:.5g} in fp32 ({more:+.2%})"
-            yield f"{whole.title}: {figures}."
+            zh = f"权重为 {precision} 时 {rounded.value:.5g}，为 fp32 时 {whole.value:.5g}（{more:+.2%}）"
+            yield Sentence(f"{whole.title}: {figures}.", f"{named(whole.name)}：{zh}。")
 
 
 def measure(
@@ -185,4 +188,4 @@ def known_to(pipeline: Pipeline, run: Run | None, dataset: Dataset) -> Dataset:
 
 def speaker(quiet: bool) -> Callable[[str], None]:
     """Says lines to the person who waits."""
-    return lambda line: None if quiet else print(line, file=sys.stderr, flush=True)
+    return lambda line: None if quiet else print(told(line), file=sys.stderr, flush=True)

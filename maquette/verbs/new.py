@@ -25,7 +25,7 @@ cd "$(dirname "$0")/.."
 maquette data check data/ --recipe recipe.yaml || [ $? = 3 ]  # 3: there are findings; training passes over few of them
 maquette train recipe.yaml --data data/ --out "models/$(date +%Y%m%d-%H%M%S)" "$@"
 run=$(ls -d models/*/ | tail -n 1)
-maquette sample "$run" -n 64 --grid outputs/samples.png
+maquette sample "$run" -n 64 --grid "outputs/$(basename "$run").png"
 maquette evaluate "$run"
 """
 IGNORED = "data/\nmodels/\noutputs/\n"

@@ -6,7 +6,7 @@ sentences from `evaluate/ranking.py`.
 
 import base64
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,7 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from maquette import __version__
+from maquette.core.errors import Sentence, told
 from maquette.core.exit import Mark
+from maquette.evaluate.chinese import CHINESE
 from maquette.evaluate.ranking import OVER_SEEDS, Ranking
 from maquette.evaluate.report import KINDS, PLAYED, Baseline, Report, Score
 from maquette.evaluate.scores.intervals import Estimate, of_mean
@@ -54,139 +56,6 @@ ARROWS = {"lower": "↓", "higher": "↑", "floor": "→"}
 BINS = 60
 """Points that a learning curve is thinned to."""
 
-CHINESE = {
-    "fid": "Fréchet 距离",
-    "kid": "核距离",
-    "inception_score": "Inception 式评分",
-    "precision": "精确率",
-    "recall": "召回率",
-    "density": "密度",
-    "coverage": "覆盖率",
-    "label_accuracy": "标签准确率",
-    "modes": "找到的模式数",
-    "quality": "高质量占比",
-    "kl": "KL 散度",
-    "likelihood": "负对数似然",
-    "importance_bound": "重要性加权上界",
-    "flow_likelihood": "概率流的负对数似然",
-    "perplexity": "困惑度",
-    "psnr": "重建 PSNR",
-    "ssim": "重建 SSIM",
-    "snr": "重建信噪比",
-    "spectral_convergence": "频谱收敛度",
-    "log_spectral_distance": "对数谱距离",
-    "motion": "重建运动误差",
-    "reconstruction": "还原的词元",
-    "codebook": "码本使用率",
-    "codebook_perplexity": "码本困惑度",
-    "answer_psnr": "答案 PSNR",
-    "answer_ssim": "答案 SSIM",
-    "answer_motion": "答案运动误差",
-    "answer_snr": "答案信噪比",
-    "answer_convergence": "答案频谱收敛度",
-    "answer_levels": "答案对数谱距离",
-    "answer_distance": "感知距离",
-    "pitch_accuracy": "音高准确率",
-    "words_heard": "听得出的单词",
-    "every_word": "听得出的单词（每个词、每种嗓音）",
-    "spoken": "索取的单词",
-    "fad": "Fréchet 音频距离",
-    "frame_fid": "逐帧 Fréchet 距离",
-    "flicker": "闪烁",
-    "cycle_psnr": "往返 PSNR",
-    "cycle_ssim": "往返 SSIM",
-    "attribute_accuracy": "属性准确率",
-    "text_recall_1": "以图找文",
-    "text_recall_5": "以图找文（前 5）",
-    "picture_recall_1": "以文找图",
-    "picture_recall_5": "以文找图（前 5）",
-    "zero_shot": "按名称认标签",
-    "agreement_1": "图文相符",
-    "agreement_5": "图文相符（前 5）",
-    "told_apart": "区分相近说明",
-    "near_copies": "近似复制",
-    "divergence": "三元组散度",
-    "distinct_1": "不同词占比",
-    "distinct_2": "不同词对占比",
-    "self_bleu": "自 BLEU",
-    "repetition": "重复率",
-    "step_nats": "每步奈特",
-    "note_accuracy": "预见的音",
-    "harmony_accuracy": "和声的音",
-    "interval_divergence": "音程散度",
-    "parallels": "平行五八度",
-    "crossings": "声部交叉",
-    "out_of_range": "超出音域的音",
-    "copied_steps": "最长照搬段落",
-    "verbatim": "最长照抄片段",
-    "chrf": "chrF",
-    "bleu": "BLEU",
-    "rouge_l": "ROUGE-L",
-    "accuracy": "似然分类准确率",
-    "linear_accuracy": "线性分类头准确率",
-    "few_shot_1": "看一例后认标签",
-    "few_shot_5": "看五例后认标签",
-    "values themselves": "原始数值",
-    "crps": "连续分级概率评分（CRPS）",
-    "mase": "平均绝对标度误差（MASE）",
-    "pinball": "分位数损失",
-    "interval_80": "落入 80 % 区间",
-    "interval_95": "落入 95 % 区间",
-    "samples_per_second": "生成速度",
-    "classes": "按标签",
-    "neighbours": "最近的训练样本",
-    "reconstructions": "重建",
-    "traversal": "编码的各个维度",
-    "map": "编码的地图",
-    "codes": "真实样本的编码",
-    "saliency": "判别器看哪里",
-    "taught_accuracy": "所教分类器的准确率",
-    "real alone": "仅真实图像",
-    "real and made": "真实与生成图像",
-    "interpolation": "样本之间",
-    "bigram": "二元模型",
-    "5-gram": "五元模型",
-    "nearest training question": "最近的训练问题",
-    "first sentence": "首句",
-    "TF-IDF and logistic regression": "TF-IDF 与逻辑回归",
-    "most frequent label": "最常见的标签",
-    "answers": "回答",
-    "nearest": "最近邻插值",
-    "bicubic": "双三次插值",
-    "mean fill": "均值填充",
-    "biharmonic fill": "双调和填充",
-    "border repeated": "重复边缘",
-    "linear interpolation": "线性插值",
-    "autoregressive interpolation": "自回归插值",
-    "autoregressive continuation": "自回归延续",
-    "silence": "静音",
-    "sinc interpolation": "sinc 插值",
-    "frame averaging": "帧平均",
-    "last frame repeated": "重复末帧",
-    "linear in time": "时间线性插值",
-    "Griffin-Lim": "Griffin-Lim",
-    "nearest training sound": "最近的训练声音",
-    "nearest training film": "最近的训练影片",
-    "left grey": "保持灰度",
-    "left blurred": "保持模糊",
-    "left noisy": "保持噪声",
-    "Wiener filter": "维纳滤波",
-    "total variation": "全变分",
-    "chance": "随机猜测",
-    "forecasts": "预测",
-    "seasonal naive": "重复上一季节",
-    "naive": "重复最后一值",
-    "drift": "直线外推",
-    "AR": "自回归过程",
-    "real pictures": "真实图片",
-    "picture of the nearest caption": "最近说明的图片",
-    "caption of the nearest picture": "最近图片的说明",
-    "retrieval": "以说明找图",
-    "likeliest chord by soprano": "高声部之下最常见的和弦",
-    "untranslated": "未转换",
-    "nearest training picture": "最近的训练图片",
-}
-
 Words = tuple[str, str]
 """The same in English and in Chinese."""
 
@@ -208,7 +77,7 @@ class Study:
     reports: Sequence[Report]
     command: str
     facts: Sequence[tuple[Words, str]] = ()
-    verdict: Sequence[str] = ()
+    verdict: Sequence[Sentence] = ()
     ranking: Ranking | None = None
     words: Mapping[str, Traits] = field(default_factory=dict)
     metrics: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
@@ -282,6 +151,7 @@ def render(title: Words, lede: Words, studies: Sequence[Study], asides: Sequence
 def _template() -> Any:
     loader = PackageLoader("maquette.verbs")
     world = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    world.filters["zh"] = lambda words: told(words, "zh")
     world.globals["css"] = Markup(loader.get_source(world, "report.css")[0])
     return world.get_template("report.html")
 
@@ -306,7 +176,7 @@ def _study(study: Study) -> dict[str, Any]:
         "smooth": not _is_pixels(study),
         "facts": study.facts,
         "verdict": study.verdict,
-        "warnings": [f"{r.name}: {warning}" for r in study.reports for warning in r.warnings],
+        "warnings": list(_warnings(study.reports)),
         "contestants": [_card(one, study) for one in all_],
         "real": _shot(study.real, "Real samples", "", None, study.real_clip) if study.real else None,
         "rows": rows,
@@ -319,6 +189,15 @@ def _study(study: Study) -> dict[str, Any]:
         "command": study.command,
         "stamps": _stamps(study),
     }
+
+
+def _warnings(reports: Sequence[Report]) -> Iterator[Sentence]:
+    """What looks wrong, under the name of whom it is said of; what is said of all of several is said once."""
+    shared = set.intersection(*(set(report.warnings) for report in reports)) if len(reports) > 1 else set[str]()
+    yield from (reports[0].both(warning) for warning in reports[0].warnings if warning in shared)
+    for report in reports:
+        for warning in (report.both(warning) for warning in report.warnings if warning not in shared):
+            yield Sentence(f"{report.name}: {warning}", f"{report.name}：{warning.zh}")
 
 
 def _columns(n: int) -> int:
@@ -350,7 +229,7 @@ def _card(one: Contestant, study: Study) -> dict[str, Any]:
     facts.append((("Parameters", "参数"), short(cost.parameters)))
     facts.append((("Samples/s", "样本/秒"), short(one.mean_cost("samples_per_second") or 0)))
     if (seconds := one.mean_cost("train_seconds")) is not None:
-        facts.append((("Trained for", "训练时间"), duration(seconds)))
+        facts.append((("Trained for", "训练时间"), Sentence(duration(seconds), chinese_duration(seconds))))
     curves, key = _curves(one, study.metrics.get(one.name, ()))
     return {
         "name": one.name,
@@ -380,7 +259,7 @@ def _picture(one: Contestant, name: str) -> dict[str, Any] | None:
         return None
     clip = (listed.clip.suffix, report.clips[name]) if listed.clip else None
     mark = Mark(report.model, report.seed)
-    return _shot(report.images[name], f"{listed.title} of {one.name}", listed.caption, mark, clip)
+    return _shot(report.images[name], f"{listed.title} of {one.name}", report.both(listed.caption), mark, clip)
 
 
 def _shot(
@@ -414,7 +293,7 @@ def _galleries(all_: Sequence[Contestant]) -> list[dict[str, Any]]:
             {
                 "title": title,
                 "title_zh": CHINESE.get(name, title),
-                "note": captions.pop() if len(captions) == 1 else "",
+                "note": shots[0][1]["caption"] if len(captions) == 1 else "",
                 "columns": _columns(len(shots)),
                 "shots": shots,
             }
@@ -502,7 +381,7 @@ def _cost_charts(all_: Sequence[Contestant]) -> list[dict[str, Any]]:
 # -- learning curves --------------------------------------------------------------------------------------------------
 
 
-def _curves(one: Contestant, lines: Sequence[dict[str, Any]]) -> tuple[Markup, list[tuple[str, str]]]:
+def _curves(one: Contestant, lines: Sequence[dict[str, Any]]) -> tuple[Markup, list[tuple[Sentence, str]]]:
     """The losses of a contestant's players over seconds, and the names of the lines."""
     names = list(dict.fromkeys(key for line in lines for key in line if key.endswith(".loss")))
     series, key = [], []
@@ -511,7 +390,7 @@ def _curves(one: Contestant, lines: Sequence[dict[str, Any]]) -> tuple[Markup, l
         if len(points) > 1:
             player = name.removesuffix(".loss")
             series.append(charts.Series(player, one.colour, thinned(points), second=i > 0))
-            key.append((f"{player} loss", f"c{one.colour}" + (" dashed" if i else "")))
+            key.append((Sentence(f"{player} loss", f"{player} 损失"), f"c{one.colour}" + (" dashed" if i else "")))
     if not series:
         return Markup(""), []
     return Markup(charts.lines(f"Losses of {one.name}", series, "seconds")), key
@@ -533,15 +412,18 @@ def thinned(points: Sequence[Span], bins: int = BINS) -> list[Span]:
 
 def _stamps(study: Study) -> list[dict[str, Any]]:
     """What the scores were computed with, each different stamp once, and the environment."""
-    measured: dict[tuple, list[str]] = {}
+    measured: dict[tuple, dict[str, str]] = {}
     for report in study.reports:
         for score in report.scores:
             pairs = tuple((key, _said(value)) for key, value in score.stamp.to_tree().items() if value not in ("", {}))
-            measured.setdefault(pairs, []).append(score.title)
-    made = [{"title": ", ".join(dict.fromkeys(titles)), "pairs": pairs} for pairs, titles in measured.items()]
-    notes = dict.fromkeys(note for report in study.reports for note in report.notes)
-    made.append({"title": "Notes", "pairs": [(str(i), note) for i, note in enumerate(notes, 1)]})
-    made.append({"title": "Environment", "pairs": list(study.environment.items())})
+            measured.setdefault(pairs, {})[score.title] = CHINESE.get(score.name, score.title)
+    made: list[dict[str, Any]] = [
+        {"title": Sentence(", ".join(titles), "、".join(titles.values())), "pairs": pairs}
+        for pairs, titles in measured.items()
+    ]
+    notes = {note: report.both(note) for report in study.reports for note in report.notes}
+    made.append({"title": Sentence("Notes", "说明"), "pairs": [(str(i), n) for i, n in enumerate(notes.values(), 1)]})
+    made.append({"title": Sentence("Environment", "环境"), "pairs": list(study.environment.items())})
     return [group for group in made if group["pairs"]]
 
 
@@ -563,3 +445,13 @@ def duration(seconds: Number) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def chinese_duration(seconds: Number) -> str:
+    """`duration` in Chinese.
+
+    >>> chinese_duration(4.21), chinese_duration(95), chinese_duration(3700)
+    ('4.21 秒', '1 分 35 秒', '1 小时 1 分')
+    """
+    units = {"s": "秒", "min": "分", "h": "小时"}
+    return " ".join(units.get(word, word) for word in duration(seconds).split())

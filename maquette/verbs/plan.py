@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from maquette.core.errors import Sentence
 from maquette.train import session
 from maquette.train.keeper import LOOKS
 from maquette.train.log import EVERY
@@ -53,34 +54,75 @@ class Plan:
         kept = min(self.recipe.train.keep, course.checkpoints) * costs.checkpoint + costs.bundle + costs.rest
         return kept + course.sheets * costs.sheet + (course.steps // EVERY + course.validations) * costs.line
 
-    def lines(self) -> Iterator[str]:
-        """A page for a person."""
+    def lines(self) -> Iterator[Sentence]:
+        """A page for a person, in English and in Chinese."""
+        return (Sentence(f"{name:<12} {said}", f"{_wide(name.zh)} {said.zh}") for name, said in self._facts())
+
+    def _facts(self) -> Iterator[tuple[Sentence, Sentence]]:
+        """Each line: of what it tells, and what."""
         train, costs, course = self.recipe.train, self.costs, self.course()
         each = ", ".join(f"{name} {n:,}" for name, n in self.parameters.items()) if len(self.parameters) > 1 else ""
-        yield f"{'device':<12} {costs.device}"
-        yield f"{'data':<12} {self.recipe.data.source}: {self.examples:,} samples to learn from"
-        yield f"{'parameters':<12} {sum(self.parameters.values()):,}{f' ({each})' if each else ''}"
-        rate = train.batch / costs.step
-        yield f"{'a step':<12} {_short(costs.step)} for {train.batch} samples: {rate:,.3g} samples/s"
-        passes = course.steps / self.per_epoch
-        yield f"{'training':<12} {train.budget}: {course.steps:,} steps, {passes:.3g} times through the data"
-        yield f"{'time':<12} {_long(self.seconds())} from start to end, of which"
-        yield f"{'':<12} {_long(course.steps * costs.step)} steps, {_long(costs.start + costs.warm)} before the first,"
+        nothing = Sentence("", "")
+        yield Sentence("device", "设备"), Sentence(costs.device, costs.device)
+        source, n = self.recipe.data.source, f"{self.examples:,}"
+        yield (
+            Sentence("data", "数据"),
+            Sentence(f"{source}: {n} samples to learn from", f"{source}：可学习的样本 {n} 个"),
+        )
+        all_ = f"{sum(self.parameters.values()):,}"
+        yield (
+            Sentence("parameters", "参数"),
+            Sentence(f"{all_}{f' ({each})' if each else ''}", f"{all_}{f'（{each}）' if each else ''}"),
+        )
+        rate, step = f"{train.batch / costs.step:,.3g}", _short(costs.step)
+        yield (
+            Sentence("a step", "每步"),
+            Sentence(
+                f"{step} for {train.batch} samples: {rate} samples/s",
+                f"{train.batch} 个样本用 {step.zh}：{rate} 样本/秒",
+            ),
+        )
+        passes, steps = f"{course.steps / self.per_epoch:.3g}", f"{course.steps:,}"
+        yield (
+            Sentence("training", "训练"),
+            Sentence(
+                f"{train.budget}: {steps} steps, {passes} times through the data",
+                f"{train.budget}：{steps} 步，把数据过 {passes} 遍",
+            ),
+        )
+        whole = _long(self.seconds())
+        yield Sentence("time", "时间"), Sentence(f"{whole} from start to end, of which", f"从头到尾 {whole.zh}，其中")
+        taken, before = _long(course.steps * costs.step), _long(costs.start + costs.warm)
+        yield (
+            nothing,
+            Sentence(f"{taken} steps, {before} before the first,", f"训练各步 {taken.zh}，第一步之前 {before.zh}，"),
+        )
         looks = [
-            f"{n} {what} of {_short(seconds)}"
+            Sentence(f"{n} {what} of {_short(seconds)}", f"{n} 次{what.zh}，每次 {_short(seconds).zh}")
             for n, what, seconds in (
-                (course.validations, "validations", costs.validate),
-                (course.sheets, "sheets", costs.draw),
-                (course.checkpoints, "checkpoints", costs.save),
+                (course.validations, Sentence("validations", "验证"), costs.validate),
+                (course.sheets, Sentence("sheets", "样张"), costs.draw),
+                (course.checkpoints, Sentence("checkpoints", "检查点"), costs.save),
             )
         ]
-        yield f"{'':<12} {', '.join(looks)}"
-        gpu = f", {_bytes(costs.gpu)} on the GPU" if costs.gpu else ""
-        yield f"{'memory':<12} {_bytes(costs.memory)} at most{gpu}"
-        yield f"{'disk':<12} {_bytes(self.disk())} for the run; a checkpoint {_bytes(costs.checkpoint)}"
+        yield nothing, Sentence(", ".join(looks), "；".join(look.zh for look in looks))
+        gpu, zh = "", ""
+        if costs.gpu:
+            gpu, zh = f", {_bytes(costs.gpu)} on the GPU", f"，GPU 上 {_bytes(costs.gpu)}"
+        memory, disk = _bytes(costs.memory), _bytes(self.disk())
+        yield Sentence("memory", "内存"), Sentence(f"{memory} at most{gpu}", f"最多 {memory}{zh}")
+        one = _bytes(costs.checkpoint)
+        said, zh = f"{disk} for the run; a checkpoint {one}", f"训练文件夹 {disk}；一个检查点 {one}"
+        yield Sentence("disk", "磁盘"), Sentence(said, zh)
         if self.recipe.model.draws:
-            together = f"{train.samples} drawn together"
-            yield f"{'a sample':<12} {_short(costs.draw / train.samples)} ({together})"
+            n, draw = train.samples, _short(costs.draw / train.samples)
+            said, zh = f"{draw} ({n} drawn together)", f"{draw.zh}（{n} 个一起生成）"
+            yield Sentence("a sample", "每个样本"), Sentence(said, zh)
+
+
+def _wide(name: str) -> str:
+    """`name` filled to twelve columns, of which a Chinese character takes two."""
+    return name + " " * (12 - 2 * len(name))
 
 
 def plan(
@@ -139,16 +181,20 @@ def foreseen(train: Training, budget: Budget, per_epoch: int, costs: Costs) -> C
     return Course(steps, seconds=seconds, **done)
 
 
-def _short(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 0.1 else f"{1000 * seconds:.3g} ms"
+def _short(seconds: float) -> Sentence:
+    if seconds >= 0.1:
+        return Sentence(f"{seconds:.3g} s", f"{seconds:.3g} 秒")
+    return Sentence(f"{1000 * seconds:.3g} ms", f"{1000 * seconds:.3g} 毫秒")
 
 
-def _long(seconds: float) -> str:
+def _long(seconds: float) -> Sentence:
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return Sentence(f"{seconds:.0f} s", f"{seconds:.0f} 秒")
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return Sentence(f"{hours} h {minutes} min", f"{hours} 小时 {minutes} 分")
+    return Sentence(f"{minutes} min {rest} s", f"{minutes} 分 {rest} 秒")
 
 
 def _bytes(n: int) -> str:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from maquette.core import files
 from maquette.core.config import parse_json
 from maquette.core.errors import MaquetteError
+from maquette.core.exit import Mark, Ready, apart, taken
 
 KEYS = ("MAQUETTE_KEY", "OPENAI_API_KEY")
 SECONDS = 600.0
@@ -235,12 +236,25 @@ class Talk:
         self._answers += 1
 
 
-def write(made: Sequence[bytes], out: Path | str, seed: int) -> list[Path]:
-    """Files in the folder `out`, as the server marked them."""
-    paths = [Path(out) / f"{seed + number:06d}{_suffix(data)}" for number, data in enumerate(made)]
-    for path, data in zip(paths, made, strict=True):
+def write(
+    made: Sequence[bytes], out: Path | str, seed: int, overwrite: bool = False, numbered: bool = False
+) -> list[Path]:
+    """Files in the folder `out`, as the server marked them.
+
+    Args:
+        overwrite, numbered: see `sample`.
+
+    Raises:
+        MaquetteError: MQ-5006 where a file would be replaced by another, MQ-2191 for what is of no known kind.
+    """
+    came = Mark("", seed)  # theirs stands in the bytes
+    things = [Ready(Path(out) / f"{seed + i:06d}{_suffix(data)}", data, came) for i, data in enumerate(made)]
+    things = apart(things, Path(out)) if numbered and not overwrite else things
+    if not overwrite and (path := taken(things)) is not None:
+        raise MaquetteError("MQ-5006", str(path))
+    for path, data, *_ in things:
         files.write_file(path, data)
-    return paths
+    return [one.path for one in things]
 
 
 def _suffix(data: bytes) -> str:

@@ -13,8 +13,9 @@ from PIL import Image as pillow
 from torch import Tensor
 
 from maquette.core import exit as exits
+from maquette.core import files
 from maquette.core.errors import MaquetteError, Phrase
-from maquette.core.exit import Mark
+from maquette.core.exit import Mark, Ready
 from maquette.core.seeds import GIVEN, Seeds
 from maquette.core.types import Real
 from maquette.core.waiting import awaited
@@ -61,6 +62,8 @@ def sample(
     transpose: int = 0,
     like: Path | str | None = None,
     quiet: bool = False,
+    overwrite: bool = False,
+    numbered: bool = False,
     **request: Any,
 ) -> Made:
     """Draw from a run, a bundle or a loaded pipeline; write nothing unless `out` or `grid` says where.
@@ -76,6 +79,9 @@ def sample(
         transpose: of music: so many semitones higher than it was made.
         like: a file that this model made before: by its mark `request` is that of this one item, but for what is said.
         quiet: show no progress on stderr.
+        overwrite: whether files that are there already may be replaced by others. What was made alike before may always
+            be made again: it has the same bytes.
+        numbered: whether `out` gets the first number from 2 with which nothing would be replaced, instead of an error.
         request: the fields of `Request`: n, seed, label, guidance, guidance_interval, sampling, between; of text
             prompt, history, max_tokens, stop, template, form and likeliest; of pictures mix, image, mask, factor, blur
             and colour. `image` and `mask` may be files, the mask white where the picture is to be made anew; of films
@@ -88,7 +94,7 @@ def sample(
             and forecast.png, which `grid` shows as well.
 
     Raises:
-        MaquetteError: nothing has been written then.
+        MaquetteError: nothing has been written then; MQ-5006 where a file would be replaced by another.
     """
     if grid is not None and Path(grid).suffix.lower() != ".png":
         raise MaquetteError("MQ-2002", path="grid", wanted="a file name that ends in .png", value=repr(str(grid)))
@@ -100,6 +106,13 @@ def sample(
         request = request | {"image": None, "n": request.get("n") or FUTURES} | pipeline.continuing(known)
     lasting = Lasting(pipeline.medium)
     asked: Request = Request.from_tree(_opened(request, pipeline, derive, lasting), "")
+    stamps, key = pipeline.marks(asked), _key(asked, visible, transpose)
+    starts = lasting.starts(len(stamps))
+    called, marked = [names(asked)[i] for i in starts], [stamps[i] for i in starts]
+    if not overwrite:
+        places = [Path(path) for path in (grid, clip) if path is not None]
+        made = [] if out is None or numbered else [Path(out) / f"{name}{pipeline.medium.suffix}" for name in called]
+        exits.require_free([*made, *places], [*marked[: len(made)], *[stamps[0]] * len(places)], key)
     with awaited(quiet):
         said = pipeline.say(asked) if pipeline.medium.talks else []
         items = np.stack([one.item for one in said]) if said else pipeline.generate(asked)
@@ -111,22 +124,24 @@ def sample(
     things: list[Any] = [one.text for one in said] or list(items)
     shown: Any = [pipeline.medium.label(thing, visible) for thing in things] if visible else things
     played = None if clip is None else _played(pipeline.medium, shown, Path(clip))
-    paths, stamps = [], pipeline.marks(asked)
+    own: list[Ready] = []
     if out is not None:
-        starts, called = lasting.starts(len(things)), names(asked)
-        called, own = [called[i] for i in starts], [stamps[i] for i in starts]
         alone = bool(pipeline.classes) and not (asked.mix or asked.between)  # between two items there is no label
         numbers = pipeline.labels(asked).tolist() if alone else []
         labels = [pipeline.classes[numbers[i % len(numbers)]] for i in starts] if numbers else []
-        paths += exits.emit(lasting.whole(things), called, pipeline.medium, out, own, visible, labels=labels)
-    if known is not None:
-        paths += _outlook(items, pipeline.medium, out, grid, stamps[0], visible)
+        own += exits.ready(lasting.whole(things), called, pipeline.medium, out, marked, visible, labels=labels)
+        own += [] if known is None else _outlook(items, pipeline.medium, out, stamps[0], visible)
+        own = exits.apart(own, Path(out)) if numbered and not overwrite else own
+    ready = own
+    if grid is not None and isinstance(pipeline.medium, InTime) and known is not None:
+        fan = pipeline.medium.fan([items])
+        ready = ready + exits.ready([fan], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1], visible)
     elif grid is not None:
         png = pipeline.medium.sheet(shown if said else np.stack(shown), *_layout(asked, pipeline.classes))
-        paths += exits.emit([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
+        ready = ready + exits.ready([png], [Path(grid).stem], Sheet(), Path(grid).parent, stamps[:1])
     if clip is not None:
-        paths += exits.emit([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
-    return Made(items, paths, said, lasting.warnings)
+        ready = ready + exits.ready([played], [Path(clip).stem], Clip(clip), Path(clip).parent, stamps[:1])
+    return Made(items, exits.write(ready, overwrite, key), said, lasting.warnings)
 
 
 def _again(like: Path, request: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
@@ -162,6 +177,15 @@ def _is_said(value: Any) -> bool:
     return not (value is None or value is False or (isinstance(value, list | tuple | dict) and not value))
 
 
+def _key(request: Request, visible: str, transpose: int) -> str:
+    """A digest of what was asked for, but for how many and from which seed on: these the files' names and marks tell.
+
+    Of long arrays it sees a part: two requests of one key may still be different, which their files' bytes tell.
+    """
+    told = {name: value for name, value in vars(request).items() if name not in ("n", "seed")}
+    return files.digest(repr((told, visible, transpose)).encode())[:16]
+
+
 def _past(image: Any, medium: Medium) -> np.ndarray | None:
     """The past to go on from; None for a medium that foretells nothing, or where none was given."""
     if image is None or not isinstance(medium, InTime) or not medium.horizon:
@@ -173,18 +197,11 @@ def _past(image: Any, medium: Medium) -> np.ndarray | None:
     return medium.past(image)
 
 
-def _outlook(
-    items: np.ndarray, medium: Medium, out: Path | str | None, grid: Path | str | None, mark: Mark, visible: str
-) -> list[Path]:
-    """What all futures of a past say together: a table and a fan in the folder `out`, the fan as the file `grid`."""
+def _outlook(items: np.ndarray, medium: Medium, out: Path | str, mark: Mark, visible: str) -> list[Ready]:
+    """What all futures of a past say together: a table and a fan in the folder `out`."""
     assert isinstance(medium, InTime), "which has a past"
-    fan, paths = medium.fan([items]), []
-    if out is not None:
-        paths += exits.emit([items], [FORECAST], medium.outlook, out, [mark])
-        paths += exits.emit([fan], [FORECAST], Sheet(), out, [mark], visible)
-    if grid is not None:
-        paths += exits.emit([fan], [Path(grid).stem], Sheet(), Path(grid).parent, [mark], visible)
-    return paths
+    table = exits.ready([items], [FORECAST], medium.outlook, out, [mark])
+    return table + exits.ready([medium.fan([items])], [FORECAST], Sheet(), out, [mark], visible)
 
 
 def names(request: Request) -> list[str]:

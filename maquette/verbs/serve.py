@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core import devices, files
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence, told
 from maquette.verbs import keys
 
 GIB = 1 << 30
@@ -94,7 +94,8 @@ def serve(
     if key_file is not None and not valid:
         secret, row = store.add_key("first", EVERYTHING)
         files.write_file(key_file, f"{secret}\n".encode(), private=True)
-        say(f"key {row.id}, shown this once and kept in {key_file}:\n{secret}")
+        said = f"key {row.id}, shown this once and kept in {key_file}:\n{secret}"
+        say(told(Sentence(said, f"密钥 {row.id}，仅显示这一次，并保存在 {key_file}：\n{secret}")))
     place = devices.pick_device(device)
     engine = Engine(
         sources,
@@ -129,19 +130,25 @@ def serve(
     with _listening(host, port) as listener:
         address, number = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        asked = "keys are needed" if needed else "no key is needed: this machine alone reaches it"
-        models = ", ".join(own) or "no model yet"
-        say(f"http://{shown}:{number}/v1 serves {models}; {asked}")
+        here = f"http://{shown}:{number}"
+        asked = Sentence("no key is needed: this machine alone reaches it", "不需要密钥：只有本机能访问")
+        asked = Sentence("keys are needed", "需要密钥") if needed else asked
+        served = ", ".join(own)
+        models = Sentence(served, served) if served else Sentence("no model yet", "尚无模型")
+        say(told(Sentence(f"{here}/v1 serves {models}; {asked}", f"{here}/v1 提供 {models.zh}；{asked.zh}")))
         if needed and not valid and key_file is None:
-            say("no key is valid any more, so nobody is let in: `maquette keys create NAME` makes one, now too")
+            said = "no key is valid any more, so nobody is let in: `maquette keys create NAME` makes one, now too"
+            say(told(Sentence(said, "已没有有效的密钥，谁也不能进入：现在也可用 `maquette keys create 名称` 新建")))
         if studio:
-            say(f"the studio is at http://{shown}:{number}/studio")
-        age = (
-            f"finished work older than {keep:g} days is deleted" if keep else "nothing is deleted: --keep DAYS says so"
-        )
-        say(f"{folder} holds {sum(usage(folder).values()) / GIB:.2f} GiB; {age}")
+            say(told(Sentence(f"the studio is at {here}/studio", f"工作室在 {here}/studio")))
+        age = Sentence("nothing is deleted: --keep DAYS says so", "不删除任何内容：可用 --keep 天数 设定")
+        if keep:
+            age = Sentence(f"finished work older than {keep:g} days is deleted", f"已完成的工作超过 {keep:g} 天即删除")
+        held = f"{sum(usage(folder).values()) / GIB:.2f} GiB"
+        say(told(Sentence(f"{folder} holds {held}; {age}", f"{folder} 占用 {held}；{age.zh}")))
         if not producer:
-            say("nobody is named as the one who answers for what is made: --producer NAME says who")
+            said = "nobody is named as the one who answers for what is made: --producer NAME says who"
+            say(told(Sentence(said, "没有写明由谁对生成内容负责：可用 --producer 名称 写明")))
         server.run(sockets=[listener])
     store.close()
 

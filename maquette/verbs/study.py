@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core import files
+from maquette.core.errors import Sentence, told
 from maquette.data.dataset import Dataset
+from maquette.evaluate.chinese import CHINESE
+from maquette.evaluate.chinese import UNITS as CHINESE_UNITS
 from maquette.evaluate.report import Baseline, Report
 from maquette.evaluate.scores.intervals import Estimate
 from maquette.media.base import Medium
@@ -16,7 +19,7 @@ from maquette.train.run import Run
 from maquette.verbs import page
 from maquette.verbs.charts import short
 from maquette.verbs.env import about
-from maquette.verbs.page import ARROWS, Contestant, Study, Words, duration, ordered
+from maquette.verbs.page import ARROWS, Contestant, Study, Words, chinese_duration, duration, ordered
 
 PAGE = "report.html"
 REAL = 32
@@ -50,6 +53,7 @@ TABLE = {
     "repetition": "repeats",
 }
 """Scores of the table in the terminal, which has less room than the page, by what they are called there."""
+COSTS = (Sentence("samples/s", "样本/秒"), Sentence("parameters", "参数"), Sentence("trained", "训练时间"))
 UNITS = {"bits per dimension": "bits/dim", "bits per byte": "bits/byte", "nats per sample": "nats"}
 
 
@@ -75,31 +79,41 @@ def facts(dataset: Dataset, reports: Sequence[Report], runs: Sequence[Run]) -> l
     lines: list[tuple[Words, str]] = []
     if runs:
         recipe = runs[0].recipe
-        lines.append((("Data", "数据"), f"{recipe.data.source}, {_items(recipe.medium.build())}"))
+        items = _items(recipe.medium.build())
+        shown = Sentence(f"{recipe.data.source}, {items}", f"{recipe.data.source}，{items.zh}")
+        lines.append((("Data", "数据"), shown))
     lines.append((("Training items", "训练样本"), f"{len(dataset.train.items):,}"))
     if dataset.classes:
         lines.append((("Classes", "类别"), f"{len(dataset.classes):,}"))
     if runs:
         lines.append((("Budget", "预算"), spoken(runs[0].recipe.train.budget)))
     if scored is not None:
-        lines.append((("Scored", "评分样本"), f"{scored.made:,} made, {scored.real:,} real"))
+        zh = f"生成 {scored.made:,} 个，真实 {scored.real:,} 个"
+        lines.append((("Scored", "评分样本"), Sentence(f"{scored.made:,} made, {scored.real:,} real", zh)))
     lines.append((("Seeds", "种子"), ", ".join(dict.fromkeys(str(report.seed) for report in reports))))
     return lines
 
 
-def spoken(budget: str) -> str:
+def spoken(budget: str) -> Sentence:
     """A budget as people write it.
 
     >>> spoken("90s"), spoken("2000steps"), spoken("5epochs")
     ('1 min 30 s', '2,000 steps', '5 epochs')
+    >>> spoken("90s").zh, spoken("5epochs").zh
+    ('1 分 30 秒', '5 轮')
     """
     read = Budget.parse(budget)
-    return duration(read.amount) if read.unit == "s" else f"{read.amount:,.0f} {read.unit}"
+    if read.unit == "s":
+        return Sentence(duration(read.amount), chinese_duration(read.amount))
+    return Sentence(f"{read.amount:,.0f} {read.unit}", f"{read.amount:,.0f} {'步' if read.unit == 'steps' else '轮'}")
 
 
-def _items(medium: Medium) -> str:
-    unit = " tokens" if medium.talks else " coordinates" if len(medium.stored) == 1 else ""
-    return "×".join(map(str, medium.stored)) + unit
+def _items(medium: Medium) -> Sentence:
+    unit, zh = (
+        (" tokens", " 个词元") if medium.talks else (" coordinates", " 个坐标") if len(medium.stored) == 1 else ("", "")
+    )
+    size = "×".join(map(str, medium.stored))
+    return Sentence(size + unit, size + zh)
 
 
 def real(dataset: Dataset, medium: Medium) -> dict[str, Any]:
@@ -137,21 +151,22 @@ def table(study: Study) -> str:
     grid.add_column("")
     for name in names:
         known = next(score for report in study.reports if (score := report.score(name)) is not None)
-        grid.add_column(f"{UNITS.get(known.unit, TABLE[name])} {ARROWS[known.better]}", justify="right", no_wrap=True)
-    for cost in ("samples/s", "parameters", "trained"):
-        grid.add_column(cost, justify="right", no_wrap=True)
+        title = Sentence(UNITS.get(known.unit, TABLE[name]), CHINESE_UNITS.get(known.unit, CHINESE[name]))
+        grid.add_column(f"{told(title)} {ARROWS[known.better]}", justify="right", no_wrap=True)
+    for cost in COSTS:
+        grid.add_column(told(cost), justify="right", no_wrap=True)
     for one in all_:
         grid.add_row(one.name, *(_cell(name, one) for name in names), *_costs(one))
     floors = [_floor(name, study.reports) for name in names]
     if any(floors):
-        grid.add_row("real against real", *floors, "", "", "", style="dim")
+        grid.add_row(told(Sentence("real against real", "真实对真实")), *floors, "", "", "", style="dim")
     beside = {name: _baselines(name, study.reports) for name in names}
     for simpler in dict.fromkeys(known for figures in beside.values() for known in figures):
         cells = [_estimate(figures[simpler]) if simpler in figures else "" for figures in beside.values()]
-        grid.add_row(simpler, *cells, "", "", "", style="dim")
+        grid.add_row(told(Sentence(simpler, CHINESE.get(simpler, simpler))), *cells, "", "", "", style="dim")
     console = Console(file=io.StringIO(), width=32 + 16 * len(grid.columns))
     console.print(grid)
-    sentences = "".join(f"\n  {sentence}" for sentence in study.verdict)
+    sentences = "".join(f"\n  {told(sentence)}" for sentence in study.verdict)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + sentences  # type: ignore[attr-defined]
 
 
@@ -172,7 +187,7 @@ def _costs(one: Contestant) -> tuple[str, str, str]:
     return (
         short(one.mean_cost("samples_per_second") or 0),
         short(one.first.cost.parameters),
-        "–" if seconds is None else duration(seconds),
+        "–" if seconds is None else told(Sentence(duration(seconds), chinese_duration(seconds))),
     )
 
 

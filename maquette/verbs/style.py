@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from maquette.core import devices
+from maquette.core import devices, files
 from maquette.core import exit as exits
 from maquette.core.errors import MaquetteError
 from maquette.core.exit import Mark
@@ -33,6 +33,7 @@ def style(
     device: str = "auto",
     visible: str = "",
     quiet: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write `content` in the manner of the picture `manner`, and return where it lies.
 
@@ -41,10 +42,11 @@ def style(
             the picture gets; or torchvision's vgg19-dcbb9e9d.pth, or that file converted to safetensors.
         strength: of the manner against the content.
         size: of the picture's side, with VGG-19.
+        overwrite: whether another picture that is called so may be replaced; the same one may always be made again.
 
     Raises:
         MaquetteError: MQ-5004 no such picture, MQ-5004 or MQ-5011 no such run, MQ-3001 an unreadable picture, and what
-            the importer says.
+            the importer says; MQ-5006 where another picture is called so.
     """
     say, place = speaker(quiet), devices.pick_device(device)
     out = Path(out)
@@ -54,6 +56,10 @@ def style(
         if not Path(path).is_file():
             raise MaquetteError("MQ-5004", str(path))
     medium, maps, digest = _features(Path(features), size, place, quiet)
+    mark, told = Mark(digest, 0), [files.digest(Path(path).read_bytes()) for path in (content, manner)]
+    asked = files.digest(repr((*told, strength, steps, visible)).encode())[:16]
+    if not overwrite:  # before it is made, which takes a while
+        exits.require_free([out], [mark], asked)
     one, other = (medium.to_tensor(medium.read(Path(path))[None]).to(place) for path in (content, manner))
 
     def tell(step: int, found: Losses) -> None:
@@ -61,7 +67,9 @@ def style(
             say(f"step {step}  content {float(found.content):.4g}, style {float(found.style):.4g}")
 
     made = medium.from_tensor(stylise(one, other, maps, strength, steps, say=tell).cpu())
-    return exits.emit(list(made), [out.stem], medium, out.parent, [Mark(digest, 0)], visible)[0]
+    return exits.emit(list(made), [out.stem], medium, out.parent, [mark], visible, overwrite=overwrite, request=asked)[
+        0
+    ]
 
 
 def _features(path: Path, size: int, device: torch.device, quiet: bool) -> tuple[Medium, Features, str]:

@@ -22,7 +22,7 @@ import torch
 
 from maquette.core import files
 from maquette.core.config import Tree, at, describe, read_yaml
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.core.seeds import mix
 from maquette.evaluate.ranking import primary, rank
 from maquette.evaluate.report import Report, Score
@@ -33,7 +33,7 @@ from maquette.train.session import prepare
 from maquette.verbs import page, study, trials
 from maquette.verbs.compare import Contest, Entry, hold
 from maquette.verbs.evaluate import speaker
-from maquette.verbs.page import duration
+from maquette.verbs.page import chinese_duration, duration
 from maquette.verbs.recipes import read, title
 from maquette.verbs.space import Choices, Space, assignment, given, separate, usual
 from maquette.verbs.study import Shown
@@ -219,13 +219,19 @@ class Search:
         while len(finished := kept.get_trials()) < wanted:
             spent = [trial.user_attrs["seconds"] for trial in finished]
             if limit is not None and spent and sum(spent) + max(spent) > limit:
-                say(f"{len(finished)} trials took {duration(sum(spent))}: another would not end in time")
+                n, took = len(finished), sum(spent)
+                zh = f"{n} 次试验用了 {chinese_duration(took)}：再来一次就会超时"
+                say(Sentence(f"{n} trials took {duration(took)}: another would not end in time", zh))
                 return
             values = self.suggested(finished)
             say(f"[{len(finished) + 1}/{wanted}] " + " ".join(f"{k}={trials.written(v)}" for k, v in values.items()))
             trial = self.tried(len(finished), values)
             kept.add_trial(self.frozen(trial))
-            say(f"  {trial.reason if trial.score is None else figure(trial.score.name, trial.score.value)[0]}")
+            if trial.score is None:
+                say(f"  {trial.reason}")
+            else:
+                english, chinese = figure(trial.score.name, trial.score.value)
+                say(Sentence(f"  {english}", f"  {chinese}"))
 
     def suggested(self, finished: Sequence[Any]) -> dict[str, Any]:
         """What to try after the trials `finished`: first the recipe's own values, if the space holds them."""

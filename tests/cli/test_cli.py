@@ -23,13 +23,13 @@ FROZEN = {
     "sample": "RUN|BUNDLE? -n --prompt --seed --label --guidance --guidance-interval --solver --steps --temperature "
     "--eta --top-k --top-p --min-p --repetition --beams --max-tokens --stop --template --form --logprobs "
     "--interpolate --mix --image --manner --mask --gap --factor --blur --colour --strength --derive --back "
-    "--opening --quarters --voice --transpose --clip --grid --out --like --keep-prompt --visible --server --model "
-    "--precision --compiled --device --quiet",
+    "--opening --quarters --voice --transpose --clip --grid --out --like --keep-prompt --overwrite --visible --server "
+    "--model --precision --compiled --device --quiet",
     "chat": "RUN|BUNDLE? --seed --temperature --top-k --top-p --min-p --repetition --max-tokens --stop "
     "--server --model --precision --compiled --device",
     "attention": "RUN|BUNDLE --prompt --out --device",
     "caption": "RUN|BUNDLE PICTURE… --device",
-    "style": "CONTENT STYLE --features --strength --steps --size --out --visible --device --quiet",
+    "style": "CONTENT STYLE --features --strength --steps --size --out --overwrite --visible --device --quiet",
     "evaluate": "RUN -n --data --out --seed --guidance --solver --steps --temperature --inception "
     "--vggish --judge --exact --taught --precision --device --quiet",
     "compare": "RECIPE|RUN… --data --budget --seeds -n --out --device --quiet key=value",

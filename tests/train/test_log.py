@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from maquette.core.errors import MaquetteError
+from maquette.core.errors import MaquetteError, Sentence
 from maquette.train.clock import Clock
 from maquette.train.curves import plot, series
 from maquette.train.distributed import Ranks
@@ -15,6 +15,10 @@ from maquette.train.log import Log
 from maquette.train.recipe import Budget
 from maquette.train.run import Run
 from tests.train import tiny
+
+
+def pace(rate: float) -> Sentence:
+    return Sentence(f"{rate:.0f} steps/s", f"{rate:.0f} 步/秒")
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_line_is_the_mean_since_the_last(run: Run, clock: Clock) -> None:
-    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=True, purge=1)
+    log = Log(run, clock, pace=pace, quiet=True, purge=1)
     for value in (1.0, 3.0):
         log.note({"model.loss": torch.tensor(value)})
         clock.tick()
@@ -44,7 +48,7 @@ def test_a_line_is_the_mean_since_the_last(run: Run, clock: Clock) -> None:
 
 def test_words_go_to_stderr_and_quiet_keeps_warnings(run: Run, clock: Clock, capsys: pytest.CaptureFixture) -> None:
     for quiet in (False, True):
-        log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=quiet, purge=1)
+        log = Log(run, clock, pace=pace, quiet=quiet, purge=1)
         log.say("hello")
         log.warn(MaquetteError("MQ-6020", step=3, ratio="0.1"))
         log.close()
@@ -53,7 +57,7 @@ def test_words_go_to_stderr_and_quiet_keeps_warnings(run: Run, clock: Clock, cap
 
 
 def test_the_last_step_is_always_told(run: Run, clock: Clock, capsys: pytest.CaptureFixture) -> None:
-    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=False, purge=1)
+    log = Log(run, clock, pace=pace, quiet=False, purge=1)
     for _ in range(4):
         log.note({"model.loss": torch.tensor(2.5)})
         clock.tick()
@@ -64,7 +68,7 @@ def test_the_last_step_is_always_told(run: Run, clock: Clock, capsys: pytest.Cap
 
 def test_a_terminal_gets_a_bar(run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    log = Log(run, clock, pace=lambda rate: f"{rate:.0f} steps/s", quiet=False, purge=1)
+    log = Log(run, clock, pace=pace, quiet=False, purge=1)
     clock.tick()
     log.note({"model.loss": torch.tensor(2.5)})
     log.flush(clock, Ranks(), {})

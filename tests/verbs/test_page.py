@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from maquette.core.errors import Sentence
 from maquette.core.exit import Mark
 from maquette.evaluate.classify import FREQUENT
 from maquette.evaluate.ranking import OVER_SEEDS, rank
@@ -20,6 +21,7 @@ from maquette.media.marks import read_mark
 from maquette.verbs import charts, page
 from maquette.verbs import study as study_module
 
+GOOD, BAD = Sentence("Good at this.", "擅长此事。"), Sentence("Bad at that.", "不擅长那事。")
 VOID = {"meta", "link", "img", "input", "br"}
 
 
@@ -51,8 +53,8 @@ def study(**keywords) -> page.Study:
         "title": "glyphs",
         "reports": [report(name, fid) for name, fid in names.items()],
         "command": "maquette compare one two --budget 30s",
-        "verdict": ["one comes nearest."],
-        "words": {"one": Traits(("Good at this.",), ()), "two <b>": Traits((), ("Bad at that.",))},
+        "verdict": [Sentence("one comes nearest.", "one 最接近。")],
+        "words": {"one": Traits((GOOD,), ()), "two <b>": Traits((), (BAD,))},
         "metrics": {"one": lines},
     }
     return page.Study(**given | keywords)
@@ -203,7 +205,16 @@ def test_what_is_heard_or_moves_is_played_without_script_or_network() -> None:
 
 def test_warnings_words_commands_and_stamps_are_said() -> None:
     text = render(study(reports=[report("one", 4.0, warning="modes are missing")], environment={"torch": "9"}))
-    for said in ("one: modes are missing", "one comes nearest.", "Good at this.", "--budget 30s", "ab" * 32, "torch"):
+    for said in (
+        "one: modes are missing",
+        "one comes nearest.",
+        "one 最接近。",
+        "Good at this.",
+        "擅长此事。",
+        "--budget 30s",
+        "ab" * 32,
+        "torch",
+    ):
         assert said in text
 
 

@@ -102,9 +102,16 @@ CONTEST = Contest(
     codecs=CODECS,
     ways=WAYS,
     compared=tuple(SAID),
-    shown={"digits": ("classes", 1 / 3), "tones mel-diffusion": ("classes", 1 / 3), "speech": ("spoken", 1.0)},
+    shown={
+        "digits": ("classes", 1 / 3),
+        "tones mel-diffusion": ("classes", 1 / 3),
+        "speech": ("spoken", 1.0),
+        "chorales-lstm sixteenths": ("samples", 0.5),
+        "chorales-gpt sixteenths": ("samples", 0.5),
+        "forecasts": ("forecasts", 1.0),
+    },
     drawn={"speech": "guidance 4"},
-    illustrated=("digits", "tones", "speech"),
+    illustrated=("digits", "tones", "speech", "chorales", "forecasts"),
 )
 
 if __name__ == "__main__":

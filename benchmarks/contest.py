@@ -324,8 +324,9 @@ class Contest:
             lines.append([label, *costs, *(say.interval(score) if score else "" for score in found)])
             for way in dict.fromkeys(way for score in found if score for way in score.baselines):
                 others = [score.baselines.get(way) if score else None for score in found]
-                shares = (say.interval(other) if other else "" for other in others)
-                lines.append([f"– {say(way)}", *[""] * 4, *shares])
+                told = [f"– {say(way)}", *[""] * 4, *(say.interval(other) if other else "" for other in others)]
+                if told not in lines:  # a simpler way that answers the same is said once
+                    lines.append(told)
             floors = [score.floor if score else None for score in found]
             if any(floor is not None for floor in floors) and floors != shown:
                 lines.append(

@@ -78,7 +78,7 @@ def test_a_gap_in_seconds_is_filled_and_the_rest_stays(filler: Run, sounds: Path
     whole, made = (medium.read(p).astype(int) for p in (path, min(tmp_path.iterdir())))
     apart = np.flatnonzero((whole != made).any(1))
     assert apart.min() >= 200 and apart.max() < 300 and len(apart) > 90
-    assert main([*words, "--derive"]) == 0
+    assert main([*words, "--derive", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_longer_file_is_answered_part_by_part(quiet: Run, tmp_path: Path, caps
     long, short = take(tmp_path, 2 * LENGTH + 100), take(tmp_path, LENGTH)
     words = ["sample", str(quiet.path), "--image", str(long), "--image", str(short), "--out", str(tmp_path / "made")]
     assert main([*words, "--visible", "AI"]) == 0 and "warning" not in capsys.readouterr().err
-    assert main(words) == 0
+    assert main([*words, "--overwrite"]) == 0
     paths = sorted((tmp_path / "made").glob("*.wav"))
     assert [path.stem for path in paths] == ["000000", "000003"]  # the seed of the first part
     read = [audio.Config(rate=RATE, samples=3 * LENGTH).build().stretch(path) for path in paths]
